@@ -1,0 +1,51 @@
+/* base/table.h: an ordered table of bytes, the seam between the state machines and their store.
+ *
+ * The product links LMDB (server/table_lmdb.c), tests and simulator an in-memory one
+ * (tests/support/base/memory_table.c). One writer; its own writes are seen by its reads at once.
+ * Everything since the last table_commit() is one transaction.
+ *
+ * Failures are sticky, so that deterministic code needs no error paths of its own: after one (an
+ * I/O error, a full map, a value that does not match its checksum) reads find nothing, writes do
+ * nothing, and table_error() says why. The node looks once a turn and stops. */
+#ifndef BASE_TABLE_H
+#define BASE_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+
+struct table; /* Opaque; opened and closed by whoever links the implementation. */
+
+enum { TABLE_KEY_SIZE_MAX = 511, TABLE_VALUE_SIZE_MAX = 1 << 20 };
+
+/* False when the key is absent. The value is borrowed until the next call that changes the table
+ * or commits. Keys have 1 to TABLE_KEY_SIZE_MAX bytes. */
+MUST_USE bool table_get(struct table *table, struct bytes key, struct bytes *value);
+
+/* Stores a copy of both, replacing an earlier value. */
+void table_put(struct table *table, struct bytes key, struct bytes value);
+
+/* True when the key was there. */
+bool table_delete(struct table *table, struct bytes key);
+
+/* The first pair whose key is >= `from` (`inclusive`) or > `from`, in byte order; false when there
+ * is none. Key and value are borrowed like table_get()'s. */
+MUST_USE bool table_seek(struct table *table, struct bytes from, bool inclusive, struct bytes *key,
+                         struct bytes *value);
+
+/* Ends the transaction and begins the next. Durable only as far as the implementation says. */
+void table_commit(struct table *table);
+
+/* Writes since the last commit, in bytes of keys and values; 0 when there is nothing to commit. */
+uint64_t table_dirty_bytes(const struct table *table);
+
+/* Order-independent sum of a hash of every (key, value): equal tables have equal hashes. */
+uint64_t table_hash(const struct table *table);
+
+/* ERR_OK, or the first failure. */
+MUST_USE enum error table_error(const struct table *table);
+
+#endif

@@ -1,0 +1,142 @@
+/* lease/lease.h: sessions, and the locks that belong to them.
+ *
+ * A replicated state machine: pure and deterministic over an ordered table. Time is `log_ms`, the
+ * stamp the leader wrote into the entry, never this machine's clock; so every replica ends a
+ * session at the same entry. A session that is due at an entry's stamp is dead at once for every
+ * command of that entry, a renewal included; what it held is given on in deadline order, a bounded
+ * number for each entry (lease_advance()).
+ *
+ * A lock belongs to one session and has no TTL of its own. Waiters queue first in, first out, in
+ * the table; release and next grant are one step. A token is a counter of all grants: strictly
+ * increasing, never reused, kept when a lock is forgotten. A free lock without waiters leaves
+ * nothing in the table. */
+#ifndef LEASE_LEASE_H
+#define LEASE_LEASE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "base/table.h"
+
+typedef uint64_t lease_session_id; /* The log index of the entry that opened it; 0: none. */
+typedef uint64_t lease_token;      /* Fencing token; 0: none. */
+
+enum {
+    LEASE_NAME_SIZE_MAX = 255,  /* Of a lock's name, at least 1. */
+    LEASE_OWNER_SIZE_MAX = 255, /* Of an owner's label, may be empty. */
+    LEASE_GRANT_COUNT_MAX = 64, /* Grants and ends of one call at most: the rest with the next. */
+};
+
+/* What a call brought about, for the pushed events. */
+struct lease_grant {
+    lease_session_id session;
+    lease_token token;
+    uint8_t name_size;
+    char name[LEASE_NAME_SIZE_MAX];
+};
+
+struct lease_effects {
+    uint32_t grant_count; /* Waiters that became holders, in order of their tokens. */
+    struct lease_grant grants[LEASE_GRANT_COUNT_MAX];
+    uint32_t ended_count; /* Sessions that are gone: expired or ended. */
+    lease_session_id ended[LEASE_GRANT_COUNT_MAX];
+};
+
+/* Where the table's keys begin with LEASE_KEY_PREFIX, they are this folder's. */
+enum { LEASE_KEY_PREFIX = 'l' };
+
+/* Called before the command of every entry: ends sessions that are due at `log_ms`, in deadline
+ * order, releases what they held and grants on, at most LEASE_GRANT_COUNT_MAX steps. Returns true
+ * when there is more to do at the same stamp: the leader then proposes a tick. Adds to *effects. */
+MUST_USE bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *effects);
+
+/* The earliest deadline of any session, in cluster time; false without sessions. */
+MUST_USE bool lease_next_deadline(struct table *table, uint64_t *deadline_ms);
+
+/* Opens the session `id` (the index of the entry). Never refuses: limits were checked at admission
+ * and must not make replicas differ. */
+void lease_session_open(struct table *table, lease_session_id id, uint32_t ttl_ms,
+                        struct bytes owner, uint64_t log_ms);
+
+/* Sets the deadline to `log_ms` + TTL, never back. ERR_SESSION_EXPIRED when unknown or due. */
+MUST_USE enum error lease_session_renew(struct table *table, lease_session_id id, uint64_t log_ms);
+
+/* Ends it at once: its locks are given on like at expiry, the first LEASE_GRANT_COUNT_MAX in this
+ * call. ERR_SESSION_EXPIRED when unknown or due. */
+MUST_USE enum error lease_session_end(struct table *table, lease_session_id id, uint64_t log_ms,
+                                      struct lease_effects *effects);
+
+/* True when the session exists and is not due. */
+MUST_USE bool lease_session_is_alive(struct table *table, lease_session_id id, uint64_t log_ms);
+
+uint64_t lease_session_count(struct table *table);
+
+struct lease_acquired {
+    lease_token token;  /* Not 0: held by the session from now on, or already before. */
+    uint64_t position;  /* Not 0: waiting, with position - 1 live requests before it. */
+    lease_session_id holder; /* With ERR_HELD: who holds it. */
+    lease_token holder_token;
+};
+
+/* Takes the lock, or queues for it (`wait`). Asking again in the same session gives the same token
+ * or the present position. ERR_HELD when it is held and `wait` is false (a request that is already
+ * queued is then taken out of the queue); ERR_SESSION_EXPIRED. */
+MUST_USE enum error lease_lock_acquire(struct table *table, lease_session_id session,
+                                       struct bytes name, bool wait, struct bytes owner,
+                                       uint64_t log_ms, struct lease_acquired *acquired);
+
+/* Gives the lock up, or leaves its queue. `token` 0: whatever the session has there; else it must
+ * be the session's token: ERR_FENCED. ERR_NOT_FOUND when the session neither holds nor waits.
+ * ERR_SESSION_EXPIRED. The next live waiter is granted in the same step. */
+MUST_USE enum error lease_lock_release(struct table *table, lease_session_id session,
+                                       struct bytes name, lease_token token, uint64_t log_ms,
+                                       struct lease_effects *effects);
+
+/* --- Reading: views are borrowed from the table until it changes ------------------------------ */
+
+struct lease_session_view {
+    lease_session_id id;
+    uint32_t ttl_ms;
+    uint64_t opened_ms; /* Cluster time. */
+    uint64_t deadline_ms;
+    struct bytes owner;
+};
+
+/* The first session with an id > `after`; false when there is none. Due ones are skipped. */
+MUST_USE bool lease_session_next(struct table *table, lease_session_id after, uint64_t log_ms,
+                                 struct lease_session_view *view);
+
+struct lease_lock_view {
+    struct bytes name;
+    lease_session_id holder;
+    lease_token token;
+    uint64_t granted_ms;
+    uint64_t deadline_ms; /* Of the holder's session. */
+    uint32_t waiter_count;
+    struct bytes owner; /* Of the request that was granted. */
+};
+
+/* The lock of that name; false when nobody holds it. */
+MUST_USE bool lease_lock_get(struct table *table, struct bytes name, struct lease_lock_view *view);
+
+/* The first held lock whose name is > `after` and begins with `prefix`. */
+MUST_USE bool lease_lock_next(struct table *table, struct bytes prefix, struct bytes after,
+                              struct lease_lock_view *view);
+
+struct lease_waiter_view {
+    lease_session_id session;
+    uint64_t ticket; /* Increases in queue order; pass it on to get the next. */
+    struct bytes owner;
+};
+
+/* The first waiter of `name` with a ticket > `after`. */
+MUST_USE bool lease_waiter_next(struct table *table, struct bytes name, uint64_t after,
+                                struct lease_waiter_view *view);
+
+/* Asserts every numbered invariant of docs/lease.md by walking the whole table. For tests. */
+void lease_check(struct table *table);
+
+#endif

@@ -1,0 +1,165 @@
+/* log/log.h: the durable log: records in, "durable up to here" out.
+ *
+ * What is guaranteed: a record whose ticket log_durable_ticket() has reached survives any crash
+ * of the machine; a record is never believed unless its checksums match; a sector that holds
+ * acknowledged bytes is never written again; recovery tells a torn last write (cut off) from rot
+ * (reported, never cut). The rules and byte layouts are drawn in log/format.h and docs/log.md.
+ *
+ * A record is opaque bytes that begin with their own size (u32, little endian, those four bytes
+ * included). Records have consecutive indexes from 1. The hard state is opaque bytes too; it is
+ * kept in every batch and in a file of two alternating blocks that is written first.
+ *
+ * Group commit: one write is in flight, all that is staged meanwhile is the next batch. Nothing
+ * here waits: log_flush() submits, log_complete() takes the verdict. Any failed write is final:
+ * log_error() stays set, nothing is submitted any more, and the node must stop. */
+#ifndef LOG_LOG_H
+#define LOG_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "log/disk.h"
+
+typedef uint64_t log_index; /* Of a record; the first is 1; 0 means none. */
+
+struct log; /* Opaque; lives in the memory handed to log_open(). */
+
+enum {
+    LOG_HARD_STATE_SIZE_MAX = 64,
+    LOG_RECORD_SIZE_MAX = 1 << 20, /* Of one record, its size field included. */
+};
+
+struct log_options {
+    const char *prefix;       /* Of the file names, at most 15 characters, such as "raft". */
+    uint8_t cluster[16];      /* Part of every batch: a foreign segment is refused. */
+    uint64_t incarnation;     /* Likewise: of this node's disk. */
+    uint32_t segment_size;    /* Bytes; a multiple of DISK_ALIGNMENT; 64 MiB by default. */
+    uint32_t batch_size_max;  /* Bytes of one write; > LOG_RECORD_SIZE_MAX + overhead. */
+    uint32_t segment_count_max;
+    uint32_t segments_ahead;  /* Zero-filled segments kept ready: 1 or 2. */
+};
+
+enum { LOG_SEGMENT_SIZE_DEFAULT = 64 << 20, LOG_BATCH_SIZE_MAX_DEFAULT = 2 << 20 };
+
+size_t log_memory_size(const struct log_options *options);
+
+/* What recovery found, for the log line that a person reads. */
+enum log_verdict {
+    LOG_CLEAN,
+    LOG_TORN,   /* The last, never acknowledged batch was torn; it was cut off. */
+    LOG_ROTTEN, /* Acknowledged bytes are damaged; nothing was changed. */
+};
+
+struct log_recovery {
+    enum log_verdict verdict;
+    struct disk_name file; /* Where the damage is, for LOG_TORN and LOG_ROTTEN. */
+    uint64_t offset;
+    log_index last_index;      /* Of the last good record. */
+    uint64_t batch_count;
+    uint64_t segment_count;
+    struct bytes hard_state;   /* The newest valid copy, empty on a fresh disk; borrowed from the
+                                  log until the next log_stage(). */
+};
+
+/* Reads every batch of every segment, cuts a torn tail, makes the first segments if there are
+ * none, and is then ready to append. Refuses with ERR_CORRUPT (rot; *recovery says where),
+ * ERR_WRONG_CLUSTER, ERR_WRONG_NODE, ERR_VERSION, ERR_NO_SPACE, ERR_IO, ERR_FULL. `arena` holds
+ * log_memory_size() bytes; `disk` outlives the log. */
+MUST_USE enum error log_open(struct log **log, struct arena *arena,
+                             const struct log_options *options, struct disk *disk,
+                             struct log_recovery *recovery);
+
+log_index log_last_index(const struct log *log);
+
+/* --- Appending ------------------------------------------------------------------------------- */
+
+/* Stages records `first_index`... given as one or two runs of whole records (`second` may be
+ * empty), and the hard state that is valid from now on (empty: unchanged). A `first_index` <=
+ * log_last_index() cuts off that record and all behind it first; there is never a gap. Copies.
+ * Returns the ticket with which all of this becomes durable; tickets increase by 1.
+ * Asserts that log_stage_room() is enough. */
+uint64_t log_stage(struct log *log, log_index first_index, uint32_t record_count,
+                   struct bytes first, struct bytes second, struct bytes hard_state);
+
+/* Bytes of records that can be staged now: less than one batch when the disk is slow. */
+size_t log_stage_room(const struct log *log);
+
+/* Submits the staged batch if nothing is in flight. Called once at the end of each turn. */
+void log_flush(struct log *log);
+
+/* True when the tag belongs to this log; then the completion was taken, and the tickets may have
+ * advanced. Tags of this log have LOG_TAG_BASE in their upper bits. */
+bool log_complete(struct log *log, const struct disk_completion *completion);
+
+/* Everything up to this ticket is durable. */
+uint64_t log_durable_ticket(const struct log *log);
+
+/* ERR_OK, or the failure that ended the log for this process. */
+enum error log_error(const struct log *log);
+
+/* Milliseconds are the caller's: how many batches and bytes were written, for status and tests. */
+struct log_counters {
+    uint64_t batch_count;
+    uint64_t batch_bytes;  /* As written, padding included. */
+    uint64_t record_count;
+    bool write_in_flight;
+};
+
+struct log_counters log_counters(const struct log *log);
+
+/* --- Reading back ---------------------------------------------------------------------------- */
+
+/* Asks for records from `first_index` on (1 <= first_index <= log_last_index(), durable). At most
+ * one fetch is under way: false when one is. The answer is taken with log_fetched() after a
+ * log_complete() that returned true. */
+MUST_USE bool log_fetch(struct log *log, log_index first_index);
+
+struct log_fetched {
+    log_index first_index; /* As asked for. */
+    uint32_t record_count; /* At least 1, unless `error` is set. */
+    struct bytes records;  /* Whole records, back to back; borrowed until the next log_fetch(). */
+    enum error error;      /* ERR_CORRUPT when a checksum does not match, ERR_IO, or ERR_MISSING
+                              when the records were cut off meanwhile. */
+};
+
+/* True once for each fetch, when its bytes have arrived. */
+MUST_USE bool log_fetched(struct log *log, struct log_fetched *fetched);
+
+/* Only while opening: the same at once. Records until about `batch_size_max` bytes are reached. */
+MUST_USE enum error log_read_now(struct log *log, log_index first_index,
+                                 struct log_fetched *fetched);
+
+/* Asserts every numbered invariant of docs/log.md. */
+void log_check(const struct log *log);
+
+/* --- Dumping --------------------------------------------------------------------------------- */
+
+/* Walks the batches of a stopped log without changing anything, damage included. */
+struct log_batch_view {
+    struct disk_name file;
+    uint64_t offset;
+    uint64_t sequence;
+    log_index first_index;
+    uint32_t record_count;
+    log_index cut_index;     /* Records from here on were cut off before appending; 0: none. */
+    struct bytes hard_state;
+    struct bytes records;    /* Empty when `error` is set. Borrowed until the next call. */
+    enum error error;        /* ERR_OK or ERR_CORRUPT. */
+};
+
+struct log_dump; /* Opaque. */
+
+size_t log_dump_memory_size(const struct log_options *options);
+
+/* `options->cluster` and `incarnation` are not compared. */
+MUST_USE enum error log_dump_open(struct log_dump **dump, struct arena *arena,
+                                  const struct log_options *options, struct disk *disk);
+
+/* False at the end of the log. */
+MUST_USE bool log_dump_next(struct log_dump *dump, struct log_batch_view *view);
+
+#endif

@@ -1,0 +1,199 @@
+/* raft/raft.h: the Raft algorithm as a pure state machine: events in, effects out.
+ *
+ * No clock (time is in every event), no randomness (a seed at open), no allocation, no I/O. The
+ * same options and events give the same effects on every machine. One batch: any number of events,
+ * then raft_collect() once, and the caller carries the effects out from top to bottom.
+ *
+ * That order is the durability argument:
+ *   1. `hard_state` and `append` become durable together, as one unit with `tag`.
+ *   2. `send_now` may leave before that: requests for votes of a term that is durable already,
+ *      AppendEntries (a leader's own copy counts only when RAFT_PERSISTED says so), heartbeats.
+ *   3. `send_durable` leaves only when `tag` is durable: votes and acknowledgements, because each
+ *      names a term, a vote or a log tail that a crash must not take back (Raft section 5.4,
+ *      dissertation 3.8), and requests for votes, because a candidate votes for itself first.
+ *   4. `commit_index` may be applied as far as it goes; entries are applied in order, once.
+ *   5. `reads` may be served once their index is applied.
+ * A completion whose `epoch` is older than a truncation of what it names is ignored, so a late
+ * one cannot acknowledge entries that were replaced. */
+#ifndef RAFT_RAFT_H
+#define RAFT_RAFT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "raft/entry.h"
+#include "raft/message.h"
+
+struct raft; /* Opaque; lives in the memory handed to raft_open(). */
+
+enum { RAFT_MEMBER_COUNT_MAX = 9 };
+
+struct raft_options {
+    raft_id self;
+    raft_id members[RAFT_MEMBER_COUNT_MAX]; /* All voters, self included. */
+    uint32_t member_count;
+    uint64_t seed;
+    uint32_t election_ms_min; /* A timeout is drawn anew from [min, max] each time. */
+    uint32_t election_ms_max;
+    uint32_t heartbeat_ms;            /* < election_ms_min / 2. */
+    uint32_t inflight_count_max;      /* AppendEntries under way to one follower; 2 by default. */
+    uint32_t append_size_max;         /* Bytes of entries in one AppendEntries. */
+    uint32_t window_size;             /* Bytes of entries kept in memory. */
+    uint32_t window_count_max;        /* Entries kept in memory. */
+    uint32_t uncommitted_size_max;    /* Bytes of proposals not yet committed; < window_size / 2. */
+    uint32_t read_count_max;          /* Reads waiting for their round. */
+};
+
+size_t raft_memory_size(const struct raft_options *options);
+
+/* Current term and vote: what must survive a crash beside the log (Raft figure 2). */
+struct raft_hard_state {
+    raft_term term;
+    raft_id vote; /* 0: none in this term. */
+    raft_index commit_index; /* A hint, written along with the rest, never synced for its sake. */
+};
+
+enum { RAFT_HARD_STATE_SIZE = 24 };
+
+void raft_hard_state_encode(uint8_t to[RAFT_HARD_STATE_SIZE], const struct raft_hard_state *state);
+MUST_USE bool raft_hard_state_decode(struct bytes bytes, struct raft_hard_state *state);
+
+/* A follower with the hard state and the log found on the disk. First raft_open(), then every
+ * entry of the log in order with raft_restore(), then raft_start(). Refuses with ERR_INVALID
+ * options that contradict each other. */
+MUST_USE enum error raft_open(struct raft **raft, struct arena *arena,
+                              const struct raft_options *options,
+                              const struct raft_hard_state *hard_state);
+MUST_USE enum error raft_restore(struct raft *raft, const struct raft_entry *entry);
+void raft_start(struct raft *raft, uint64_t now_ms);
+
+/* What the caller tells. Each sets the time: monotonic milliseconds, never running back. */
+
+/* The deadline of raft_effects.wake_ms may have come. */
+void raft_tick(struct raft *raft, uint64_t now_ms);
+
+/* A message of a member. Anything it says is checked; nonsense is ignored. Borrowed. */
+void raft_receive(struct raft *raft, const struct raft_message *message, uint64_t now_ms);
+
+/* A command of two parts that are stored one after the other (`second` may be empty); copied.
+ * `*index` is where it will be if it commits. Refuses with ERR_NOT_LEADER; ERR_OVERLOADED when
+ * uncommitted bytes or the window are used up; ERR_TOO_LARGE; ERR_STOPPING after raft_resign().
+ * The outcome of a proposal of a leader that is deposed is unknown, not failed. */
+MUST_USE enum error raft_propose(struct raft *raft, struct bytes first, struct bytes second,
+                                 uint64_t now_ms, raft_index *index);
+
+/* Where nothing was committed in this term yet the leader owes the term a no-op: `payload` goes
+ * into it (the cluster-time stamp). Called before the events of each turn; kept, copied, at most
+ * RAFT_NOOP_PAYLOAD_SIZE_MAX bytes. */
+enum { RAFT_NOOP_PAYLOAD_SIZE_MAX = 64 };
+void raft_set_noop_payload(struct raft *raft, struct bytes payload);
+
+/* Asks for a linearizable read (ReadIndex, dissertation 6.4). `id` is the caller's; it comes back
+ * in raft_effects.reads. Refuses with ERR_NOT_LEADER or ERR_OVERLOADED. */
+MUST_USE enum error raft_read(struct raft *raft, uint64_t id, uint64_t now_ms);
+
+/* `tag` of raft_effects is durable. Several may be reported by the last of them alone. */
+struct raft_tag {
+    raft_term term;
+    raft_index index; /* Last index that is durable with it. */
+    uint64_t epoch;   /* Raised by every truncation. */
+};
+void raft_persisted(struct raft *raft, const struct raft_tag *tag, uint64_t now_ms);
+
+/* All up to `index` is applied: the window may forget it. */
+void raft_applied(struct raft *raft, raft_index index);
+
+/* Old entries that raft_effects.fetches asked for (`records`: whole entries from `first_index`
+ * on), or none (`record_count` 0) when they cannot be had. Borrowed. */
+void raft_fetched(struct raft *raft, raft_id peer, raft_index first_index, uint32_t record_count,
+                  struct bytes records, uint64_t now_ms);
+
+/* A peer's connection broke or came up: what was in flight to it is sent again. */
+void raft_peer_reset(struct raft *raft, raft_id peer, uint64_t now_ms);
+
+/* This node stops: as leader refuse proposals, and when the best follower has everything (or after
+ * one election timeout) tell it to campaign and step down. */
+void raft_resign(struct raft *raft, uint64_t now_ms);
+
+struct raft_read_ready {
+    uint64_t id;
+    enum error error; /* ERR_OK, or ERR_NOT_LEADER: leadership was lost before the round ended. */
+    raft_index index; /* Serve once this is applied. */
+};
+
+struct raft_fetch {
+    raft_id peer;
+    raft_index first_index;
+};
+
+struct raft_effects {
+    /* 1. To be made durable as one unit. */
+    bool hard_state_changed; /* Term or vote; the hint alone never sets it. */
+    struct raft_hard_state hard_state;
+    raft_index append_first_index; /* 0: nothing to append; else entries from here replace all. */
+    uint32_t append_count;
+    struct bytes append_first; /* Encoded entries in one or two runs, in the window. */
+    struct bytes append_second;
+    struct raft_tag tag;
+
+    /* 2 and 3. */
+    const struct raft_message *send_now;
+    uint32_t send_now_count;
+    const struct raft_message *send_durable;
+    uint32_t send_durable_count;
+
+    /* 4. Everything up to here is committed; unchanged values are repeated. */
+    raft_index commit_index;
+
+    /* 5. */
+    const struct raft_read_ready *reads;
+    uint32_t read_count;
+
+    /* Entries older than the window that a follower needs. Asked again when not answered. */
+    const struct raft_fetch *fetches;
+    uint32_t fetch_count;
+
+    /* Call raft_tick() no later than this. */
+    uint64_t wake_ms;
+};
+
+/* What is owed since the last call. Everything borrowed from the raft until the next event. False
+ * when there is nothing to do (wake_ms and commit_index are set all the same). */
+MUST_USE bool raft_collect(struct raft *raft, struct raft_effects *effects);
+
+/* The entry at `index` when it is in the window: false when it is older or does not exist. Borrowed
+ * until the next event. */
+MUST_USE bool raft_entry_at(const struct raft *raft, raft_index index, struct raft_entry *entry);
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
+
+const char *raft_role_name(enum raft_role role);
+
+struct raft_status {
+    enum raft_role role;
+    raft_term term;
+    raft_id leader;            /* 0: unknown. */
+    bool leader_is_ready;      /* We lead, and an entry of this term is committed. */
+    raft_index last_index;
+    raft_index durable_index;
+    raft_index commit_index;
+    raft_index window_first_index; /* First entry that raft_entry_at() can give; last + 1: none. */
+    uint64_t uncommitted_bytes;
+    uint64_t quorum_contact_ms;    /* As leader: when a majority was last known to hear us, by the
+                                      time of sending. */
+};
+
+struct raft_status raft_status(const struct raft *raft);
+
+/* As leader, what `peer` is known to have durable; 0 otherwise. */
+raft_index raft_match_index(const struct raft *raft, raft_id peer);
+
+/* Asserts every numbered invariant of docs/raft.md that one member can see. */
+void raft_check(const struct raft *raft);
+
+#endif
