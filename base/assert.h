@@ -11,8 +11,7 @@ _Noreturn void assert_failed(const char *expression, const char *file, int line)
 _Noreturn void assert_failed_values(const char *expression, const char *file, int line,
                                     uint64_t left, uint64_t right);
 
-#define ASSERT(condition)                                                                          \
-    ((condition) ? (void)0 : assert_failed(#condition, __FILE__, __LINE__))
+#define ASSERT(condition) ((condition) ? (void)0 : assert_failed(#condition, __FILE__, __LINE__))
 
 /* Like ASSERT(), and prints two integers that explain the failure. */
 #define ASSERT_VALUES(condition, left, right)                                                      \

@@ -1,4 +1,4 @@
-/* base/duration.h: durations as people write them: 500ms, 10s, 2m, 1h, 250us. */
+/* base/duration.h: durations as people write them: 500ms, 10s, 2m, 1h. */
 #ifndef BASE_DURATION_H
 #define BASE_DURATION_H
 

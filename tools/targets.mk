@@ -1,0 +1,62 @@
+# Targets that run things; the build itself is in the Makefile.
+FUZZ_SECONDS ?= 60
+
+deps:
+	@tools/deps.sh
+
+demo: deps
+	@$(MAKE) --no-print-directory -s -j2 binaries
+	@tests/integration/demo.sh
+
+TEST_PROGRAMS = binaries $(UNIT) $(LOAD)
+LOAD := $(B)/tests/load
+$(LOAD): $(B)/obj/tests/integration/load.o $(call archive,$(LINK_client))
+	@mkdir -p $(@D)
+	$(CC) -o $@ $< -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
+	  $(call libs,$(LINK_client))
+
+# What sanitizer builds run too: the fuzzers have sanitizers of their own.
+STAGES = unit '$(MAKE) --no-print-directory -s unit' \
+  integration 'BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py'
+test: deps
+	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
+	@tools/stages.sh $(STAGES) checkers 'tools/lint-test.sh' \
+	  $(if $(SAN),,fuzz 'tests/fuzz/run.sh 10')
+test-sanitized: deps
+	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
+	@tools/stages.sh $(STAGES)
+soak: deps
+	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
+	@SOAK=1 RAFT_SEEDS=50000 NODE_SEEDS=5000 TEST_TIMEOUT=3600 tools/stages.sh $(STAGES)
+check: test lint
+	@SAN=address,undefined $(MAKE) --no-print-directory test-sanitized
+	@SAN=thread $(MAKE) --no-print-directory test-sanitized
+ci: test lint
+
+integration: binaries $(LOAD)
+	@BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py $(ONLY)
+lint: deps
+	@$(MAKE) --no-print-directory -s -j2 MODE=plain all
+	@tools/lint.sh
+format:
+	@git ls-files -co --exclude-standard '*.c' '*.h' '*.def' | grep -v '\.def$$' | xargs clang-format -i
+fuzz: deps
+	@tests/fuzz/run.sh $(FUZZ_SECONDS)
+bench: deps
+	@$(MAKE) --no-print-directory -s -j2 binaries
+	@tools/bench.sh
+golden-update: $(UNIT)
+	@GOLDEN_UPDATE=1 tools/run-tests.sh $(filter %golden_test %format_test,$(UNIT))
+	@git diff --stat -- tests/golden
+coverage:
+	@$(MAKE) --no-print-directory -s CC=gcc SAN= MODE=coverage COVERAGE=1 B=build/coverage unit
+	@tools/coverage.sh build/coverage
+install: binaries
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include/holdfast,share/holdfast}
+	install -m 755 $(BIN)/holdfastd $(BIN)/holdfast $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BIN)/libholdfast.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BIN)/libholdfast.so $(DESTDIR)$(PREFIX)/lib
+	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include/holdfast
+	install -m 644 deploy/holdfast.ini deploy/holdfastd.service $(DESTDIR)$(PREFIX)/share/holdfast
+clean:
+	rm -rf build
