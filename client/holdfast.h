@@ -1,0 +1,294 @@
+/* client/holdfast.h: the client library of Holdfast: locks, sessions and keys.
+ *
+ * A client keeps connections to a cluster, finds the leader, follows it when it changes, retries
+ * what may be retried and says honestly what became of the rest (enum holdfast_outcome). A session
+ * is renewed by itself, every third of its TTL; its deadline counts from the *sending* of the last
+ * renewal that the cluster confirmed, on this machine's own clock, so that the loss of a session
+ * is known here before anyone else can be granted its locks.
+ *
+ * Two ways to use it, one for each client:
+ *   holdfast_open()          has a thread of its own. The *_sync calls may be made from any thread;
+ *                            callbacks run on the client's thread.
+ *   holdfast_open_on_loop()  lives on the caller's libuv loop, without locks or threads. All calls
+ *                            are made from the loop's thread, callbacks run there; no *_sync calls.
+ *
+ * Every asynchronous call has exactly one callback, never from inside the call that started it.
+ * Results and the bytes in them are borrowed until the callback returns. Times are milliseconds.
+ * Strings end in zero; keys, values and lock names are bytes with a size. */
+#ifndef CLIENT_HOLDFAST_H
+#define CLIENT_HOLDFAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct holdfast;         /* A client. */
+struct holdfast_session; /* A session: locks belong to it. */
+struct holdfast_call;    /* A request under way; valid until its callback returns. */
+struct uv_loop_s;
+
+/* Numbers are those of the protocol (docs/protocol.md). */
+enum holdfast_status {
+    HOLDFAST_OK = 0,
+    HOLDFAST_HELD = 1,       /* Another session holds the lock. */
+    HOLDFAST_NO_QUORUM = 2,  /* No leader was found within the timeout. */
+    HOLDFAST_NOT_LEADER = 3, /* Only inside: the library looks for the leader itself. */
+    HOLDFAST_TIMEOUT = 4,    /* A node was asked and no answer came in time. */
+    HOLDFAST_LOST = 5,       /* The session is lost; open a new one. */
+    HOLDFAST_OVERLOADED = 6, /* Retry after result.retry_after_ms. */
+    HOLDFAST_RATE_LIMITED = 7,
+    HOLDFAST_TTL_TOO_SHORT = 8, /* The least TTL is in result.floor_ms. */
+    HOLDFAST_SESSION_EXPIRED = 9,
+    HOLDFAST_FENCED = 10, /* The token is not the current one. */
+    HOLDFAST_TOO_LARGE = 11,
+    HOLDFAST_AUTH = 12,
+    HOLDFAST_NOT_FOUND = 13,
+    HOLDFAST_MISMATCH = 14, /* Compare-and-swap: the value is another. */
+    HOLDFAST_SEQUENCE_GAP = 15,
+    HOLDFAST_STALE = 16,
+    HOLDFAST_MALFORMED = 17, /* Also: an argument is not valid. */
+    HOLDFAST_UNKNOWN_METHOD = 18,
+    HOLDFAST_CANCELLED = 19,
+    HOLDFAST_UNKNOWN_OUTCOME = 20, /* Sent, and the answer was lost. */
+    HOLDFAST_NOT_FORMED = 21,
+    HOLDFAST_CLOSED = 22,
+    HOLDFAST_STOPPING = 23,
+};
+
+/* What became of a request that changes something. */
+enum holdfast_outcome {
+    HOLDFAST_DONE,     /* Applied, durable on a majority. */
+    HOLDFAST_REJECTED, /* Surely not applied. */
+    HOLDFAST_UNKNOWN,  /* May be applied. */
+};
+
+const char *holdfast_status_name(enum holdfast_status status); /* "NO_QUORUM" */
+const char *holdfast_status_text(enum holdfast_status status); /* One sentence. */
+
+/* --- Clients --------------------------------------------------------------------------------- */
+
+struct holdfast_options {
+    const char *endpoints; /* "host:port,host:port"; copied. Required. */
+    const char *name;      /* Shown to operators; NULL: none. */
+    uint32_t timeout_ms;   /* The whole deadline of a request, retries and looking for the leader
+                              included; 0: 5000. */
+    uint32_t connections;  /* Kept to the leader; requests are spread over them; 0: 1. */
+};
+
+/* HOLDFAST_OK, or HOLDFAST_MALFORMED when the options are not valid. Does not wait for a
+ * connection. */
+enum holdfast_status holdfast_open(struct holdfast **client,
+                                   const struct holdfast_options *options);
+enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
+                                           const struct holdfast_options *options,
+                                           struct uv_loop_s *loop);
+
+/* Ends open sessions as far as that can be done within 200 ms, answers every pending call with
+ * HOLDFAST_CANCELLED, frees everything. With an own thread it returns when that is done (never call
+ * it from a callback); on a loop it returns at once and `closed` (may be NULL) is called last. */
+void holdfast_close(struct holdfast *client, void (*closed)(void *context), void *context);
+
+/* --- Results --------------------------------------------------------------------------------- */
+
+struct holdfast_pair {
+    const void *key;
+    size_t key_size;
+    const void *value;
+    size_t value_size;
+    uint64_t revision;
+};
+
+struct holdfast_session_info {
+    uint64_t session;
+    const char *owner;
+    uint32_t ttl_ms;
+    uint64_t age_ms;
+    uint64_t left_ms;
+};
+
+/* Who holds a lock or waits for it. */
+struct holdfast_lock_info {
+    const void *name;
+    size_t name_size;
+    uint64_t session;
+    const char *owner;
+    uint64_t token;    /* Of a holder. */
+    uint64_t age_ms;   /* Since the grant. */
+    uint64_t left_ms;  /* Until the holder's session ends unless it is renewed. */
+    uint32_t waiters;  /* In listings. */
+    uint64_t position; /* Of a waiter; 1 is next. */
+};
+
+struct holdfast_member_info {
+    const char *name;
+    const char *client; /* "host:port"; empty when not known. */
+};
+
+struct holdfast_node_status {
+    const char *cluster;
+    const char *node;
+    const char *role;   /* "leader", "follower", "candidate", "pre-candidate", "forming". */
+    const char *leader; /* Empty when not known. */
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t state_hash; /* Equal on all nodes with equal `applied`. */
+    const struct holdfast_member_info *members;
+    size_t member_count;
+};
+
+struct holdfast_result {
+    enum holdfast_status status;
+    enum holdfast_outcome outcome;
+    const char *text;  /* Why, for people; never NULL. */
+    uint64_t revision; /* put, get, delete, cas. */
+    uint64_t token;    /* acquire. */
+    const void *value; /* get. */
+    size_t value_size;
+    uint32_t retry_after_ms;           /* HOLDFAST_OVERLOADED. */
+    uint32_t floor_ms;                 /* HOLDFAST_TTL_TOO_SHORT. */
+    uint64_t holder;                   /* HOLDFAST_HELD: the session, */
+    uint64_t holder_token;             /* and its token. */
+    bool more;                         /* Listings: ask again behind the last item. */
+    const struct holdfast_pair *pairs; /* list. */
+    size_t pair_count;
+    const struct holdfast_session_info *sessions; /* sessions. */
+    size_t session_count;
+    const struct holdfast_lock_info *locks; /* locks; of lock_show the holders. */
+    size_t lock_count;
+    const struct holdfast_lock_info *queue; /* lock_show. */
+    size_t queue_count;
+    const struct holdfast_node_status *node; /* node_status. */
+};
+
+typedef void (*holdfast_callback)(const struct holdfast_result *result, void *context);
+
+/* Gives up waiting: the callback comes with HOLDFAST_CANCELLED unless the answer is already here. A
+ * cancelled acquire leaves the queue, and releases a lock that was granted meanwhile. */
+void holdfast_cancel(struct holdfast_call *call);
+
+/* --- Keys. A write without a session is executed at most once for each attempt. --------------- */
+
+struct holdfast_call *holdfast_put(struct holdfast *client, const void *key, size_t key_size,
+                                   const void *value, size_t value_size, holdfast_callback callback,
+                                   void *context);
+/* Linearizable. HOLDFAST_NOT_FOUND when the key is absent. */
+struct holdfast_call *holdfast_get(struct holdfast *client, const void *key, size_t key_size,
+                                   holdfast_callback callback, void *context);
+struct holdfast_call *holdfast_delete(struct holdfast *client, const void *key, size_t key_size,
+                                      holdfast_callback callback, void *context);
+/* `expected` NULL: the key must be absent. */
+struct holdfast_call *holdfast_cas(struct holdfast *client, const struct holdfast_pair *pair,
+                                   const void *expected, size_t expected_size,
+                                   holdfast_callback callback, void *context);
+/* Keys that begin with `prefix` and sort behind `after` (may be empty). */
+struct holdfast_call *holdfast_list(struct holdfast *client, const void *prefix, size_t prefix_size,
+                                    const void *after, size_t after_size,
+                                    holdfast_callback callback, void *context);
+
+/* --- Sessions -------------------------------------------------------------------------------- */
+
+enum holdfast_session_state {
+    HOLDFAST_SESSION_CONNECTED,
+    HOLDFAST_SESSION_SUSPECT, /* A renewal was missed: start no new side effects. */
+    HOLDFAST_SESSION_LOST,    /* The deadline passed, or the cluster says so. Final. */
+};
+
+/* Called on every change. LOST is called once, before the cluster can grant the session's locks to
+ * anyone else, provided that clock rates differ by less than the cluster's bound. */
+typedef void (*holdfast_state_callback)(struct holdfast_session *session,
+                                        enum holdfast_session_state state, void *context);
+
+struct holdfast_session_options {
+    uint32_t ttl_ms;                  /* 0: 10000. */
+    const char *owner;                /* Label for people; NULL: "user@host pid N command". */
+    holdfast_state_callback on_state; /* May be NULL. */
+    void *context;
+};
+
+/* The session is usable when the callback says HOLDFAST_OK; until then calls on it wait. `*session`
+ * is set at once and freed by holdfast_session_end() or holdfast_close(). */
+struct holdfast_call *holdfast_session_open(struct holdfast *client,
+                                            const struct holdfast_session_options *options,
+                                            struct holdfast_session **session,
+                                            holdfast_callback callback, void *context);
+
+/* Ends it: its locks are free at once. `session` must not be used any more. */
+struct holdfast_call *holdfast_session_end(struct holdfast_session *session,
+                                           holdfast_callback callback, void *context);
+
+enum holdfast_session_state holdfast_session_state(const struct holdfast_session *session);
+uint64_t holdfast_session_id(const struct holdfast_session *session); /* 0: not open yet. */
+
+/* Milliseconds until the deadline, by the clock of this machine, now; 0 when it has passed. From
+ * any thread. */
+uint64_t holdfast_session_left_ms(const struct holdfast_session *session);
+
+/* --- Locks ----------------------------------------------------------------------------------- */
+
+enum { HOLDFAST_WAIT_FOREVER = -1, HOLDFAST_TRY = 0 };
+
+/* HOLDFAST_OK with result.token. HOLDFAST_HELD: held, and `wait_ms` is HOLDFAST_TRY or has passed
+ * (then the place in the queue was given up). HOLDFAST_LOST: the session ended. The wait is counted
+ * apart from the client's timeout, which bounds the time without a leader. Asking again for a lock
+ * that the session holds gives the same token. */
+struct holdfast_call *holdfast_lock_acquire(struct holdfast_session *session, const void *name,
+                                            size_t name_size, int64_t wait_ms,
+                                            holdfast_callback callback, void *context);
+struct holdfast_call *holdfast_lock_release(struct holdfast_session *session, const void *name,
+                                            size_t name_size, uint64_t token,
+                                            holdfast_callback callback, void *context);
+
+/* A write as part of a session: executed exactly once however often it had to be sent. */
+struct holdfast_call *holdfast_session_put(struct holdfast_session *session, const void *key,
+                                           size_t key_size, const void *value, size_t value_size,
+                                           holdfast_callback callback, void *context);
+
+/* --- Looking --------------------------------------------------------------------------------- */
+
+struct holdfast_call *holdfast_sessions(struct holdfast *client, uint64_t after,
+                                        holdfast_callback callback, void *context);
+struct holdfast_call *holdfast_locks(struct holdfast *client, const void *prefix,
+                                     size_t prefix_size, const void *after, size_t after_size,
+                                     holdfast_callback callback, void *context);
+struct holdfast_call *holdfast_lock_show(struct holdfast *client, const void *name,
+                                         size_t name_size, holdfast_callback callback,
+                                         void *context);
+
+/* What one node says of itself, within `timeout_ms`; `endpoint` is "host:port". Any node answers,
+ * leader or not. */
+struct holdfast_call *holdfast_node_status(struct holdfast *client, const char *endpoint,
+                                           uint32_t timeout_ms, holdfast_callback callback,
+                                           void *context);
+
+/* --- Synchronous calls: only for clients with an own thread, from any other thread. They copy what
+ *     they return: `value` is freed by holdfast_free(). ---------------------------------------- */
+
+enum holdfast_status holdfast_put_sync(struct holdfast *client, const void *key, size_t key_size,
+                                       const void *value, size_t value_size, uint64_t *revision);
+enum holdfast_status holdfast_get_sync(struct holdfast *client, const void *key, size_t key_size,
+                                       void **value, size_t *value_size, uint64_t *revision);
+enum holdfast_status holdfast_delete_sync(struct holdfast *client, const void *key,
+                                          size_t key_size);
+enum holdfast_status holdfast_cas_sync(struct holdfast *client, const struct holdfast_pair *pair,
+                                       const void *expected, size_t expected_size,
+                                       uint64_t *revision);
+enum holdfast_status holdfast_session_open_sync(struct holdfast *client,
+                                                const struct holdfast_session_options *options,
+                                                struct holdfast_session **session);
+enum holdfast_status holdfast_session_end_sync(struct holdfast_session *session);
+enum holdfast_status holdfast_lock_acquire_sync(struct holdfast_session *session, const void *name,
+                                                size_t name_size, int64_t wait_ms, uint64_t *token);
+enum holdfast_status holdfast_lock_release_sync(struct holdfast_session *session, const void *name,
+                                                size_t name_size, uint64_t token);
+void holdfast_free(void *value);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,419 @@
+/* node/machine.c: applying. One switch sends each command to the folder that decides it. */
+#include "node/machine.h"
+
+#include "base/assert.h"
+#include "kv/kv.h"
+#include "node/machine_read.h"
+#include "node/window.h"
+
+enum {
+    META_KEY_PREFIX = 'm',
+    META_SIZE = 17, /* Version, applied index, cluster time. */
+    META_VERSION = 1,
+    RENEW_COUNT_MAX = RAFT_ENTRY_SIZE_MAX / 8,
+};
+
+struct machine {
+    struct table *table;
+    struct windows *windows;
+    raft_index applied_index;
+    uint64_t log_ms;
+    bool dirty; /* The table's meta record is older than what was applied. */
+    struct lease_effects effects;
+    uint8_t body[WINDOW_RESULT_SIZE_MAX];
+    uint8_t *renewed; /* RENEW_COUNT_MAX bytes. */
+    uint8_t *items;   /* Scratch of machine_read(): WIRE_FRAME_SIZE_MAX bytes. */
+};
+
+static const uint8_t meta_key[] = {META_KEY_PREFIX};
+
+size_t machine_memory_size(void)
+{
+    return arena_cost(1, sizeof(struct machine)) + windows_memory_size() +
+           arena_cost(1, RENEW_COUNT_MAX) + arena_cost(1, WIRE_FRAME_SIZE_MAX);
+}
+
+struct machine *machine_open(struct arena *arena, struct table *table)
+{
+    struct machine *machine = arena_take(arena, 1, sizeof(*machine));
+    struct bytes meta;
+
+    memset(machine, 0, sizeof(*machine));
+    machine->table = table;
+    machine->windows = windows_open(arena, table);
+    machine->renewed = arena_take(arena, 1, RENEW_COUNT_MAX);
+    machine->items = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
+    if (table_get(table, bytes_of(meta_key, sizeof(meta_key)), &meta)) {
+        ASSERT_VALUES(meta.size == META_SIZE, meta.size, META_SIZE);
+        ASSERT_VALUES(meta.data[0] == META_VERSION, meta.data[0], META_VERSION);
+        machine->applied_index = load_u64(meta.data + 1);
+        machine->log_ms = load_u64(meta.data + 9);
+    }
+    return machine;
+}
+
+raft_index machine_applied_index(const struct machine *machine)
+{
+    return machine->applied_index;
+}
+
+uint64_t machine_log_ms(const struct machine *machine)
+{
+    return machine->log_ms;
+}
+
+/* --- Commands: each decodes its params, changes the table and encodes its result ------------- */
+
+struct apply {
+    struct machine *machine;
+    struct envelope envelope;
+    raft_index index;
+    struct buffer body;
+    struct wire_failure failure; /* Details besides the code. */
+};
+
+static enum error apply_put(struct apply *apply)
+{
+    struct wire_put put;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_put_decode(&rest, &put);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    kv_put(apply->machine->table, put.key, put.value, apply->index);
+    struct wire_put_result result = {.revision = apply->index};
+    return wire_put_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_delete(struct apply *apply)
+{
+    struct wire_delete request;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_delete_decode(&rest, &request);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!kv_delete(apply->machine->table, request.key)) {
+        return ERR_NOT_FOUND;
+    }
+    struct wire_delete_result result = {.revision = apply->index};
+    return wire_delete_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_cas(struct apply *apply)
+{
+    struct wire_cas cas;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_cas_decode(&rest, &cas);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct kv_expected expected = {.absent = cas.absent, .value = cas.expected};
+    error = kv_compare_and_swap(apply->machine->table, cas.key, &expected, cas.value, apply->index);
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct wire_cas_result result = {.revision = apply->index};
+    return wire_cas_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_session_open(struct apply *apply)
+{
+    struct wire_session_open open;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_session_open_decode(&rest, &open);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    lease_session_open(apply->machine->table, apply->index, open.ttl_ms, open.owner,
+                       apply->machine->log_ms);
+    struct wire_session_open_result result = {
+        .session = apply->index, .ttl_ms = open.ttl_ms, .attempt = open.attempt};
+    return wire_session_open_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_session_end(struct apply *apply)
+{
+    struct wire_session_end end;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_session_end_decode(&rest, &end);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = lease_session_end(apply->machine->table, end.session, apply->machine->log_ms,
+                              &apply->machine->effects);
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct wire_session_end_result result = {0};
+    return wire_session_end_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_lock_acquire(struct apply *apply)
+{
+    struct wire_lock_acquire acquire;
+    struct lease_acquired acquired = {0};
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_lock_acquire_decode(&rest, &acquire);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = lease_lock_acquire(apply->machine->table, apply->envelope.session, acquire.name,
+                               acquire.wait, acquire.owner, apply->machine->log_ms, &acquired);
+    if (error != ERR_OK) {
+        apply->failure.holder = acquired.holder;
+        apply->failure.holder_token = acquired.holder_token;
+        return error;
+    }
+    struct wire_lock_acquire_result result = {.token = acquired.token,
+                                              .position = acquired.position};
+    return wire_lock_acquire_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_lock_release(struct apply *apply)
+{
+    struct wire_lock_release release;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_lock_release_decode(&rest, &release);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = lease_lock_release(apply->machine->table, apply->envelope.session, release.name,
+                               release.token, apply->machine->log_ms, &apply->machine->effects);
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct wire_lock_release_result result = {0};
+    return wire_lock_release_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_write(struct apply *apply)
+{
+    switch ((enum wire_method)apply->envelope.method) {
+    case WIRE_METHOD_put:
+        return apply_put(apply);
+    case WIRE_METHOD_delete:
+        return apply_delete(apply);
+    case WIRE_METHOD_cas:
+        return apply_cas(apply);
+    case WIRE_METHOD_session_open:
+        return apply_session_open(apply);
+    case WIRE_METHOD_session_end:
+        return apply_session_end(apply);
+    case WIRE_METHOD_lock_acquire:
+        return apply_lock_acquire(apply);
+    case WIRE_METHOD_lock_release:
+        return apply_lock_release(apply);
+    case WIRE_METHOD_NONE:
+    case WIRE_METHOD_hello:
+    case WIRE_METHOD_status:
+    case WIRE_METHOD_get:
+    case WIRE_METHOD_list:
+    case WIRE_METHOD_session_renew:
+    case WIRE_METHOD_session_list:
+    case WIRE_METHOD_lock_show:
+    case WIRE_METHOD_lock_list:
+    case WIRE_NOTICE_granted:
+    case WIRE_NOTICE_session_ended:
+        return ERR_UNKNOWN_METHOD;
+    }
+    /* A number of a later version: every replica of this one refuses it alike. */
+    return ERR_UNKNOWN_METHOD;
+}
+
+static void encode_failure(struct apply *apply, enum error error)
+{
+    apply->failure.code = (uint32_t)error;
+    apply->failure.name = bytes_of_text(error_name(error));
+    apply->failure.text = bytes_of_text(error_text(error));
+    apply->body.size = 0;
+    bool fits = wire_failure_encode(&apply->failure, &apply->body);
+    ASSERT_VALUES(fits, apply->body.capacity, error);
+}
+
+static void apply_renew(struct apply *apply, struct machine_result *result)
+{
+    struct machine *machine = apply->machine;
+    size_t count = apply->envelope.params.size / 8;
+
+    ASSERT_VALUES(count <= RENEW_COUNT_MAX, count, apply->index);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t session = load_u64(apply->envelope.params.data + 8 * i);
+        enum error error = lease_session_renew(machine->table, session, machine->log_ms);
+
+        machine->renewed[i] = error == ERR_OK ? 1 : 0;
+    }
+    result->renewed = bytes_of(machine->renewed, count);
+}
+
+/* Whether a request of a session is to be executed now: ERR_OK; `*stored` is set when it was. */
+static enum error look_up(struct machine *machine, const struct envelope *envelope,
+                          struct window_result *stored, bool *is_repeated)
+{
+    *is_repeated = false;
+    if (!lease_session_is_alive(machine->table, envelope->session, machine->log_ms)) {
+        return ERR_SESSION_EXPIRED;
+    }
+    switch (windows_look(machine->windows, envelope->session, envelope->sequence, stored)) {
+    case WINDOW_NEXT:
+        return ERR_OK;
+    case WINDOW_REPEATED:
+        *is_repeated = true;
+        return stored->error;
+    case WINDOW_STALE:
+        return ERR_STALE;
+    case WINDOW_GAP:
+        return ERR_SEQUENCE_GAP;
+    }
+    UNREACHABLE();
+}
+
+/* Executes a request once: what was executed before gives its stored result again. */
+static void apply_request(struct apply *apply, struct machine_result *result)
+{
+    const struct envelope *envelope = &apply->envelope;
+    struct window_result stored = {0};
+    bool is_repeated = false;
+    bool is_next = false;
+
+    if (envelope->session != 0) {
+        result->error = look_up(apply->machine, envelope, &stored, &is_repeated);
+        is_next = result->error == ERR_OK && !is_repeated;
+    }
+    if (is_repeated) {
+        result->body = stored.body;
+        return;
+    }
+    if (result->error == ERR_OK) {
+        result->error = apply_write(apply);
+    }
+    if (result->error != ERR_OK) {
+        encode_failure(apply, result->error);
+    }
+    result->body = buffer_bytes(&apply->body);
+    if (is_next) {
+        stored = (struct window_result){.error = result->error, .body = result->body};
+        windows_store(apply->machine->windows, envelope->session, envelope->sequence, &stored);
+    }
+}
+
+static void drop_ended(struct machine *machine)
+{
+    for (uint32_t i = 0; i < machine->effects.ended_count; i++) {
+        windows_drop(machine->windows, machine->effects.ended[i]);
+    }
+}
+
+void machine_apply(struct machine *machine, const struct raft_entry *entry,
+                   struct machine_result *result)
+{
+    struct apply apply = {
+        .machine = machine,
+        .index = entry->index,
+        .body = buffer_of(machine->body, sizeof(machine->body)),
+    };
+
+    ASSERT_VALUES(entry->index == machine->applied_index + 1, entry->index, machine->applied_index);
+    machine->applied_index = entry->index;
+    machine->dirty = true;
+    machine->effects.grant_count = 0;
+    machine->effects.ended_count = 0;
+    *result = (struct machine_result){.effects = &machine->effects};
+    if (!envelope_decode(entry->payload, &apply.envelope)) {
+        result->error = ERR_MALFORMED;
+        return;
+    }
+    result->method = apply.envelope.method;
+    if (apply.envelope.log_ms > machine->log_ms) {
+        machine->log_ms = apply.envelope.log_ms;
+    }
+    /* First what is due, so that a command of this entry already finds it gone (DESIGN 6). */
+    result->more_is_due = lease_advance(machine->table, machine->log_ms, &machine->effects);
+    drop_ended(machine);
+    uint32_t ended_before = machine->effects.ended_count;
+    switch (apply.envelope.method) {
+    case ENVELOPE_TICK:
+        break;
+    case ENVELOPE_RENEW:
+        apply_renew(&apply, result);
+        break;
+    default:
+        apply_request(&apply, result);
+        break;
+    }
+    for (uint32_t i = ended_before; i < machine->effects.ended_count; i++) {
+        windows_drop(machine->windows, machine->effects.ended[i]);
+    }
+}
+
+bool machine_lookup(struct machine *machine, uint64_t session, uint64_t sequence,
+                    struct machine_result *result)
+{
+    struct window_result stored;
+
+    ASSERT(session != 0);
+    ASSERT(sequence != 0);
+    if (!lease_session_is_alive(machine->table, session, machine->log_ms) ||
+        windows_look(machine->windows, session, sequence, &stored) != WINDOW_REPEATED) {
+        return false;
+    }
+    *result = (struct machine_result){.error = stored.error, .body = stored.body};
+    return true;
+}
+
+static void flush(struct machine *machine)
+{
+    uint8_t meta[META_SIZE] = {META_VERSION};
+
+    windows_flush(machine->windows);
+    if (machine->dirty) {
+        store_u64(meta + 1, machine->applied_index);
+        store_u64(meta + 9, machine->log_ms);
+        table_put(machine->table, bytes_of(meta_key, sizeof(meta_key)),
+                  bytes_of(meta, sizeof(meta)));
+        machine->dirty = false;
+    }
+}
+
+void machine_commit(struct machine *machine)
+{
+    flush(machine);
+    if (table_dirty_bytes(machine->table) != 0) {
+        table_commit(machine->table);
+    }
+}
+
+uint64_t machine_hash(struct machine *machine)
+{
+    flush(machine);
+    return table_hash(machine->table);
+}
+
+enum error machine_read(struct machine *machine, enum wire_method method, struct bytes params,
+                        uint64_t log_ms, struct buffer *out)
+{
+    struct machine_reader reader = {
+        .table = machine->table,
+        /* A read may be served while the stamp of a later entry is known already. */
+        .log_ms = log_ms > machine->log_ms ? log_ms : machine->log_ms,
+        .items = buffer_of(machine->items, WIRE_FRAME_SIZE_MAX),
+        .out = out,
+    };
+
+    return machine_reader_read(&reader, method, params);
+}
+
+bool machine_is_write(enum wire_method method)
+{
+    return method == WIRE_METHOD_put || method == WIRE_METHOD_delete ||
+           method == WIRE_METHOD_cas || method == WIRE_METHOD_session_open ||
+           method == WIRE_METHOD_session_end || method == WIRE_METHOD_lock_acquire ||
+           method == WIRE_METHOD_lock_release;
+}

@@ -1,0 +1,250 @@
+/* node/machine_read.c: answers from the table at the applied index.
+ *
+ * A listing stops at its item limit, or when the next item would not fit, and then says `more`; the
+ * client asks again behind the last item that it got. */
+#include "node/machine_read.h"
+
+#include "base/assert.h"
+#include "kv/kv.h"
+#include "lease/lease.h"
+#include "node/machine.h"
+
+/* What a listing's answer adds to its items. */
+enum { LISTING_OVERHEAD = 256 };
+
+struct listing {
+    struct buffer *items;
+    size_t size_max;
+    uint32_t count;
+    uint32_t count_max;
+    bool more;
+};
+
+static struct listing listing_begin(struct machine_reader *reader, uint32_t limit)
+{
+    size_t room = buffer_room(reader->out);
+    uint32_t count_max =
+        limit == 0 || limit > WIRE_LIST_ITEM_COUNT_MAX ? (uint32_t)WIRE_LIST_ITEM_COUNT_MAX : limit;
+
+    reader->items.size = 0;
+    return (struct listing){
+        .items = &reader->items,
+        .size_max = room > LISTING_OVERHEAD ? room - LISTING_OVERHEAD : 0,
+        .count_max = count_max,
+    };
+}
+
+/* True when there may be room for one more item; otherwise the listing ends with `more`. */
+static bool listing_has_room(struct listing *listing)
+{
+    if (listing->count == listing->count_max) {
+        listing->more = true;
+        return false;
+    }
+    return true;
+}
+
+/* Takes back an item that made the listing too long. */
+static bool listing_add(struct listing *listing, size_t size_before, bool encoded)
+{
+    if (!encoded || listing->items->size > listing->size_max) {
+        listing->items->size = size_before;
+        listing->more = true;
+        return false;
+    }
+    listing->count++;
+    return true;
+}
+
+static struct wire_items listing_items(const struct listing *listing)
+{
+    return (struct wire_items){.raw = buffer_bytes(listing->items), .count = listing->count};
+}
+
+static enum error read_get(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_get get;
+    struct kv_pair pair;
+    enum error error = wire_get_decode(&params, &get);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!kv_get(reader->table, get.key, &pair)) {
+        return ERR_NOT_FOUND;
+    }
+    struct wire_get_result result = {.value = pair.value, .revision = pair.revision};
+    return wire_get_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error read_list(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_list list;
+    struct kv_pair pair;
+    enum error error = wire_list_decode(&params, &list);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct listing listing = listing_begin(reader, list.limit);
+    struct bytes after = list.after;
+    while (kv_next(reader->table, list.prefix, after, &pair) && listing_has_room(&listing)) {
+        struct wire_pair item = {.key = pair.key, .value = pair.value, .revision = pair.revision};
+        size_t before = listing.items->size;
+
+        if (!listing_add(&listing, before, wire_pair_encode(&item, listing.items))) {
+            break;
+        }
+        after = pair.key;
+    }
+    struct wire_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    return wire_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static uint64_t left_until(uint64_t deadline_ms, uint64_t now_ms)
+{
+    return deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+}
+
+static enum error read_session_list(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_session_list list;
+    struct lease_session_view view;
+    enum error error = wire_session_list_decode(&params, &list);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct listing listing = listing_begin(reader, list.limit);
+    uint64_t after = list.after;
+    while (lease_session_next(reader->table, after, reader->log_ms, &view) &&
+           listing_has_room(&listing)) {
+        struct wire_session_item item = {
+            .session = view.id,
+            .owner = view.owner,
+            .ttl_ms = view.ttl_ms,
+            .age_ms = left_until(reader->log_ms, view.opened_ms),
+            .left_ms = left_until(view.deadline_ms, reader->log_ms),
+        };
+        size_t before = listing.items->size;
+
+        if (!listing_add(&listing, before, wire_session_item_encode(&item, listing.items))) {
+            break;
+        }
+        after = view.id;
+    }
+    struct wire_session_list_result result = {.items = listing_items(&listing),
+                                              .more = listing.more};
+    return wire_session_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error read_lock_list(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_lock_list list;
+    struct lease_lock_view view;
+    enum error error = wire_lock_list_decode(&params, &list);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct listing listing = listing_begin(reader, list.limit);
+    struct bytes after = list.after;
+    while (lease_lock_next(reader->table, list.prefix, after, &view) &&
+           listing_has_room(&listing)) {
+        struct wire_lock_item item = {
+            .name = view.name,
+            .session = view.holder,
+            .owner = view.owner,
+            .token = view.token,
+            .age_ms = left_until(reader->log_ms, view.granted_ms),
+            .left_ms = left_until(view.deadline_ms, reader->log_ms),
+            .waiters = view.waiter_count,
+        };
+        size_t before = listing.items->size;
+
+        if (!listing_add(&listing, before, wire_lock_item_encode(&item, listing.items))) {
+            break;
+        }
+        after = view.name;
+    }
+    struct wire_lock_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    return wire_lock_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static void list_waiters(struct machine_reader *reader, struct bytes name, struct listing *listing)
+{
+    struct lease_waiter_view waiter;
+    uint64_t after = 0;
+
+    while (lease_waiter_next(reader->table, name, after, &waiter) && listing_has_room(listing)) {
+        struct wire_waiter item = {
+            .session = waiter.session, .owner = waiter.owner, .position = listing->count + 1U};
+        size_t before = listing->items->size;
+
+        if (!listing_add(listing, before, wire_waiter_encode(&item, listing->items))) {
+            break;
+        }
+        after = waiter.ticket;
+    }
+}
+
+static enum error read_lock_show(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_lock_show show;
+    struct lease_lock_view view;
+    uint8_t memory[LEASE_OWNER_SIZE_MAX + 128];
+    struct buffer holder = buffer_of(memory, sizeof(memory));
+    enum error error = wire_lock_show_decode(&params, &show);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!lease_lock_get(reader->table, show.name, &view)) {
+        return ERR_NOT_FOUND;
+    }
+    struct wire_holder item = {
+        .session = view.holder,
+        .owner = view.owner,
+        .token = view.token,
+        .age_ms = left_until(reader->log_ms, view.granted_ms),
+        .left_ms = left_until(view.deadline_ms, reader->log_ms),
+    };
+    if (!wire_holder_encode(&item, &holder)) {
+        return ERR_TOO_LARGE;
+    }
+    struct listing listing = listing_begin(reader, 0);
+    list_waiters(reader, show.name, &listing);
+    struct wire_lock_show_result result = {
+        .mode = bytes_of_text("exclusive"),
+        .holders = {.raw = buffer_bytes(&holder), .count = 1},
+        .queue = listing_items(&listing),
+        .more = listing.more,
+    };
+    return wire_lock_show_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+bool machine_is_read(enum wire_method method)
+{
+    return method == WIRE_METHOD_get || method == WIRE_METHOD_list ||
+           method == WIRE_METHOD_session_list || method == WIRE_METHOD_lock_list ||
+           method == WIRE_METHOD_lock_show;
+}
+
+enum error machine_reader_read(struct machine_reader *reader, enum wire_method method,
+                               struct bytes params)
+{
+    ASSERT_VALUES(machine_is_read(method), method, 0);
+    if (method == WIRE_METHOD_get) {
+        return read_get(reader, params);
+    }
+    if (method == WIRE_METHOD_list) {
+        return read_list(reader, params);
+    }
+    if (method == WIRE_METHOD_session_list) {
+        return read_session_list(reader, params);
+    }
+    if (method == WIRE_METHOD_lock_list) {
+        return read_lock_list(reader, params);
+    }
+    return read_lock_show(reader, params);
+}

@@ -1,0 +1,24 @@
+/* node/machine_read.h: reads of the state machine; the other half of node/machine.c. */
+#ifndef NODE_MACHINE_READ_H
+#define NODE_MACHINE_READ_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "base/table.h"
+#include "wire/wire.h"
+
+struct machine_reader {
+    struct table *table;
+    uint64_t log_ms;     /* Cluster time now: what is left of a session counts from here. */
+    struct buffer items; /* Scratch for the items of a listing. */
+    struct buffer *out;
+};
+
+/* As machine_read(). */
+MUST_USE enum error machine_reader_read(struct machine_reader *reader, enum wire_method method,
+                                        struct bytes params);
+
+#endif

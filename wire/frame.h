@@ -1,0 +1,63 @@
+/* wire/frame.h: frames between peers.
+ *
+ *     0       4       8           16        32            40       48       56        64
+ *     | magic | size  | checksum  | cluster | incarnation | source | log_ms | lamport | kind ...
+ *     | u32   | u32   | u64       | 16 x u8 | u64         | u64    | u64    | u64     | u8
+ *
+ * followed by three zero bytes, the format version (u32) and the body. Little endian; `size` counts
+ * header and body; the checksum covers all behind it. A connection carries frames one way only,
+ * from the peer that dialed; what comes back is at most one FRAME_REFUSE. */
+#ifndef WIRE_FRAME_H
+#define WIRE_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "raft/message.h"
+
+enum wire_frame_kind {
+    WIRE_FRAME_HELLO = 1,  /* wire_peer_hello; the first frame of every connection. */
+    WIRE_FRAME_REFUSE = 2, /* wire_peer_refuse; then the connection is closed. */
+    WIRE_FRAME_FORM = 3,   /* wire_peer_form: found or join the new cluster. */
+    WIRE_FRAME_RAFT = 4,   /* One raft_message. */
+};
+
+enum {
+    WIRE_FRAME_HEADER_SIZE = 72,
+    WIRE_FRAME_VERSION = 1,
+    /* An AppendEntries of raft_options.append_size_max or one entry of the largest size. */
+    WIRE_PEER_FRAME_SIZE_MAX = (2 << 20) + 4096,
+};
+
+struct wire_frame {
+    uint8_t cluster[16];  /* Zeros: not formed yet. */
+    uint64_t incarnation; /* Of the sender's disk. */
+    raft_id source;       /* 0: not formed yet. */
+    uint64_t log_ms;      /* The newest cluster time that the sender knows. */
+    uint64_t lamport;
+    enum wire_frame_kind kind;
+    struct bytes body; /* Borrowed from the input when decoded; ignored by wire_frame_begin(). */
+};
+
+/* Takes one whole frame off `*rest`. ERR_INCOMPLETE; ERR_MALFORMED (no magic: something else
+ * speaks here), ERR_VERSION, ERR_TOO_LARGE, ERR_CORRUPT (checksum): close the connection. */
+MUST_USE enum error wire_frame_next(struct bytes *rest, struct wire_frame *frame);
+
+/* Begins a frame in `buffer`: append the body, then wire_frame_end() with what this returned in
+ * `*start` fills in size and checksum. False when even the header does not fit. When the body does
+ * not fit, set buffer->size back to `*start`. */
+MUST_USE bool wire_frame_begin(struct buffer *buffer, const struct wire_frame *frame,
+                               size_t *start);
+void wire_frame_end(struct buffer *buffer, size_t start);
+
+/* The body of a WIRE_FRAME_RAFT. Entries are copied as they lie in the log. Source and target
+ * travel too. Decoding checks sizes and enumerations; entries are borrowed from the input and not
+ * looked into. ERR_MALFORMED. */
+MUST_USE bool wire_raft_encode(const struct raft_message *message, struct buffer *buffer);
+MUST_USE enum error wire_raft_decode(struct bytes body, struct raft_message *message);
+
+#endif
