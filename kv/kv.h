@@ -17,21 +17,21 @@
 typedef uint64_t kv_revision; /* 0: the key is absent. */
 
 enum {
-    KV_KEY_SIZE_MAX = 480,           /* At least 1. */
+    KV_KEY_SIZE_MAX = 480, /* At least 1. */
     KV_VALUE_SIZE_MAX = 512 * 1024,
     KV_KEY_PREFIX = 'k', /* Where the table's keys begin with it, they are this folder's. */
 };
 
 struct kv_pair {
-    struct bytes key; /* Borrowed from the table until it changes, like `value`. */
-    struct bytes value;
+    struct bytes key;   /* kv_get(): the caller's own. kv_next(): borrowed like `value`. */
+    struct bytes value; /* Borrowed from the table until it changes. */
     kv_revision revision;
 };
 
 /* False when the key is absent. */
 MUST_USE bool kv_get(struct table *table, struct bytes key, struct kv_pair *pair);
 
-/* Sets the value; the key then has `revision`. */
+/* Sets the value; the key then has `revision`, which is not below its present one. */
 void kv_put(struct table *table, struct bytes key, struct bytes value, kv_revision revision);
 
 /* True when the key was there. */
@@ -53,5 +53,8 @@ MUST_USE enum error kv_compare_and_swap(struct table *table, struct bytes key,
  * when there is none. */
 MUST_USE bool kv_next(struct table *table, struct bytes prefix, struct bytes after,
                       struct kv_pair *pair);
+
+/* Asserts every numbered invariant of docs/kv.md by walking all pairs. For tests. */
+void kv_check(struct table *table);
 
 #endif

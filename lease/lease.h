@@ -38,6 +38,8 @@ struct lease_grant {
     char name[LEASE_NAME_SIZE_MAX];
 };
 
+/* Start each entry with both counts 0, and hand the same effects to lease_advance() and to the
+ * entry's own command: together they never overflow. */
 struct lease_effects {
     uint32_t grant_count; /* Waiters that became holders, in order of their tokens. */
     struct lease_grant grants[LEASE_GRANT_COUNT_MAX];
@@ -49,11 +51,15 @@ struct lease_effects {
 enum { LEASE_KEY_PREFIX = 'l' };
 
 /* Called before the command of every entry: ends sessions that are due at `log_ms`, in deadline
- * order, releases what they held and grants on, at most LEASE_GRANT_COUNT_MAX steps. Returns true
- * when there is more to do at the same stamp: the leader then proposes a tick. Adds to *effects. */
+ * order (ties by id), releases what they held and grants on. A step takes one lock or one queued
+ * request from a session, or the session itself; a call takes fewer than LEASE_GRANT_COUNT_MAX, so
+ * that one grant is left for the command. Returns true when there is more to do at the same stamp:
+ * the leader then proposes a tick. Adds to *effects. */
 MUST_USE bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *effects);
 
-/* The earliest deadline of any session, in cluster time; false without sessions. */
+/* When lease_advance() next has something to do, in cluster time: never later than the earliest
+ * deadline of any session. It is earlier only for a session that was renewed and then fell silent;
+ * advancing to it gives a later one. False without sessions. */
 MUST_USE bool lease_next_deadline(struct table *table, uint64_t *deadline_ms);
 
 /* Opens the session `id` (the index of the entry). Never refuses: limits were checked at admission
@@ -64,8 +70,9 @@ void lease_session_open(struct table *table, lease_session_id id, uint32_t ttl_m
 /* Sets the deadline to `log_ms` + TTL, never back. ERR_SESSION_EXPIRED when unknown or due. */
 MUST_USE enum error lease_session_renew(struct table *table, lease_session_id id, uint64_t log_ms);
 
-/* Ends it at once: its locks are given on like at expiry, the first LEASE_GRANT_COUNT_MAX in this
- * call. ERR_SESSION_EXPIRED when unknown or due. */
+/* Ends it at once: its locks are given on like at expiry, as many as *effects has room for in this
+ * call (LEASE_GRANT_COUNT_MAX steps at most), the rest by lease_advance(). It is dead from now on,
+ * and in effects->ended when all is done. ERR_SESSION_EXPIRED when unknown or due. */
 MUST_USE enum error lease_session_end(struct table *table, lease_session_id id, uint64_t log_ms,
                                       struct lease_effects *effects);
 
@@ -75,25 +82,31 @@ MUST_USE bool lease_session_is_alive(struct table *table, lease_session_id id, u
 uint64_t lease_session_count(struct table *table);
 
 struct lease_acquired {
-    lease_token token;  /* Not 0: held by the session from now on, or already before. */
-    uint64_t position;  /* Not 0: waiting, with position - 1 live requests before it. */
+    lease_token token; /* Not 0: held by the session from now on, or already before. */
+    uint64_t position; /* Not 0: waiting, with position - 1 requests before it in the queue. */
     lease_session_id holder; /* With ERR_HELD: who holds it. */
     lease_token holder_token;
 };
 
 /* Takes the lock, or queues for it (`wait`). Asking again in the same session gives the same token
- * or the present position. ERR_HELD when it is held and `wait` is false (a request that is already
- * queued is then taken out of the queue); ERR_SESSION_EXPIRED. */
+ * or the present position (exact up to 65; further back never too small, and too large by no more
+ * than the requests that left the queue before it). ERR_HELD when it is held and `wait` is false (a
+ * request that is already queued is then taken out of the queue); ERR_SESSION_EXPIRED. */
 MUST_USE enum error lease_lock_acquire(struct table *table, lease_session_id session,
                                        struct bytes name, bool wait, struct bytes owner,
                                        uint64_t log_ms, struct lease_acquired *acquired);
 
 /* Gives the lock up, or leaves its queue. `token` 0: whatever the session has there; else it must
  * be the session's token: ERR_FENCED. ERR_NOT_FOUND when the session neither holds nor waits.
- * ERR_SESSION_EXPIRED. The next live waiter is granted in the same step. */
+ * ERR_SESSION_EXPIRED. The next live waiter is granted in the same step; waiters whose session is
+ * due are taken out of the queue. */
 MUST_USE enum error lease_lock_release(struct table *table, lease_session_id session,
                                        struct bytes name, lease_token token, uint64_t log_ms,
                                        struct lease_effects *effects);
+
+/* Raises the counter of grants, so that tokens lost by a restore from a backup or by a forced
+ * recovery are never given out again. */
+void lease_tokens_skip(struct table *table, uint64_t count);
 
 /* --- Reading: views are borrowed from the table until it changes ------------------------------ */
 
@@ -119,7 +132,8 @@ struct lease_lock_view {
     struct bytes owner; /* Of the request that was granted. */
 };
 
-/* The lock of that name; false when nobody holds it. */
+/* The lock of that name; false when nobody holds it. One whose holder is due stays until
+ * lease_advance() has come to it: compare `deadline_ms`. */
 MUST_USE bool lease_lock_get(struct table *table, struct bytes name, struct lease_lock_view *view);
 
 /* The first held lock whose name is > `after` and begins with `prefix`. */

@@ -221,6 +221,7 @@ static struct node *node_insert(struct table *table, struct node *before[LEVEL_C
 {
     struct node *node = node_open(level_count_draw(table));
 
+    ASSERT(node->level_count >= 1);
     for (unsigned level = 0; level < node->level_count; level++) {
         node->next[level] = before[level]->next[level];
         before[level]->next[level] = node;

@@ -1,0 +1,133 @@
+/* tests/unit/lease/model_test.c: random schedules agree with the model, and leave no residue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "base/macros.h"
+#include "lease/lease.h"
+#include "tests/support/base/memory_table.h"
+#include "tests/support/lease/schedule.h"
+
+enum { SEED_COUNT = 6, STEP_COUNT = 1500 };
+
+/* Long queues on few locks. */
+static const struct schedule_profile contended = {
+    .session_count_max = 40,
+    .name_count = 4,
+    .renew_share = 35,
+    .release_share = 20,
+    .end_share = 1,
+    .ttl_ms_max = 1000,
+    .advance_ms_max = 20,
+};
+
+/* Few sessions with more locks each than one call passes on. */
+static const struct schedule_profile greedy = {
+    .session_count_max = 5,
+    .name_count = MODEL_NAME_COUNT,
+    .renew_share = 10,
+    .release_share = 2,
+    .end_share = 1,
+    .ttl_ms_max = 5000,
+    .advance_ms_max = 10,
+};
+
+/* Sessions that come and go, many at the same stamp. */
+static const struct schedule_profile short_lived = {
+    .session_count_max = 40,
+    .name_count = 20,
+    .renew_share = 20,
+    .release_share = 20,
+    .end_share = 5,
+    .ttl_ms_max = 100,
+    .advance_ms_max = 40,
+};
+
+static void run(const struct schedule_profile *profile, uint64_t seed, struct schedule *schedule)
+{
+    struct table *table = memory_table_open();
+
+    schedule_init(schedule, table, profile, seed);
+    for (uint32_t step = 0; step < STEP_COUNT; step++) {
+        schedule_step(schedule);
+    }
+    schedule_drain(schedule);
+    /* Only the counters are left. */
+    assert_int_equal(memory_table_count(table), 1);
+    memory_table_close(table);
+}
+
+static void contended_schedules_agree_with_the_model(void **state)
+{
+    struct schedule schedule;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEED_COUNT; seed++) {
+        run(&contended, seed, &schedule);
+        assert_true(schedule.granted_count > 20);
+        assert_true(schedule.ended_count > 5);
+    }
+}
+
+static void greedy_schedules_agree_with_the_model(void **state)
+{
+    struct schedule schedule;
+    uint64_t more_count = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEED_COUNT; seed++) {
+        run(&greedy, seed, &schedule);
+        more_count += schedule.expired_more_count;
+        assert_true(schedule.granted_count > 20);
+    }
+    /* The bound of one call was met, or this test would say little. */
+    assert_true(more_count > 3);
+}
+
+static void short_lived_schedules_agree_with_the_model(void **state)
+{
+    struct schedule schedule;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEED_COUNT; seed++) {
+        run(&short_lived, seed, &schedule);
+        assert_true(schedule.ended_count > 100);
+    }
+}
+
+static void same_commands_give_the_same_table(void **state)
+{
+    struct table *tables[] = {memory_table_open(), memory_table_open()};
+    struct schedule schedules[2];
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT_OF(tables); i++) {
+        schedule_init(&schedules[i], tables[i], &contended, 77);
+    }
+    for (uint32_t step = 0; step < STEP_COUNT; step++) {
+        schedule_step(&schedules[0]);
+        schedule_step(&schedules[1]);
+        /* Commits are each node's own affair. */
+        table_commit(tables[1]);
+        assert_int_equal(table_hash(tables[0]), table_hash(tables[1]));
+    }
+    assert_true(memory_table_count(tables[0]) > 10);
+    memory_table_close(tables[0]);
+    memory_table_close(tables[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(contended_schedules_agree_with_the_model),
+        cmocka_unit_test(greedy_schedules_agree_with_the_model),
+        cmocka_unit_test(short_lived_schedules_agree_with_the_model),
+        cmocka_unit_test(same_commands_give_the_same_table),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
