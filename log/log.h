@@ -33,14 +33,21 @@ enum {
     LOG_RECORD_SIZE_MAX = 1 << 20, /* Of one record, its size field included. */
 };
 
+/* The upper 16 bits of the tag of every request of a log. The 32 bits below them tell the logs of
+ * one node apart: they are made from the prefix. */
+#define LOG_TAG_BASE UINT64_C(0x4C47000000000000)
+#define LOG_TAG_MASK UINT64_C(0xFFFF000000000000)
+
 struct log_options {
-    const char *prefix;       /* Of the file names, at most 15 characters, such as "raft". */
-    uint8_t cluster[16];      /* Part of every batch: a foreign segment is refused. */
-    uint64_t incarnation;     /* Likewise: of this node's disk. */
-    uint32_t segment_size;    /* Bytes; a multiple of DISK_ALIGNMENT; 64 MiB by default. */
-    uint32_t batch_size_max;  /* Bytes of one write; > LOG_RECORD_SIZE_MAX + overhead. */
+    const char *prefix;      /* Of the file names, at most 15 characters, such as "raft". */
+    uint8_t cluster[16];     /* Part of every batch: a foreign segment is refused. */
+    uint64_t incarnation;    /* Likewise: of this node's disk. */
+    uint32_t segment_size;   /* Bytes; a multiple of DISK_ALIGNMENT; >= batch_size_max + 8 KiB. It
+                                may not change while there are segments. */
+    uint32_t batch_size_max; /* Bytes of one write; a multiple of DISK_ALIGNMENT; > overhead + the
+                                largest record of the caller. It may grow, not shrink. */
     uint32_t segment_count_max;
-    uint32_t segments_ahead;  /* Zero-filled segments kept ready: 1 or 2. */
+    uint32_t segments_ahead; /* Zero-filled segments kept ready: 1 or 2. */
 };
 
 enum { LOG_SEGMENT_SIZE_DEFAULT = 64 << 20, LOG_BATCH_SIZE_MAX_DEFAULT = 2 << 20 };
@@ -58,17 +65,23 @@ struct log_recovery {
     enum log_verdict verdict;
     struct disk_name file; /* Where the damage is, for LOG_TORN and LOG_ROTTEN. */
     uint64_t offset;
-    log_index last_index;      /* Of the last good record. */
+    log_index last_index; /* Of the last good record. */
     uint64_t batch_count;
     uint64_t segment_count;
-    struct bytes hard_state;   /* The newest valid copy, empty on a fresh disk; borrowed from the
-                                  log until the next log_stage(). */
+    struct bytes hard_state; /* The newest valid copy, empty on a fresh disk; borrowed from the
+                                log until the next log_stage(). Set with ERR_CORRUPT too, for
+                                the operator; then it may be older than what was promised. */
+    bool state_repaired;     /* A damaged block of the hard state file was written anew from the
+                                other copies; nothing was lost. */
 };
 
-/* Reads every batch of every segment, cuts a torn tail, makes the first segments if there are
- * none, and is then ready to append. Refuses with ERR_CORRUPT (rot; *recovery says where),
- * ERR_WRONG_CLUSTER, ERR_WRONG_NODE, ERR_VERSION, ERR_NO_SPACE, ERR_IO, ERR_FULL. `arena` holds
- * log_memory_size() bytes; `disk` outlives the log. */
+/* Reads every batch of every segment, cuts a torn tail, makes the first segment if there is none,
+ * and is then ready to append. Refuses with ERR_CORRUPT (rot; *recovery says where),
+ * ERR_WRONG_CLUSTER, ERR_WRONG_NODE, ERR_VERSION, ERR_NO_SPACE, ERR_IO, ERR_FULL (more segments or
+ * a larger batch than the options allow), ERR_INVALID (another segment size than on the disk).
+ * After a refusal `*log` is NULL and nothing on the disk has changed, unless the refusal is
+ * ERR_IO or ERR_NO_SPACE: opening again is then safe. `arena` holds log_memory_size() bytes and
+ * gives out memory aligned to DISK_ALIGNMENT; `disk` outlives the log. */
 MUST_USE enum error log_open(struct log **log, struct arena *arena,
                              const struct log_options *options, struct disk *disk,
                              struct log_recovery *recovery);
@@ -80,15 +93,22 @@ log_index log_last_index(const struct log *log);
 /* Stages records `first_index`... given as one or two runs of whole records (`second` may be
  * empty), and the hard state that is valid from now on (empty: unchanged). A `first_index` <=
  * log_last_index() cuts off that record and all behind it first; there is never a gap. Copies.
- * Returns the ticket with which all of this becomes durable; tickets increase by 1.
- * Asserts that log_stage_room() is enough. */
+ * `record_count` may be 0: then it is a hard state or a cut alone, or (with nothing to cut, at
+ * log_last_index() + 1) an empty batch, which proves that the one before it was whole.
+ * Returns the ticket with which all of this becomes durable; tickets increase by 1, from 1.
+ * Asserts that log_stage_room() is enough. After an error it still stages, and nothing of it will
+ * become durable. */
 uint64_t log_stage(struct log *log, log_index first_index, uint32_t record_count,
                    struct bytes first, struct bytes second, struct bytes hard_state);
 
-/* Bytes of records that can be staged now: less than one batch when the disk is slow. */
+/* Bytes of records that can be staged now: less than one batch when the disk is slow, and 0 for
+ * good once the last of `segment_count_max` segments is full. A hard state alone needs no room
+ * here, but when not even a batch without records fits any more, log_flush() ends the log with
+ * ERR_FULL. */
 size_t log_stage_room(const struct log *log);
 
-/* Submits the staged batch if nothing is in flight. Called once at the end of each turn. */
+/* Submits the staged batch if nothing is in flight, and the making of the next segment if one is
+ * due. Called once at the end of each turn. */
 void log_flush(struct log *log);
 
 /* True when the tag belongs to this log; then the completion was taken, and the tickets may have
@@ -98,13 +118,14 @@ bool log_complete(struct log *log, const struct disk_completion *completion);
 /* Everything up to this ticket is durable. */
 uint64_t log_durable_ticket(const struct log *log);
 
-/* ERR_OK, or the failure that ended the log for this process. */
+/* ERR_OK, or the failure that ended the log for this process: of a write, or of making a segment.
+ * A failed read is told by log_fetched() and ends nothing. */
 enum error log_error(const struct log *log);
 
 /* Milliseconds are the caller's: how many batches and bytes were written, for status and tests. */
 struct log_counters {
     uint64_t batch_count;
-    uint64_t batch_bytes;  /* As written, padding included. */
+    uint64_t batch_bytes; /* As written, padding included. */
     uint64_t record_count;
     bool write_in_flight;
 };
@@ -113,9 +134,9 @@ struct log_counters log_counters(const struct log *log);
 
 /* --- Reading back ---------------------------------------------------------------------------- */
 
-/* Asks for records from `first_index` on (1 <= first_index <= log_last_index(), durable). At most
- * one fetch is under way: false when one is. The answer is taken with log_fetched() after a
- * log_complete() that returned true. */
+/* Asks for records from `first_index` on (1 <= first_index <= log_last_index(), durable: asserted).
+ * At most one fetch is under way until its answer was taken: false when one is, and after an
+ * error. The answer is taken with log_fetched() after a log_complete() that returned true. */
 MUST_USE bool log_fetch(struct log *log, log_index first_index);
 
 struct log_fetched {
@@ -129,7 +150,9 @@ struct log_fetched {
 /* True once for each fetch, when its bytes have arrived. */
 MUST_USE bool log_fetched(struct log *log, struct log_fetched *fetched);
 
-/* Only while opening: the same at once. Records until about `batch_size_max` bytes are reached. */
+/* Only while opening: the same at once. At least one record, at most about `batch_size_max` bytes;
+ * the next call goes on behind them. Refuses with ERR_MISSING (there is no such record),
+ * ERR_CORRUPT, ERR_IO. */
 MUST_USE enum error log_read_now(struct log *log, log_index first_index,
                                  struct log_fetched *fetched);
 
@@ -145,10 +168,12 @@ struct log_batch_view {
     uint64_t sequence;
     log_index first_index;
     uint32_t record_count;
-    log_index cut_index;     /* Records from here on were cut off before appending; 0: none. */
+    log_index cut_index; /* Records from here on were cut off before appending; 0: none. */
     struct bytes hard_state;
-    struct bytes records;    /* Empty when `error` is set. Borrowed until the next call. */
-    enum error error;        /* ERR_OK or ERR_CORRUPT. */
+    struct bytes records; /* Empty when `error` is set. Borrowed until the next call. */
+    enum error error;     /* ERR_OK; ERR_CORRUPT, with sequence 0 when not even a header is to
+                             be read there; ERR_VERSION; ERR_IO, or ERR_FULL for a batch larger
+                             than the options allow. */
 };
 
 struct log_dump; /* Opaque. */
@@ -159,7 +184,8 @@ size_t log_dump_memory_size(const struct log_options *options);
 MUST_USE enum error log_dump_open(struct log_dump **dump, struct arena *arena,
                                   const struct log_options *options, struct disk *disk);
 
-/* False at the end of the log. */
+/* False at the end of the log. A damaged stretch is one view; the walk goes on behind it with the
+ * next valid header. */
 MUST_USE bool log_dump_next(struct log_dump *dump, struct log_batch_view *view);
 
 #endif

@@ -1,0 +1,108 @@
+/* log/internal.h: the inside of struct log, shared by the files of this folder only.
+ *
+ * The position is where the next batch goes on the disk; it moves only when a write has completed,
+ * so everything before it is durable. One write is in flight at a time, as a sequence of steps. */
+#ifndef LOG_INTERNAL_H
+#define LOG_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "log/disk.h"
+#include "log/format.h"
+#include "log/log.h"
+#include "log/spans.h"
+#include "log/window.h"
+
+/* What is being written. A flight moves downwards, never back, and each step only begins when the
+ * one before it is durable:
+ *
+ *   NONE -> STATE    the hard state block, if the hard state has changed
+ *        -> END      the end batch, if the batch does not fit into the segment any more
+ *        -> SEGMENT  the header of the next segment, if it was not begun
+ *        -> BATCH    the batch itself
+ *        -> NONE */
+enum log_step { LOG_STEP_NONE, LOG_STEP_STATE, LOG_STEP_END, LOG_STEP_SEGMENT, LOG_STEP_BATCH };
+
+/* The lowest bits of a tag. */
+enum { LOG_TAG_WRITE = 1, LOG_TAG_FILL = 2, LOG_TAG_READ = 3, LOG_TAG_PURPOSE = 0xFF };
+
+struct log_batch {
+    uint8_t *data; /* Of batch_size_max bytes; the records begin behind the header. */
+    uint32_t body_size;
+    uint32_t record_count;
+    log_index first_index;
+    bool is_used; /* Something was staged, be it a hard state alone. */
+    bool is_cutting;
+    bool state_changed;
+    uint64_t last_ticket;
+    struct log_hard_state hard_state; /* Set when the flight begins. */
+    log_index cut_later;              /* The lowest index that was cut since the flight began. */
+};
+
+struct log_position {
+    struct log_place place;
+    bool is_begun;          /* The segment has its header. */
+    uint64_t next_sequence; /* Of the next batch. */
+    uint64_t checksum;      /* Of the batch before it. */
+    log_index next_index;   /* One behind the last record on the disk. */
+};
+
+enum log_fetch_state { LOG_FETCH_IDLE, LOG_FETCH_READING, LOG_FETCH_READY };
+
+struct log_fetch {
+    enum log_fetch_state state;
+    log_index first_index;
+    log_index end_index; /* Records from here on are not in the span, or were cut meanwhile. */
+    struct log_span span;
+    struct log_fetched answer;
+};
+
+struct log {
+    struct disk *disk;
+    char prefix[LOG_PREFIX_LENGTH_MAX + 1];
+    struct log_identity identity;
+    uint32_t segment_size;
+    uint32_t batch_size_max;
+    uint32_t segment_count_max;
+    uint32_t segments_ahead;
+    uint64_t tag; /* Of this log; the lowest 8 bits are the purpose. */
+
+    enum error error;
+    struct log_position position;
+    uint64_t segment_ready; /* Segments up to this one exist. */
+    bool is_filling;
+
+    enum log_step step;
+    struct log_batch batches[2];
+    struct log_batch *staged;
+    struct log_batch *flight;
+    uint8_t *block;            /* One block, for the small writes of a flight. */
+    uint64_t chained_checksum; /* Of the batch that is being written. */
+    uint64_t ticket;
+    uint64_t durable_ticket;
+    log_index last_index;             /* Staged records included. */
+    struct log_hard_state hard_state; /* The newest, staged or not. */
+
+    struct log_spans spans;
+    struct log_window window;
+    struct log_fetch fetch;
+    struct log_counters counters;
+};
+
+/* Reads the segments and the hard state file, fills in everything above that they say, and makes
+ * what is missing (log/recover.c). */
+MUST_USE enum error log_recover(struct log *log, struct disk_name *names, uint32_t names_max,
+                                struct log_recovery *recovery);
+
+/* The bytes of `log->fetch.span` are in the window: finds the live records (log/fetch.c). */
+void log_fetch_take(struct log *log, enum error error);
+
+/* Records from `index` on are not live any more (log/fetch.c). */
+void log_fetch_cut(struct log *log, log_index index);
+
+/* True when a batch of this size still fits before the place of the end batch. */
+bool log_fits(const struct log *log, struct log_place place, uint32_t total_size);
+
+#endif

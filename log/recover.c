@@ -1,0 +1,526 @@
+/* log/recover.c: opening what is on the disk. Everything is judged before anything is changed.
+ *
+ * The decision table with its reasons is in docs/log.md; what follows the last good batch is
+ * judged in log/judge.c, the hard state file in log/hard_state.c. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "log/hard_state.h"
+#include "log/internal.h"
+#include "log/judge.h"
+#include "log/log.h"
+
+struct recovery {
+    struct log *log;
+    struct log_recovery *report;
+    uint64_t segment_count; /* Files, whether begun or not. */
+    bool has_state_file;
+    bool has_ended;                   /* The last begun segment has its end batch. */
+    struct log_hard_state hard_state; /* Of the last good batch. */
+    struct log_tail tail;             /* What follows it. */
+    struct log_state_choice choice;
+};
+
+/* Names the place of an error for the person who reads it. */
+static enum error refuse(struct recovery *recovery, struct log_place place, enum error error)
+{
+    struct log_recovery *report = recovery->report;
+
+    ASSERT(error != ERR_OK);
+    if (error == ERR_CORRUPT) {
+        report->verdict = LOG_ROTTEN;
+    }
+    if (place.segment == 0) {
+        log_state_name(&report->file, recovery->log->prefix);
+    } else {
+        log_segment_name(&report->file, recovery->log->prefix, place.segment);
+    }
+    report->offset = place.offset;
+    return error;
+}
+
+static enum error read_segment(struct recovery *recovery, struct log_place place, uint32_t size,
+                               const uint8_t **data)
+{
+    struct log *log = recovery->log;
+    struct disk_name name;
+
+    ASSERT_VALUES((uint64_t)place.offset + size <= log->segment_size, place.offset, size);
+    log_segment_name(&name, log->prefix, place.segment);
+    enum error error = log_window_read(&log->window, log->disk, &name, place, size, data);
+    return error == ERR_OK ? ERR_OK : refuse(recovery, place, error);
+}
+
+/* --- The files ------------------------------------------------------------------------------- */
+
+/* Segments are numbered from 1 without a gap: a missing one is damage. */
+static enum error find_files(struct recovery *recovery, struct disk_name *names, uint32_t names_max)
+{
+    struct log *log = recovery->log;
+    struct disk_name state_name;
+    char prefix[LOG_PREFIX_LENGTH_MAX + 2];
+    size_t length = strlen(log->prefix);
+    uint32_t count = 0;
+
+    memcpy(prefix, log->prefix, length);
+    memcpy(prefix + length, "-", 2);
+    log_state_name(&state_name, log->prefix);
+    enum error error = disk_list(log->disk, prefix, names, names_max, &count);
+    if (error != ERR_OK) {
+        return error;
+    }
+    ASSERT(count <= names_max);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t sequence = 0;
+
+        if (memcmp(names[i].text, state_name.text, strlen(state_name.text) + 1) == 0) {
+            recovery->has_state_file = true;
+        } else if (log_segment_name_parse(&names[i], log->prefix, &sequence)) {
+            uint64_t expected = recovery->segment_count + 1;
+
+            if (sequence != expected) {
+                return refuse(recovery, (struct log_place){.segment = expected}, ERR_CORRUPT);
+            }
+            recovery->segment_count = sequence;
+        }
+    }
+    return recovery->segment_count <= log->segment_count_max ? ERR_OK : ERR_FULL;
+}
+
+static enum error check_size(struct recovery *recovery, uint64_t segment)
+{
+    struct log *log = recovery->log;
+    struct log_place place = {.segment = segment};
+    struct disk_name name;
+    uint64_t size = 0;
+
+    ASSERT(segment >= 1);
+    log_segment_name(&name, log->prefix, segment);
+    enum error error = disk_size(log->disk, &name, &size);
+    if (error != ERR_OK) {
+        return refuse(recovery, place, error);
+    }
+    if (size == log->segment_size) {
+        return ERR_OK;
+    }
+    /* Made with other options, or no longer what it was: its header knows. */
+    const uint8_t *block = NULL;
+    struct log_segment_header header;
+
+    error =
+        size < LOG_BLOCK_SIZE ? ERR_CORRUPT : read_segment(recovery, place, LOG_BLOCK_SIZE, &block);
+    if (error == ERR_OK) {
+        error = log_segment_decode(block, segment, &header);
+    }
+    bool is_foreign = error == ERR_OK && header.segment_size == size;
+
+    return refuse(recovery, place, is_foreign ? ERR_INVALID : ERR_CORRUPT);
+}
+
+/* ERR_CORRUPT unless the segment is all zeros from `place` on. */
+static enum error check_zeros(struct recovery *recovery, struct log_place place)
+{
+    uint32_t segment_size = recovery->log->segment_size;
+
+    ASSERT(place.offset % LOG_BLOCK_SIZE == 0);
+    while (place.offset < segment_size) {
+        const uint8_t *data = NULL;
+        uint32_t size =
+            (uint32_t)size_min(segment_size - place.offset, recovery->log->window.capacity);
+        enum error error = read_segment(recovery, place, size, &data);
+
+        if (error != ERR_OK) {
+            return error;
+        }
+        if (!log_is_zero(data, size)) {
+            return refuse(recovery, place, ERR_CORRUPT);
+        }
+        place.offset += size;
+    }
+    return ERR_OK;
+}
+
+/* --- Batches --------------------------------------------------------------------------------- */
+
+/* An intact batch must be the one that was to come. */
+static bool batch_continues(const struct recovery *recovery, const struct log_batch_header *header)
+{
+    const struct log_position *position = &recovery->log->position;
+
+    if (header->sequence != position->next_sequence ||
+        header->previous_checksum != position->checksum) {
+        return false;
+    }
+    if (header->kind == LOG_BATCH_TRUNCATE ? header->first_index >= position->next_index
+                                           : header->first_index != position->next_index) {
+        return false;
+    }
+    ASSERT(header->first_index >= 1);
+    return header->hard_state.generation > recovery->hard_state.generation ||
+           log_hard_state_equal(&header->hard_state, &recovery->hard_state);
+}
+
+static enum error accept_batch(struct recovery *recovery, const struct log_batch_header *header)
+{
+    struct log *log = recovery->log;
+    struct log_position *position = &log->position;
+    log_index next_index = header->first_index + header->record_count;
+
+    ASSERT(header->total_size >= LOG_BLOCK_SIZE);
+    if (header->kind == LOG_BATCH_END) {
+        recovery->has_ended = true;
+    } else {
+        if (header->cut_index != 0) {
+            log_spans_cut(&log->spans, header->cut_index);
+        }
+        log_spans_add(&log->spans, position->place, header->total_size, next_index);
+        position->next_index = next_index;
+    }
+    position->place.offset += header->total_size;
+    position->next_sequence++;
+    position->checksum = header->checksum;
+    recovery->hard_state = header->hard_state;
+    recovery->report->batch_count++;
+    recovery->report->last_index = next_index - 1;
+    return ERR_OK;
+}
+
+/* No intact batch begins at the position: the rest of the segment says why. */
+static enum error judge_tail(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    struct log_place place = log->position.place;
+    uint32_t size = (uint32_t)size_min(log->segment_size - place.offset, log->batch_size_max);
+    struct log_place behind = {.segment = place.segment, .offset = place.offset + size};
+    const uint8_t *region = NULL;
+
+    ASSERT(size >= LOG_BLOCK_SIZE);
+    /* One torn write does not reach further than the largest batch. */
+    enum error error = check_zeros(recovery, behind);
+    if (error == ERR_OK) {
+        error = read_segment(recovery, place, size, &region);
+    }
+    if (error != ERR_OK) {
+        return error;
+    }
+    recovery->tail = log_tail_judge(bytes_of(region, size), place, log->position.next_sequence,
+                                    log->position.checksum);
+    if (recovery->tail.verdict == LOG_TAIL_ROTTEN) {
+        place.offset += recovery->tail.damage_offset;
+        return refuse(recovery, place, ERR_CORRUPT);
+    }
+    return ERR_OK;
+}
+
+/* What a batch with a valid header is refused for, apart from damage. */
+static enum error check_header(struct recovery *recovery, const struct log_batch_header *header)
+{
+    struct log *log = recovery->log;
+    struct log_place place = log->position.place;
+    enum error error = log_identity_compare(&log->identity, &header->identity);
+
+    ASSERT(place.offset < log->segment_size);
+    if (error == ERR_OK && header->total_size > log->batch_size_max) {
+        error = ERR_FULL;
+    }
+    if (error == ERR_OK && header->kind == LOG_BATCH_SNAPSHOT_BASE) {
+        error = ERR_VERSION;
+    }
+    return error == ERR_OK ? ERR_OK : refuse(recovery, place, error);
+}
+
+/* Takes the batch at the position, or finds that the log ends there (`*is_batch` is false). */
+static enum error scan_batch(struct recovery *recovery, bool *is_batch)
+{
+    struct log *log = recovery->log;
+    struct log_place place = log->position.place;
+    struct log_batch_header header;
+    const uint8_t *data = NULL;
+
+    *is_batch = false;
+    if (place.offset == log->segment_size) {
+        /* Only an end batch may reach the end of its segment. */
+        return refuse(recovery, place, ERR_CORRUPT);
+    }
+    enum error error = read_segment(recovery, place, LOG_BLOCK_SIZE, &data);
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = log_batch_decode(data, place, &header);
+    if (error == ERR_VERSION) {
+        return refuse(recovery, place, error);
+    }
+    if (error == ERR_OK) {
+        error = check_header(recovery, &header);
+        if (error != ERR_OK) {
+            return error;
+        }
+        if (!batch_continues(recovery, &header) ||
+            header.total_size > log->segment_size - place.offset) {
+            return refuse(recovery, place, ERR_CORRUPT);
+        }
+        error = read_segment(recovery, place, header.total_size, &data);
+        if (error != ERR_OK) {
+            return error;
+        }
+        if (log_batch_is_intact(data, &header, place)) {
+            *is_batch = true;
+            return accept_batch(recovery, &header);
+        }
+    }
+    return judge_tail(recovery);
+}
+
+/* --- Segments -------------------------------------------------------------------------------- */
+
+static enum error begin_segment(struct recovery *recovery, const struct log_segment_header *header)
+{
+    struct log *log = recovery->log;
+    struct log_position *position = &log->position;
+    struct log_place place = {.segment = header->sequence};
+    enum error error = log_identity_compare(&log->identity, &header->identity);
+
+    ASSERT(header->sequence >= 1);
+    if (error != ERR_OK) {
+        return refuse(recovery, place, error);
+    }
+    if (header->sequence > 1 && !recovery->has_ended) {
+        /* This segment was begun when the one before it had been ended: its end is missing. */
+        return refuse(recovery, position->place, ERR_CORRUPT);
+    }
+    if (header->first_batch_sequence != position->next_sequence ||
+        header->previous_checksum != position->checksum ||
+        header->segment_size != log->segment_size) {
+        return refuse(recovery, place, ERR_CORRUPT);
+    }
+    position->place = (struct log_place){.segment = header->sequence, .offset = LOG_BLOCK_SIZE};
+    position->is_begun = true;
+    recovery->has_ended = false;
+    return ERR_OK;
+}
+
+static enum error scan_segment(struct recovery *recovery, uint64_t segment, bool *is_begun)
+{
+    struct log_place place = {.segment = segment};
+    struct log_segment_header header;
+    const uint8_t *block = NULL;
+    bool is_batch = true;
+
+    *is_begun = false;
+    enum error error = check_size(recovery, segment);
+    if (error == ERR_OK) {
+        error = read_segment(recovery, place, LOG_BLOCK_SIZE, &block);
+    }
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = log_segment_decode(block, segment, &header);
+    if (error == ERR_MISSING) {
+        return ERR_OK;
+    }
+    if (error != ERR_OK) {
+        return refuse(recovery, place, error);
+    }
+    *is_begun = true;
+    error = begin_segment(recovery, &header);
+    while (error == ERR_OK && is_batch && !recovery->has_ended) {
+        error = scan_batch(recovery, &is_batch);
+    }
+    return error;
+}
+
+static enum error scan_segments(struct recovery *recovery)
+{
+    struct log_position *position = &recovery->log->position;
+    bool is_begun = true;
+
+    for (uint64_t segment = 1; segment <= recovery->segment_count; segment++) {
+        enum error error = ERR_OK;
+
+        if (is_begun) {
+            error = scan_segment(recovery, segment, &is_begun);
+        }
+        /* Once one was not begun, none behind it was: all of them are still zeros. */
+        if (error == ERR_OK && !is_begun) {
+            error = check_size(recovery, segment);
+        }
+        if (error == ERR_OK && !is_begun) {
+            error = check_zeros(recovery, (struct log_place){.segment = segment});
+        }
+        if (error != ERR_OK) {
+            return error;
+        }
+        recovery->report->segment_count += is_begun;
+    }
+    if (position->place.segment == 0 || recovery->has_ended) {
+        /* An end batch is written only when the next segment is there. */
+        uint64_t next = position->place.segment + 1;
+
+        if (recovery->has_ended && next > recovery->segment_count) {
+            return refuse(recovery, (struct log_place){.segment = next}, ERR_CORRUPT);
+        }
+        position->place = (struct log_place){.segment = next, .offset = LOG_BLOCK_SIZE};
+        position->is_begun = false;
+    }
+    return ERR_OK;
+}
+
+/* --- Hard state ------------------------------------------------------------------------------ */
+
+/* The file's bytes, in the window's memory; zeros for what is missing. */
+static enum error read_state_file(struct recovery *recovery, uint64_t *size_read)
+{
+    struct log *log = recovery->log;
+    struct disk_name name;
+
+    ASSERT(log->window.capacity >= LOG_STATE_FILE_SIZE);
+    *size_read = 0;
+    log_state_name(&name, log->prefix);
+    log_window_forget(&log->window);
+    memset(log->window.data, 0, LOG_STATE_FILE_SIZE);
+    if (!recovery->has_state_file) {
+        return ERR_OK;
+    }
+    return disk_read(log->disk, &name, 0, log->window.data, LOG_STATE_FILE_SIZE, size_read);
+}
+
+static enum error choose_hard_state(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    struct log_state_evidence evidence = {
+        .identity = log->identity,
+        .hard_state = recovery->hard_state,
+        .batch_sequence = log->position.next_sequence - 1,
+    };
+    uint64_t size_read = 0;
+    enum error error = read_state_file(recovery, &size_read);
+
+    if (error == ERR_OK) {
+        ASSERT(size_read <= LOG_STATE_FILE_SIZE);
+        error = log_state_choose(log->window.data, &evidence, &recovery->choice);
+    }
+    if (size_read < LOG_STATE_FILE_SIZE && recovery->has_state_file) {
+        recovery->choice.needs_repair = true;
+    }
+    return error == ERR_OK ? ERR_OK : refuse(recovery, (struct log_place){.segment = 0}, error);
+}
+
+/* The segments are damaged: the newest hard state that can still be read is told all the same,
+ * because a node may vote by it (ARCHITECTURE.md). Nothing is judged by it. */
+static void peek_hard_state(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    struct log_state_choice choice;
+    struct log_state_evidence evidence = {
+        .identity = log->identity,
+        .hard_state = recovery->hard_state,
+        .batch_sequence = UINT64_MAX - 1, /* How far the batches once went is not known. */
+    };
+    uint64_t size_read = 0;
+
+    ASSERT(recovery->report->verdict == LOG_ROTTEN);
+    if (read_state_file(recovery, &size_read) == ERR_OK &&
+        log_state_choose(log->window.data, &evidence, &choice) == ERR_OK) {
+        recovery->choice = choice;
+    }
+}
+
+/* --- Changes --------------------------------------------------------------------------------- */
+
+/* A torn batch is written over with zeros, so that nothing of it can ever revive. */
+static enum error cut_tail(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    struct log_place place = log->position.place;
+    struct disk_name name;
+
+    ASSERT(recovery->tail.verdict == LOG_TAIL_TORN);
+    ASSERT(recovery->tail.used_size <= log->window.capacity);
+    log_segment_name(&name, log->prefix, place.segment);
+    log_window_forget(&log->window);
+    memset(log->window.data, 0, recovery->tail.used_size);
+    enum error error =
+        disk_write(log->disk, &name, place.offset, log->window.data, recovery->tail.used_size);
+    if (error != ERR_OK) {
+        return refuse(recovery, place, error);
+    }
+    recovery->report->verdict = LOG_TORN;
+    recovery->report->file = name;
+    recovery->report->offset = place.offset + recovery->tail.damage_offset;
+    return ERR_OK;
+}
+
+static enum error save_state_file(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    struct log_state_block block = {
+        .identity = log->identity,
+        .hard_state = recovery->choice.hard_state,
+        .batch_sequence = log->position.next_sequence,
+    };
+    uint64_t size_read = 0;
+    struct disk_name name;
+
+    ASSERT(!recovery->has_state_file || recovery->choice.needs_repair);
+    enum error error = read_state_file(recovery, &size_read);
+    if (error == ERR_OK) {
+        log_state_name(&name, log->prefix);
+        log_state_rebuild(log->window.data, &block);
+        error = disk_save(log->disk, &name, bytes_of(log->window.data, LOG_STATE_FILE_SIZE));
+    }
+    if (error != ERR_OK) {
+        return refuse(recovery, (struct log_place){.segment = 0}, error);
+    }
+    recovery->report->state_repaired = recovery->has_state_file;
+    return ERR_OK;
+}
+
+/* All was judged good: now the disk may be changed. The order matters on a fresh disk: the hard
+ * state file is there before any segment is. */
+static enum error make_ready(struct recovery *recovery)
+{
+    struct log *log = recovery->log;
+    enum error error = ERR_OK;
+
+    ASSERT(recovery->report->verdict == LOG_CLEAN);
+    if (recovery->tail.verdict == LOG_TAIL_TORN) {
+        error = cut_tail(recovery);
+    }
+    if (error == ERR_OK && (!recovery->has_state_file || recovery->choice.needs_repair)) {
+        error = save_state_file(recovery);
+    }
+    if (error == ERR_OK && recovery->segment_count == 0) {
+        struct disk_name name;
+
+        log_segment_name(&name, log->prefix, 1);
+        error = disk_fill(log->disk, &name, log->segment_size);
+        if (error != ERR_OK) {
+            return refuse(recovery, (struct log_place){.segment = 1}, error);
+        }
+        recovery->segment_count = 1;
+    }
+    log->segment_ready = recovery->segment_count;
+    log_window_forget(&log->window);
+    return error;
+}
+
+enum error log_recover(struct log *log, struct disk_name *names, uint32_t names_max,
+                       struct log_recovery *report)
+{
+    struct recovery recovery = {.log = log, .report = report};
+
+    ASSERT(report->verdict == LOG_CLEAN);
+    enum error error = find_files(&recovery, names, names_max);
+    if (error == ERR_OK) {
+        error = scan_segments(&recovery);
+    }
+    recovery.choice.hard_state = recovery.hard_state;
+    if (error == ERR_OK) {
+        error = choose_hard_state(&recovery);
+    } else if (report->verdict == LOG_ROTTEN) {
+        peek_hard_state(&recovery);
+    }
+    log->hard_state = recovery.choice.hard_state;
+    report->hard_state = bytes_of(log->hard_state.data, log->hard_state.size);
+    return error == ERR_OK ? make_ready(&recovery) : error;
+}
