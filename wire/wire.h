@@ -98,16 +98,19 @@ MUST_USE bool wire_request_begin(struct buffer *buffer, uint64_t id, enum wire_m
 MUST_USE bool wire_result_begin(struct buffer *buffer, uint64_t id);
 MUST_USE bool wire_notice_begin(struct buffer *buffer, enum wire_method notice);
 
-/* A whole response that says `failure`; its name and text are filled in from the code. */
+/* A whole response that says `failure`; its name is filled in from the code, and so is its text
+ * when it has none. Asserts that the code is one that travels on the wire. */
 MUST_USE bool wire_failure_response(struct buffer *buffer, uint64_t id,
                                     const struct wire_failure *failure);
 
 /* What an envelope adds to its body at most. */
 enum { WIRE_ENVELOPE_SIZE_MAX = 64 };
 
-/* One message as text for logs and `--dump`: method and fields, values shortened to 32 bytes.
- * `params` need not be valid. Appends JSON such as {"key":"a","value":"..."}; truncated, never
- * invalid, when `buffer` is full. */
+/* One message as text for logs and `--dump`: appends JSON such as
+ * {"method":"put","session":5,"key":"a","value":"..."}. Values are shortened to 32 bytes; those
+ * that are not printable UTF-8 are shown as "hex:00ff". `params` need not be valid: what cannot be
+ * read ends with "malformed":true. When `buffer` is full it ends with "truncated":true between two
+ * fields, or nothing is appended; what is appended is always valid. */
 void wire_params_to_json(enum wire_method method, struct bytes params, struct buffer *buffer);
 
 #endif
