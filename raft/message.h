@@ -13,11 +13,11 @@
 enum raft_message_kind {
     RAFT_VOTE_REQUEST = 1,
     RAFT_VOTE_REPLY = 2,
-    RAFT_APPEND = 3,          /* Entries, or none: then it only probes the previous entry. */
+    RAFT_APPEND = 3, /* Entries, or none: then it only probes the previous entry. */
     RAFT_APPEND_REPLY = 4,
-    RAFT_HEARTBEAT = 5,       /* Authority, commit index and read rounds; never entries. */
+    RAFT_HEARTBEAT = 5, /* Authority, commit index and read rounds; never entries. */
     RAFT_HEARTBEAT_REPLY = 6,
-    RAFT_TIMEOUT_NOW = 7,     /* From a leader that stops: campaign at once (section 3.10). */
+    RAFT_TIMEOUT_NOW = 7, /* From a leader that stops: campaign at once (section 3.10). */
 };
 
 /* A request for a vote, or for a pre-vote: that one changes nothing at the receiver. */
@@ -38,10 +38,10 @@ struct raft_append {
     raft_index previous_index;
     raft_term previous_term;
     raft_index commit_index;
-    uint64_t round;      /* The newest read round; echoed. */
-    uint64_t request;    /* Number of this message, leader-made, increasing; echoed. */
+    uint64_t round;   /* The newest read round; echoed. */
+    uint64_t request; /* Number of this message, leader-made, increasing; echoed. */
     uint32_t entry_count;
-    struct bytes first;  /* Whole entries, in one or two runs; borrowed. */
+    struct bytes first; /* Whole entries, in one or two runs; borrowed. */
     struct bytes second;
 };
 

@@ -40,13 +40,13 @@ struct raft_options {
     uint64_t seed;
     uint32_t election_ms_min; /* A timeout is drawn anew from [min, max] each time. */
     uint32_t election_ms_max;
-    uint32_t heartbeat_ms;            /* < election_ms_min / 2. */
-    uint32_t inflight_count_max;      /* AppendEntries under way to one follower; 2 by default. */
-    uint32_t append_size_max;         /* Bytes of entries in one AppendEntries. */
-    uint32_t window_size;             /* Bytes of entries kept in memory. */
-    uint32_t window_count_max;        /* Entries kept in memory. */
-    uint32_t uncommitted_size_max;    /* Bytes of proposals not yet committed; < window_size / 2. */
-    uint32_t read_count_max;          /* Reads waiting for their round. */
+    uint32_t heartbeat_ms;         /* < election_ms_min / 2. */
+    uint32_t inflight_count_max;   /* AppendEntries under way to one follower; 2 by default. */
+    uint32_t append_size_max;      /* Bytes of entries in one AppendEntries. */
+    uint32_t window_size;          /* Bytes of entries kept in memory. */
+    uint32_t window_count_max;     /* Entries kept in memory. */
+    uint32_t uncommitted_size_max; /* Bytes of proposals not yet committed; < window_size / 2. */
+    uint32_t read_count_max;       /* Reads waiting for their round. */
 };
 
 size_t raft_memory_size(const struct raft_options *options);
@@ -54,8 +54,11 @@ size_t raft_memory_size(const struct raft_options *options);
 /* Current term and vote: what must survive a crash beside the log (Raft figure 2). */
 struct raft_hard_state {
     raft_term term;
-    raft_id vote; /* 0: none in this term. */
-    raft_index commit_index; /* A hint, written along with the rest, never synced for its sake. */
+    raft_id vote;            /* 0: none in this term. */
+    raft_index commit_index; /* A hint, written along with the rest, never synced for its sake. It
+                                names only entries that were durable before this unit: it stays
+                                true where the hard state reaches the disk and the unit's entries
+                                do not. */
 };
 
 enum { RAFT_HARD_STATE_SIZE = 24 };
@@ -64,8 +67,11 @@ void raft_hard_state_encode(uint8_t to[RAFT_HARD_STATE_SIZE], const struct raft_
 MUST_USE bool raft_hard_state_decode(struct bytes bytes, struct raft_hard_state *state);
 
 /* A follower with the hard state and the log found on the disk. First raft_open(), then every
- * entry of the log in order with raft_restore(), then raft_start(). Refuses with ERR_INVALID
- * options that contradict each other. */
+ * entry of the log in order with raft_restore(), then raft_start(). raft_open() refuses with
+ * ERR_INVALID options that contradict each other; raft_restore() refuses with ERR_INVALID an entry
+ * that is not the next one, whose term falls, or whose term is above the hard state's, and with
+ * ERR_FULL more uncommitted terms than the trail holds. raft_start() asserts that the log reaches
+ * the commit index of the hard state: a log that has lost its tail must not get that far. */
 MUST_USE enum error raft_open(struct raft **raft, struct arena *arena,
                               const struct raft_options *options,
                               const struct raft_hard_state *hard_state);
@@ -97,19 +103,23 @@ void raft_set_noop_payload(struct raft *raft, struct bytes payload);
  * in raft_effects.reads. Refuses with ERR_NOT_LEADER or ERR_OVERLOADED. */
 MUST_USE enum error raft_read(struct raft *raft, uint64_t id, uint64_t now_ms);
 
-/* `tag` of raft_effects is durable. Several may be reported by the last of them alone. */
+/* `tag` of raft_effects is durable. Several may be reported by the last of them alone. A unit is
+ * what one raft_collect() wants made durable; where that is nothing, the tag of the unit before is
+ * repeated, and it is not reported again. */
 struct raft_tag {
     raft_term term;
     raft_index index; /* Last index that is durable with it. */
     uint64_t epoch;   /* Raised by every truncation. */
+    uint64_t unit;    /* Counts the units: 1, 2, ...; 0: there was none yet. */
 };
 void raft_persisted(struct raft *raft, const struct raft_tag *tag, uint64_t now_ms);
 
-/* All up to `index` is applied: the window may forget it. */
+/* All up to `index` is applied: the window may forget it. After a restart this may be ahead of the
+ * commit index (a hint): what was applied was committed. Asserts that it was found on the disk. */
 void raft_applied(struct raft *raft, raft_index index);
 
 /* Old entries that raft_effects.fetches asked for (`records`: whole entries from `first_index`
- * on), or none (`record_count` 0) when they cannot be had. Borrowed. */
+ * on), or none (`record_count` 0) when they cannot be had. Borrowed for this call only. */
 void raft_fetched(struct raft *raft, raft_id peer, raft_index first_index, uint32_t record_count,
                   struct bytes records, uint64_t now_ms);
 
@@ -141,7 +151,8 @@ struct raft_effects {
     struct bytes append_second;
     struct raft_tag tag;
 
-    /* 2 and 3. */
+    /* 2 and 3. Replies that rest on nothing still under way to the disk are in `send_now` already.
+     * `send_durable` may be there with nothing to append: then it waits for an earlier unit. */
     const struct raft_message *send_now;
     uint32_t send_now_count;
     const struct raft_message *send_durable;
@@ -167,7 +178,8 @@ struct raft_effects {
 MUST_USE bool raft_collect(struct raft *raft, struct raft_effects *effects);
 
 /* The entry at `index` when it is in the window: false when it is older or does not exist. Borrowed
- * until the next event. */
+ * until the next event. What is durable may have left the window before it was applied (found on
+ * the disk at the start, or not committed for long): the caller then reads it from its log. */
 MUST_USE bool raft_entry_at(const struct raft *raft, raft_index index, struct raft_entry *entry);
 
 enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
@@ -177,15 +189,15 @@ const char *raft_role_name(enum raft_role role);
 struct raft_status {
     enum raft_role role;
     raft_term term;
-    raft_id leader;            /* 0: unknown. */
-    bool leader_is_ready;      /* We lead, and an entry of this term is committed. */
+    raft_id leader;       /* 0: unknown. */
+    bool leader_is_ready; /* We lead, and an entry of this term is committed. */
     raft_index last_index;
     raft_index durable_index;
     raft_index commit_index;
     raft_index window_first_index; /* First entry that raft_entry_at() can give; last + 1: none. */
     uint64_t uncommitted_bytes;
-    uint64_t quorum_contact_ms;    /* As leader: when a majority was last known to hear us, by the
-                                      time of sending. */
+    uint64_t quorum_contact_ms; /* As leader: when a majority was last known to hear us, by the
+                                   time of sending. */
 };
 
 struct raft_status raft_status(const struct raft *raft);

@@ -1,0 +1,166 @@
+/* raft/check.c: every invariant that one member can see, numbered as in docs/raft.md. */
+#include "base/assert.h"
+#include "raft/internal.h"
+
+static void check_indexes(const struct raft *raft)
+{
+    raft_index last_index = raft_last_index(raft);
+
+    /* 1. The window holds the end of the log, and trail and window agree where it ends. */
+    ASSERT_VALUES(raft->window.first_index + raft->window.count == last_index + 1,
+                  raft->window.first_index, last_index);
+    /* 2. applied <= commit <= last; durable <= last. */
+    ASSERT_VALUES(raft->applied_index <= raft->commit_index, raft->applied_index,
+                  raft->commit_index);
+    ASSERT_VALUES(raft->commit_index <= last_index, raft->commit_index, last_index);
+    ASSERT_VALUES(raft->durable_index <= last_index, raft->durable_index, last_index);
+    /* 3. What no unit has carried is not durable, and is still in the window. */
+    ASSERT_VALUES(raft->durable_index < raft->unsaved_index, raft->durable_index,
+                  raft->unsaved_index);
+    ASSERT_VALUES(raft->unsaved_index <= last_index + 1, raft->unsaved_index, last_index);
+    ASSERT_VALUES(raft->window.first_index <= raft->unsaved_index, raft->window.first_index,
+                  raft->unsaved_index);
+    /* 4. What is not durable is in the window. */
+    ASSERT_VALUES(raft->window.first_index <= raft->durable_index + 1, raft->window.first_index,
+                  raft->durable_index);
+}
+
+static void check_terms(const struct raft *raft)
+{
+    const struct raft_trail *trail = &raft->trail;
+
+    /* 5. Terms never fall along the log and never pass the current one. */
+    for (uint32_t i = 1; i < trail->count; i++) {
+        ASSERT(trail->runs[i].term > trail->runs[i - 1].term);
+        ASSERT(trail->runs[i].first_index > trail->runs[i - 1].first_index);
+    }
+    ASSERT_VALUES(raft_last_term(raft) <= raft->term, raft_last_term(raft), raft->term);
+    /* 6. The trail knows every term that is not committed. */
+    if (trail->count > 0) {
+        ASSERT_VALUES(trail->runs[0].first_index <= raft->commit_index + 1,
+                      trail->runs[0].first_index, raft->commit_index);
+        ASSERT(trail->runs[trail->count - 1].first_index <= trail->last_index);
+    }
+    /* 7. Window and trail tell the same term. */
+    for (uint32_t i = 0; i < raft->window.count; i++) {
+        raft_index index = raft->window.first_index + i;
+        raft_term term = 0;
+        const struct raft_slot *slot = raft_window_slot(&raft->window, index);
+        ASSERT(slot != NULL);
+        if (raft_trail_term(trail, index, &term)) {
+            ASSERT_VALUES(term == slot->term, term, slot->term);
+        }
+    }
+}
+
+static void check_units(const struct raft *raft)
+{
+    /* 8. Units become durable in order, and none that was never handed out. */
+    ASSERT_VALUES(raft->persisted_unit <= raft->tag.unit, raft->persisted_unit, raft->tag.unit);
+    ASSERT_VALUES(raft->hard_state_unit <= raft->tag.unit, raft->hard_state_unit, raft->tag.unit);
+    ASSERT_VALUES(raft->tag.epoch <= raft->epoch, raft->tag.epoch, raft->epoch);
+}
+
+static void check_candidate(const struct raft *raft)
+{
+    /* 10. A candidate has voted for itself, and counts that vote once it is durable. */
+    ASSERT(raft->leader == 0);
+    ASSERT_VALUES(raft->vote == raft->options.self, raft->vote, raft->options.self);
+    if ((raft->votes >> raft->self_at & 1) != 0) {
+        ASSERT(raft_hard_state_is_durable(raft));
+    }
+}
+
+static void check_leader(const struct raft *raft)
+{
+    /* 11. A leader's term and own vote are durable; it leads itself. */
+    ASSERT(raft->leader == raft->options.self);
+    ASSERT_VALUES(raft->vote == raft->options.self, raft->vote, raft->options.self);
+    ASSERT(raft_hard_state_is_durable(raft));
+    /* 12. Its log ends in its own term unless the no-op is still owed. */
+    if (!raft->noop_is_owed) {
+        ASSERT_VALUES(raft_last_term(raft) == raft->term, raft_last_term(raft), raft->term);
+    }
+}
+
+static void check_role(const struct raft *raft)
+{
+    switch (raft->role) {
+    case RAFT_FOLLOWER:
+        ASSERT(raft->leader != raft->options.self);
+        break;
+    case RAFT_PRE_CANDIDATE:
+        /* 9. A pre-candidate has no leader. */
+        ASSERT(raft->leader == 0);
+        break;
+    case RAFT_CANDIDATE:
+        check_candidate(raft);
+        break;
+    case RAFT_LEADER:
+        check_leader(raft);
+        return;
+    }
+    /* 13. Only leaders have reads under way. */
+    ASSERT(raft->read_count == raft->read_ready_count);
+    /* 14. What a follower has validated in this term is in its log. */
+    ASSERT_VALUES(raft->validated_index <= raft_last_index(raft), raft->validated_index,
+                  raft_last_index(raft));
+}
+
+static void check_progress(const struct raft *raft, const struct raft_progress *progress)
+{
+    /* 15. match < next <= last + 1. */
+    ASSERT_VALUES(progress->match_index < progress->next_index, progress->match_index,
+                  progress->next_index);
+    ASSERT_VALUES(progress->next_index <= raft_last_index(raft) + 1, progress->next_index,
+                  raft_last_index(raft));
+    /* 16. One probe at a time; a stream within its limit. */
+    ASSERT(progress->flight_count <=
+           (progress->state == RAFT_PROBE ? 1 : raft->options.inflight_count_max));
+    /* 17. What is in flight is a gapless run that ends before the next entry. */
+    for (uint32_t i = 0; i < progress->flight_count; i++) {
+        const struct raft_flight *flight = &progress->flights[i];
+        raft_index end =
+            i + 1 < progress->flight_count ? flight[1].previous_index : progress->next_index - 1;
+        ASSERT_VALUES(flight->last_index == end, flight->last_index, end);
+        ASSERT(flight->request <= raft->request);
+    }
+    /* 18. No follower has answered a round that was never begun. */
+    ASSERT_VALUES(progress->round <= raft->round, progress->round, raft->round);
+}
+
+static void check_reads(const struct raft *raft)
+{
+    uint64_t round = 0;
+
+    /* 19. Reads are in the order of their rounds: those that are ready first, those without a
+     * round last. */
+    ASSERT(raft->read_ready_count <= raft->read_count);
+    ASSERT(raft->read_count <= raft->options.read_count_max);
+    for (uint32_t i = 0; i < raft->read_count; i++) {
+        uint32_t at = (raft->read_first + i) % raft->options.read_count_max;
+        const struct raft_read_request *read = &raft->reads[at];
+        ASSERT(read->is_ready == (i < raft->read_ready_count));
+        if (!read->is_ready) {
+            uint64_t order = read->round == 0 ? UINT64_MAX : read->round;
+            ASSERT_VALUES(order >= round, order, round);
+            round = order;
+        }
+    }
+}
+
+void raft_check(const struct raft *raft)
+{
+    check_indexes(raft);
+    check_terms(raft);
+    check_units(raft);
+    check_role(raft);
+    check_reads(raft);
+    if (raft->role == RAFT_LEADER) {
+        for (uint32_t at = 0; at < raft->members.count; at++) {
+            if (at != raft->self_at) {
+                check_progress(raft, &raft->peers[at].progress);
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+/* tests/support/raft/cluster.h: one to five real rafts over a simulated network and disks.
+ *
+ * Virtual time, one seed, no threads: the same seed gives the same run. After every event the
+ * invariants that span members are checked (cluster_check.c), and a violation aborts with the
+ * seed on the last line printed. */
+#ifndef TESTS_SUPPORT_RAFT_CLUSTER_H
+#define TESTS_SUPPORT_RAFT_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/prng.h"
+#include "raft/raft.h"
+
+enum {
+    CLUSTER_NODE_MAX = 5,
+    CLUSTER_LOG_MAX = 1500,
+    CLUSTER_RECORD_SIZE_MAX = 128,
+    CLUSTER_WINDOW_COUNT_MAX = 64,
+    CLUSTER_UNIT_MAX = 16,
+    CLUSTER_HELD_MAX = 64,
+    CLUSTER_PACKET_MAX = 512,
+    CLUSTER_PACKET_SIZE_MAX = 2048,
+    CLUSTER_TERM_MAX = 4096,
+    CLUSTER_READ_MAX = 4096,
+    CLUSTER_SIGHTING_MAX = 8192, /* A power of two. */
+};
+
+/* One entry as bytes. `chain` is a hash over it and everything before it. */
+struct cluster_record {
+    raft_term term;
+    uint64_t chain;
+    uint32_t size;
+    uint8_t bytes[CLUSTER_RECORD_SIZE_MAX];
+};
+
+/* One unit on its way to the disk, with the messages that wait for it. */
+struct cluster_unit {
+    struct raft_tag tag;
+    struct raft_hard_state hard_state;
+    uint64_t done_ms;
+    raft_index first_index; /* 0: no entries. */
+    uint32_t count;
+    struct cluster_record records[CLUSTER_WINDOW_COUNT_MAX];
+    uint32_t held_count;
+    struct raft_message held[CLUSTER_HELD_MAX];
+};
+
+struct cluster_disk {
+    struct raft_hard_state hard_state;
+    raft_index last_index;
+    struct cluster_record records[CLUSTER_LOG_MAX + 1]; /* By index. */
+};
+
+struct cluster_node {
+    raft_id id;
+    bool is_up;
+    uint64_t busy_until_ms; /* Paused: handles nothing before. */
+    uint64_t wake_ms;
+    uint64_t up_ms; /* When a crashed node starts again. */
+    struct raft *raft;
+    void *memory;
+    struct cluster_disk disk;
+    uint32_t unit_count;
+    struct cluster_unit units[CLUSTER_UNIT_MAX];
+    raft_index last_index;                /* As handed to the disk so far: */
+    uint64_t chains[CLUSTER_LOG_MAX + 1]; /* the log that the node believes in. */
+    raft_term terms[CLUSTER_LOG_MAX + 1];
+    raft_index commit_index; /* Last seen, for monotony. */
+    raft_term term;
+    enum raft_role role;
+};
+
+struct cluster_packet {
+    uint64_t due_ms;
+    struct raft_message message;
+    uint8_t bytes[CLUSTER_PACKET_SIZE_MAX]; /* Entries, in one run. */
+};
+
+struct cluster_faults {
+    uint32_t loss_per_mille;
+    uint32_t duplicate_per_mille;
+    uint32_t delay_ms_max;
+    uint32_t disk_ms_max;
+    bool cut[CLUSTER_NODE_MAX][CLUSTER_NODE_MAX]; /* From, to. */
+};
+
+struct cluster_counters {
+    uint64_t events;
+    uint64_t elections;
+    uint64_t commits;
+    uint64_t reads_ok;
+    uint64_t reads_failed;
+    uint64_t fetches;
+    uint64_t crashes;
+    uint64_t truncations;
+};
+
+/* An entry that some node has had at (index, term): whoever else has one there has the same. */
+struct cluster_sighting {
+    raft_index index;
+    raft_term term;
+    uint64_t chain;
+};
+
+struct cluster {
+    uint64_t seed;
+    uint64_t now_ms;
+    struct prng prng;
+    struct raft_options options;
+    uint32_t trail_run_count_max;
+    uint32_t node_count;
+    struct cluster_node nodes[CLUSTER_NODE_MAX];
+    uint32_t packet_count;
+    struct cluster_packet packets[CLUSTER_PACKET_MAX];
+    struct cluster_faults faults;
+    struct cluster_counters counters;
+
+    /* What is known of the whole. */
+    raft_id leaders[CLUSTER_TERM_MAX];
+    raft_index commit_index;
+    uint64_t committed[CLUSTER_LOG_MAX + 1];     /* Chain at each committed index, */
+    raft_term committed_in[CLUSTER_LOG_MAX + 1]; /* and the term in which it was committed. */
+    struct cluster_sighting sightings[CLUSTER_SIGHTING_MAX];
+    uint64_t read_count;
+    raft_index read_floor[CLUSTER_READ_MAX];
+    bool read_done[CLUSTER_READ_MAX];
+};
+
+/* Opens `node_count` empty nodes. The cluster is the caller's; its memory is reused. */
+void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed);
+void cluster_close(struct cluster *cluster);
+
+/* Handles everything that is due up to `now_ms`. */
+void cluster_run(struct cluster *cluster, uint64_t until_ms);
+
+/* What clients do. */
+enum error cluster_propose(struct cluster *cluster, uint32_t at, uint32_t payload_size,
+                           raft_index *index);
+enum error cluster_read(struct cluster *cluster, uint32_t at);
+
+/* Faults. */
+void cluster_crash(struct cluster *cluster, uint32_t at, uint64_t up_ms);
+void cluster_heal(struct cluster *cluster);
+
+/* Position of the leader of the highest term that is up, or node_count. */
+uint32_t cluster_leader(const struct cluster *cluster);
+
+/* cluster_check.c: called from the above after every event of a node. */
+void cluster_check_unit(struct cluster *cluster, struct cluster_node *node,
+                        const struct raft_effects *effects);
+void cluster_check_message(struct cluster *cluster, const struct cluster_node *node,
+                           const struct raft_message *message);
+void cluster_check_node(struct cluster *cluster, struct cluster_node *node);
+void cluster_check_read(struct cluster *cluster, const struct raft_read_ready *ready);
+
+#endif
