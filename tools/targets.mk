@@ -8,9 +8,11 @@ demo: deps
 	@$(MAKE) --no-print-directory -s -j2 binaries
 	@tests/integration/demo.sh
 
-TEST_PROGRAMS = binaries $(UNIT) $(LOAD)
+# Programs that the integration tests run beside the product.
+HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-$(LOAD): $(B)/obj/tests/integration/load.o $(call archive,$(LINK_client))
+TEST_PROGRAMS = binaries $(UNIT) $(HELPERS)
+$(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
 	@mkdir -p $(@D)
 	$(CC) -o $@ $< -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_client))
@@ -33,7 +35,7 @@ check: test lint
 	@SAN=thread $(MAKE) --no-print-directory test-sanitized
 ci: test lint
 
-integration: binaries $(LOAD)
+integration: binaries $(HELPERS)
 	@BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py $(ONLY)
 lint: deps
 	@$(MAKE) --no-print-directory -s -j2 MODE=plain all

@@ -75,7 +75,7 @@ static bool is_default(const struct wire_field *field, const uint8_t *at)
 
 static bool is_written(const struct wire_field *field, const uint8_t *base)
 {
-    return field->presence == WIRE_REQUIRED || !is_default(field, base + field->offset);
+    return field->presence != WIRE_OPTIONAL || !is_default(field, base + field->offset);
 }
 
 static bool encode_items(const struct wire_field *field, const uint8_t *at, struct buffer *buffer)
@@ -177,6 +177,9 @@ static enum error decode_bytes(const struct wire_field *field, const struct wire
     }
     if (token->bytes.size > field->limit) {
         return ERR_TOO_LARGE;
+    }
+    if (field->presence == WIRE_FILLED && token->bytes.size == 0) {
+        return ERR_MALFORMED;
     }
     if (field->type == WIRE_TYPE_TEXT && !wire_is_utf8(token->bytes)) {
         return ERR_MALFORMED;
@@ -281,7 +284,7 @@ static enum error decode_pair(const struct wire_message *message, struct wire_cu
 static bool has_required(const struct wire_message *message, uint32_t seen)
 {
     for (uint32_t i = 0; i < message->field_count; i++) {
-        if (message->fields[i].presence == WIRE_REQUIRED && (seen & UINT32_C(1) << i) == 0) {
+        if (message->fields[i].presence != WIRE_OPTIONAL && (seen & UINT32_C(1) << i) == 0) {
             return false;
         }
     }

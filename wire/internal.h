@@ -93,7 +93,7 @@ enum wire_type {
     WIRE_TYPE_LIST,
 };
 
-enum wire_presence { WIRE_OPTIONAL, WIRE_REQUIRED };
+enum wire_presence { WIRE_OPTIONAL, WIRE_REQUIRED, WIRE_FILLED };
 
 enum { WIRE_KEY_SIZE = 16 }; /* Of a key, with its final zero. */
 

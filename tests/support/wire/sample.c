@@ -68,6 +68,9 @@ static struct bytes random_bytes(const struct wire_field *field, struct prng *pr
 {
     size_t size_max = size_min(field->limit, RANDOM_SIZE_MAX);
     size_t size = prng_below(prng, 10) == 0 ? size_max : prng_below(prng, size_min(size_max, 40));
+    if (field->presence == WIRE_FILLED && size == 0) {
+        size = 1;
+    }
     uint8_t *at = buffer_extend(memory, size);
 
     ASSERT(at != NULL);

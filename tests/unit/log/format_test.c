@@ -135,6 +135,21 @@ static void sealed_batch_decodes_to_what_was_sealed(void **state)
     assert_int_equal(log_batch_records(batch, &header).size, 900);
 }
 
+static void padding_is_zeros_whatever_the_memory_held_before(void **state)
+{
+    struct log_batch_header header = {.kind = LOG_BATCH_APPEND,
+                                      .sequence = 42,
+                                      .first_index = 1000,
+                                      .total_size = LOG_BLOCK_SIZE};
+    uint8_t batch[LOG_BLOCK_SIZE];
+    uint32_t padding = log_batch_body_capacity(LOG_BLOCK_SIZE);
+    (void)state;
+
+    memset(batch, 0xEE, sizeof(batch));
+    log_batch_seal(batch, &header, place);
+    assert_true(log_is_zero(batch + LOG_BATCH_HEADER_SIZE, padding));
+}
+
 static void every_flipped_bit_of_a_batch_is_found(void **state)
 {
     uint8_t batch[LOG_BLOCK_SIZE];
@@ -323,6 +338,7 @@ int main(void)
         cmocka_unit_test(names_lead_back_to_their_numbers),
         cmocka_unit_test(other_names_are_not_taken_for_segments),
         cmocka_unit_test(sealed_batch_decodes_to_what_was_sealed),
+        cmocka_unit_test(padding_is_zeros_whatever_the_memory_held_before),
         cmocka_unit_test(every_flipped_bit_of_a_batch_is_found),
         cmocka_unit_test(batch_is_valid_at_its_own_place_only),
         cmocka_unit_test(large_batch_has_a_trailer_sector_for_each_61_sectors),

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "log/log.h"
+#include "tests/support/base/death.h"
 #include "tests/support/log/memory_disk.h"
 #include "tests/support/log/test_log.h"
 
@@ -482,6 +483,38 @@ static void cut_of_staged_flying_and_durable_records_reaches_the_lowest(void **s
     assert_true(test_log_matches(test, &test->durable));
 }
 
+/* --- Mistakes of the caller ------------------------------------------------------------------ */
+
+static void stage_with_a_gap(void)
+{
+    struct test_log *test = log_with(test_log_options());
+
+    test_log_stage(test, 2, 1, 50, NULL);
+}
+
+static void stage_more_than_there_is_room(void)
+{
+    struct test_log *test = log_with(test_log_options());
+
+    test_log_stage(test, 1, 1, (uint32_t)log_stage_room(test->log) + 1, NULL);
+}
+
+static void fetch_what_is_not_durable(void)
+{
+    struct test_log *test = log_with(test_log_options());
+
+    test_log_stage(test, 1, 1, 50, NULL);
+    exit(log_fetch(test->log, 1));
+}
+
+static void mistakes_of_the_caller_abort(void **state)
+{
+    (void)state;
+    assert_true(dies(stage_with_a_gap, "first_index <= log->last_index + 1"));
+    assert_true(dies(stage_more_than_there_is_room, "log_stage_room"));
+    assert_true(dies(fetch_what_is_not_durable, "first_index < log->spans.next_index"));
+}
+
 int main(void)
 {
 #define LAW(law) cmocka_unit_test_setup_teardown(law, open_log, close_log)
@@ -514,6 +547,7 @@ int main(void)
         LAW(cut_across_segments_survives_a_restart),
         LAW(cut_within_the_staged_batch_leaves_no_trace),
         LAW(cut_of_staged_flying_and_durable_records_reaches_the_lowest),
+        cmocka_unit_test(mistakes_of_the_caller_abort),
     };
 #undef LAW
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,9 +278,29 @@ static void a_missing_field_is_malformed_exactly_when_it_is_required(void **stat
             const struct wire_field *field = &message_at(id)->fields[i];
 
             assert_int_equal(decode_with(fixture, message_at(id), field->key, bytes_of(NULL, 0)),
-                             field->presence == WIRE_REQUIRED ? ERR_MALFORMED : ERR_OK);
+                             field->presence == WIRE_OPTIONAL ? ERR_OK : ERR_MALFORMED);
         }
     }
+}
+
+static void an_empty_field_is_malformed_exactly_when_it_must_be_filled(void **state)
+{
+    struct fixture *fixture = *state;
+    uint32_t filled_count = 0;
+
+    for (uint32_t id = 0; id < WIRE_MESSAGE_COUNT; id++) {
+        for (uint32_t i = 0; i < message_at(id)->field_count; i++) {
+            const struct wire_field *field = &message_at(id)->fields[i];
+            if (field->type != WIRE_TYPE_BYTES && field->type != WIRE_TYPE_TEXT) {
+                continue;
+            }
+            filled_count += field->presence == WIRE_FILLED ? 1 : 0;
+
+            assert_int_equal(decode_with(fixture, message_at(id), field->key, bytes_of("\xa0", 1)),
+                             field->presence == WIRE_FILLED ? ERR_MALFORMED : ERR_OK);
+        }
+    }
+    assert_true(filled_count >= 7);
 }
 
 static void an_absent_optional_field_means_zero_and_is_not_written(void **state)
@@ -542,6 +562,7 @@ int main(void)
         cmocka_unit_test(a_field_at_its_limit_is_taken_and_one_beyond_is_too_large),
         cmocka_unit_test(a_number_beyond_32_bits_is_too_large_for_u32_alone),
         cmocka_unit_test(a_missing_field_is_malformed_exactly_when_it_is_required),
+        cmocka_unit_test(an_empty_field_is_malformed_exactly_when_it_must_be_filled),
         cmocka_unit_test(an_absent_optional_field_means_zero_and_is_not_written),
         cmocka_unit_test(a_value_of_another_type_is_malformed),
         cmocka_unit_test(a_number_is_taken_in_every_width),

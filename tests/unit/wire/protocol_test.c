@@ -65,6 +65,11 @@ static void type_to_text(const struct wire_field *field, char *text, size_t size
 static void every_field_has_its_row(void **state)
 {
     (void)state;
+    static const char *const presences[] = {
+        [WIRE_OPTIONAL] = "optional",
+        [WIRE_REQUIRED] = "required",
+        [WIRE_FILLED] = "required, not empty",
+    };
 
     for (uint32_t id = 0; id < WIRE_MESSAGE_COUNT; id++) {
         const struct wire_message *message = wire_message_of((enum wire_message_id)id);
@@ -82,7 +87,7 @@ static void every_field_has_its_row(void **state)
             char row[128];
             type_to_text(field, type, sizeof(type));
             (void)snprintf(row, sizeof(row), "\n| `%s` | %s | %s |", field->key, type,
-                           field->presence == WIRE_REQUIRED ? "required" : "optional");
+                           presences[field->presence]);
 
             if (strstr(section, row) == NULL) {
                 print_error("docs/protocol.md, %s: no row that says%s\n", message->name, row);
