@@ -80,8 +80,8 @@ struct log_recovery {
  * ERR_WRONG_CLUSTER, ERR_WRONG_NODE, ERR_VERSION, ERR_NO_SPACE, ERR_IO, ERR_FULL (more segments or
  * a larger batch than the options allow), ERR_INVALID (another segment size than on the disk).
  * After a refusal `*log` is NULL and nothing on the disk has changed, unless the refusal is
- * ERR_IO or ERR_NO_SPACE: opening again is then safe. `arena` holds log_memory_size() bytes and
- * gives out memory aligned to DISK_ALIGNMENT; `disk` outlives the log. */
+ * ERR_IO or ERR_NO_SPACE: opening again is then safe. `arena` has room for log_memory_size()
+ * bytes; it and `disk` outlive the log. */
 MUST_USE enum error log_open(struct log **log, struct arena *arena,
                              const struct log_options *options, struct disk *disk,
                              struct log_recovery *recovery);

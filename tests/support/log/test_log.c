@@ -242,6 +242,23 @@ bool test_log_matches(struct test_log *test, const struct test_model *model)
     return true;
 }
 
+enum error test_log_open_damaged(struct test_log *test)
+{
+    enum error error = test_log_try_open(test);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    for (log_index index = 1; index <= log_last_index(test->log);) {
+        struct log_fetched fetched;
+
+        ASSERT(log_read_now(test->log, index, &fetched) == ERR_OK);
+        ASSERT(test_records_match(&test->durable, index, fetched.record_count, fetched.records));
+        index += fetched.record_count;
+    }
+    return error;
+}
+
 bool test_log_survived(struct test_log *test)
 {
     if (first_difference(test, &test->durable) == 0 &&
@@ -249,6 +266,11 @@ bool test_log_survived(struct test_log *test)
         return true;
     }
     return test_log_matches(test, &test->flight);
+}
+
+bool test_log_holds_flight(struct test_log *test)
+{
+    return first_difference(test, &test->flight) == 0;
 }
 
 bool test_keep_first(void *count, uint32_t sector)

@@ -85,9 +85,16 @@ void test_log_make_three_batches(struct test_log *test);
  * synchronously: only directly after opening. */
 MUST_USE bool test_log_matches(struct test_log *test, const struct test_model *model);
 
+/* Opens a damaged disk. When that is granted, every record is the durable model's, though there may
+ * be fewer (asserted). */
+MUST_USE enum error test_log_open_damaged(struct test_log *test);
+
 /* After a crash: is it the durable model, or the one in flight? A hard state may be ahead of its
  * batch, because its block is written first. */
 MUST_USE bool test_log_survived(struct test_log *test);
+
+/* Are its records exactly those of the model in flight? */
+MUST_USE bool test_log_holds_flight(struct test_log *test);
 
 /* Are these the model's records from `first_index` on, one after the other? */
 MUST_USE bool test_records_match(const struct test_model *model, log_index first_index,

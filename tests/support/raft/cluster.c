@@ -269,8 +269,7 @@ void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed)
         .uncommitted_size_max = 400,
         .read_count_max = 8,
     };
-    cluster->trail_run_count_max = 4 + (uint32_t)prng_below(&cluster->prng, 8);
-    cluster->trail_run_count_max *= 2;
+    cluster->trail_run_count_max = 8 + (uint32_t)prng_below(&cluster->prng, 8);
     cluster->node_count = node_count;
     cluster->faults = (struct cluster_faults){.delay_ms_max = 5, .disk_ms_max = 5};
     for (uint32_t i = 0; i < node_count; i++) {

@@ -45,15 +45,15 @@ static void advance_to_batch(struct test_log *test)
     }
 }
 
-/* Crashes with these sectors of the write on the disk, opens, goes on, opens again. */
-static void crash_and_go_on(struct test_log *test, memory_disk_keep *keep, void *context)
+/* Crashes with these sectors of the write on the disk, and opens. What is found is the truth. */
+static void crash_and_open(struct test_log *test, memory_disk_keep *keep, void *context)
 {
     memory_disk_crash(test->disk, keep, context);
 
     assert_int_equal(test_log_try_open(test), ERR_OK);
     assert_int_not_equal(test->recovery.verdict, LOG_ROTTEN);
     assert_true(test_log_survived(test));
-    if (log_last_index(test->log) == test->flight.last_index) {
+    if (test_log_holds_flight(test)) {
         test->durable = test->flight;
     }
     memcpy(test->durable.hard_state, test->recovery.hard_state.data,
@@ -61,6 +61,11 @@ static void crash_and_go_on(struct test_log *test, memory_disk_keep *keep, void 
     test->durable.hard_state_size = test->recovery.hard_state.size;
     test->staged = test->durable;
     test->flight = test->durable;
+}
+
+static void crash_and_go_on(struct test_log *test, memory_disk_keep *keep, void *context)
+{
+    crash_and_open(test, keep, context);
     test_log_append(test, 1, 700);
     test_log_restart(test);
     assert_int_equal(test->recovery.verdict, LOG_CLEAN);
@@ -148,6 +153,49 @@ static void crash_at_every_request_of_a_life_loses_nothing_durable(void **state)
     }
 }
 
+/* One life: random batches, cuts and hard states, and a crash after a random number of requests. */
+static void live_and_crash(struct test_log *test, struct prng *prng)
+{
+    static const char *const states[] = {NULL, "one", "two", "three"};
+    uint64_t request_count = prng_below(prng, 25);
+    uint64_t map = prng_below(prng, 3) == 0 ? UINT64_MAX : prng_next(prng);
+
+    while (request_count > 0) {
+        log_index last = log_last_index(test->log);
+        uint32_t count = (uint32_t)prng_below(prng, 5);
+        uint32_t size = (uint32_t)prng_between(prng, TEST_RECORD_SIZE_MIN, 2500);
+        log_index first = last + 1 - prng_below(prng, prng_below(prng, 5) == 0 ? last + 1 : 1);
+
+        if (log_stage_room(test->log) >= (size_t)count * size) {
+            test_log_stage(test, first, count, size, states[prng_below(prng, 4)]);
+        }
+        test_log_flush(test);
+        request_count -= test_log_complete(test) || prng_below(prng, 4) == 0;
+        test_log_flush(test);
+    }
+    crash_and_open(test, test_keep_mapped, &map);
+}
+
+static void many_crashes_in_a_row_lose_nothing_durable(void **state)
+{
+    struct prng prng;
+    (void)state;
+
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct log_options options = test_log_options();
+        struct test_log *test = test_log_open(&options);
+
+        prng_init(&prng, seed);
+        for (unsigned life = 0; life < 25; life++) {
+            live_and_crash(test, &prng);
+        }
+        test_log_restart(test);
+        assert_int_equal(test->recovery.verdict, LOG_CLEAN);
+        assert_true(test_log_matches(test, &test->durable));
+        test_log_close(test);
+    }
+}
+
 static void torn_batch_never_revives_after_the_cut(void **state)
 {
     struct test_log *test = *state;
@@ -221,6 +269,7 @@ int main(void)
         cmocka_unit_test(every_set_of_sectors_of_a_small_write_is_clean_or_torn),
         cmocka_unit_test(random_sets_of_sectors_of_large_writes_are_clean_or_torn),
         cmocka_unit_test(crash_at_every_request_of_a_life_loses_nothing_durable),
+        cmocka_unit_test(many_crashes_in_a_row_lose_nothing_durable),
         LAW(torn_batch_never_revives_after_the_cut),
         cmocka_unit_test(crash_during_the_cut_is_torn_again),
         LAW(hard_state_ahead_of_a_torn_batch_is_kept_over_many_crashes),

@@ -99,7 +99,7 @@ static void damaged_batch_is_shown_without_records_and_the_walk_goes_on(void **s
     struct log_batch_view view;
 
     test_log_make_three_batches(fixture->test);
-    memory_disk_flip_bit(fixture->test->disk, SEGMENT_1, (8192 + 700) * 8);
+    memory_disk_flip_bit(fixture->test->disk, SEGMENT_1, UINT64_C(8) * (8192 + 700));
     begin(fixture);
 
     (void)next(fixture);
@@ -120,7 +120,7 @@ static void unreadable_header_is_one_view_and_the_walk_goes_on(void **state)
     test_log_make_three_batches(fixture->test);
     test_log_append(fixture->test, 1, 9000);
     test_log_append(fixture->test, 1, 100);
-    memory_disk_flip_bit(fixture->test->disk, SEGMENT_1, 16384 * 8 + 100);
+    memory_disk_flip_bit(fixture->test->disk, SEGMENT_1, UINT64_C(8) * 16384 + 100);
     begin(fixture);
 
     for (unsigned i = 0; i < 3; i++) {
