@@ -337,6 +337,9 @@ static bool header_is_sound(const struct log_batch_header *header)
         (header->kind != LOG_BATCH_TRUNCATE && header->cut_index != 0)) {
         return false;
     }
+    if (header->kind == LOG_BATCH_END && (header->record_count != 0 || header->body_size != 0)) {
+        return false;
+    }
     return (state->generation == 0) == (state->size == 0);
 }
 

@@ -135,6 +135,18 @@ static void sealed_batch_decodes_to_what_was_sealed(void **state)
     assert_int_equal(log_batch_records(batch, &header).size, 900);
 }
 
+static void end_of_a_segment_carries_no_records(void **state)
+{
+    uint8_t batch[LOG_BLOCK_SIZE];
+    struct log_batch_header header = seal_two_records(batch, LOG_BATCH_APPEND);
+    (void)state;
+
+    header.kind = LOG_BATCH_END;
+    log_batch_seal(batch, &header, place);
+
+    assert_int_equal(log_batch_decode(batch, place, &header), ERR_CORRUPT);
+}
+
 static void padding_is_zeros_whatever_the_memory_held_before(void **state)
 {
     struct log_batch_header header = {.kind = LOG_BATCH_APPEND,
@@ -338,6 +350,7 @@ int main(void)
         cmocka_unit_test(names_lead_back_to_their_numbers),
         cmocka_unit_test(other_names_are_not_taken_for_segments),
         cmocka_unit_test(sealed_batch_decodes_to_what_was_sealed),
+        cmocka_unit_test(end_of_a_segment_carries_no_records),
         cmocka_unit_test(padding_is_zeros_whatever_the_memory_held_before),
         cmocka_unit_test(every_flipped_bit_of_a_batch_is_found),
         cmocka_unit_test(batch_is_valid_at_its_own_place_only),
