@@ -1,0 +1,52 @@
+/* server/links.h: the connections that this node dials, two to each peer.
+ *
+ *     WAITING --timer--> RESOLVING --> CONNECTING --> UP
+ *        ^                   |             |           |
+ *        +------backoff------+-------------+-----------+
+ *
+ * Dialed for ever, with a pause that doubles from 20 ms to 500 ms (and varies by half) until a
+ * connection has stood for a second. Names are resolved anew each time. */
+#ifndef SERVER_LINKS_H
+#define SERVER_LINKS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/macros.h"
+#include "node/node.h"
+#include "server/address.h"
+#include "server/channel.h"
+
+struct links; /* Opaque. */
+
+struct links_options {
+    struct address addresses[NODE_MEMBER_COUNT_MAX]; /* In the order of the members. */
+    uint32_t member_count;
+    uint32_t self;
+    size_t buffered_max; /* Bytes of all buffers. */
+    uint64_t seed;       /* Of the pauses. */
+};
+
+/* `loop` outlives it. NULL when there is no memory. */
+struct links *links_open(uv_loop_t *loop, const struct links_options *options);
+
+/* Begins to dial. */
+void links_start(struct links *links);
+
+/* Begins to close everything; the loop must run until nothing is left before links_free(). */
+void links_close(struct links *links);
+void links_free(struct links *links);
+
+/* As in server/connections.h. */
+bool links_are_ready(const struct links *links);
+uint32_t links_gather(struct links *links, struct node_event *events, uint32_t events_max);
+void links_settle(struct links *links, const struct node_event *events, uint32_t events_count);
+void links_flush(struct links *links);
+
+/* As world_reserve_link(), world_commit_link() and world_reset_link(). */
+uint8_t *links_reserve(struct links *links, uint32_t peer, enum world_lane lane, size_t size);
+void links_commit(struct links *links, uint32_t peer, enum world_lane lane, size_t size);
+void links_reset(struct links *links, uint32_t peer, enum world_lane lane);
+
+#endif
