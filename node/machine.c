@@ -412,8 +412,7 @@ enum error machine_read(struct machine *machine, enum wire_method method, struct
 
 bool machine_is_write(enum wire_method method)
 {
-    return method == WIRE_METHOD_put || method == WIRE_METHOD_delete ||
-           method == WIRE_METHOD_cas || method == WIRE_METHOD_session_open ||
-           method == WIRE_METHOD_session_end || method == WIRE_METHOD_lock_acquire ||
-           method == WIRE_METHOD_lock_release;
+    return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
+           method == WIRE_METHOD_session_open || method == WIRE_METHOD_session_end ||
+           method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release;
 }

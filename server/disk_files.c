@@ -22,7 +22,7 @@ struct temporary_name {
 
 static struct temporary_name temporary_of(const struct disk_name *name)
 {
-    struct temporary_name temporary;
+    struct temporary_name temporary = {.text = ""};
     struct text text;
 
     text_init(&text, temporary.text, sizeof(temporary.text));

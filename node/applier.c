@@ -1,0 +1,190 @@
+/* node/applier.c: committed entries go into the machine, a bounded number in each turn.
+ *
+ * They come from raft's window, or, after a restart, from the disk by the one fetch that the log
+ * allows at a time. Lagging followers share that fetch: whoever waits gets it in turn. */
+#include "base/assert.h"
+#include "node/internal.h"
+
+/* The next entry, when it can be had now. */
+static bool next_entry(struct node *node, raft_index index, struct raft_entry *entry)
+{
+    struct applier *applier = &node->applier;
+
+    if (raft_entry_at(node->raft, index, entry)) {
+        return true;
+    }
+    if (applier->fetched_index != index || applier->fetched.size == 0) {
+        applier->fetched = (struct bytes){0};
+        return false;
+    }
+    if (!raft_entry_next(&applier->fetched, entry) || entry->index != index) {
+        node_fail(node, error_text(ERR_CORRUPT), "reading the log back",
+                  "bring the node back with an empty folder as a new member");
+        applier->fetched = (struct bytes){0};
+        return false;
+    }
+    applier->fetched_index++;
+    return true;
+}
+
+static void apply(struct node *node, const struct raft_entry *entry)
+{
+    struct applier *applier = &node->applier;
+    struct machine_result result;
+
+    machine_apply(node->machine, entry, &result);
+    applier->tick_is_due = result.more_is_due;
+    applier->deadline_is_known = false;
+    if (entry->index >= applier->tick_index) {
+        applier->tick_index = 0;
+    }
+    requests_applied(node, entry, &result);
+    if (result.effects != NULL) {
+        sessions_notify(node, result.effects);
+    }
+}
+
+void applier_run(struct node *node, raft_index commit_index)
+{
+    struct applier *applier = &node->applier;
+    raft_index applied = machine_applied_index(node->machine);
+    uint32_t count = 0;
+    size_t size = 0;
+
+    while (applied < commit_index && count < APPLY_COUNT_MAX && size < APPLY_BYTES_MAX) {
+        struct raft_entry entry;
+
+        if (!next_entry(node, applied + 1, &entry)) {
+            break;
+        }
+        apply(node, &entry);
+        applied++;
+        count++;
+        size += RAFT_ENTRY_HEADER_SIZE + entry.payload.size;
+    }
+    ASSERT_VALUES(applied == machine_applied_index(node->machine), applied, commit_index);
+    applier->has_more = applied < commit_index && count > 0;
+    if (count > 0 && applied <= commit_index) {
+        raft_applied(node->raft, applied);
+    }
+}
+
+static bool deadline_has_passed(struct node *node)
+{
+    struct applier *applier = &node->applier;
+
+    if (!applier->deadline_is_known) {
+        applier->deadline_is_known = true;
+        if (!lease_next_deadline(node->table, &applier->deadline_ms)) {
+            applier->deadline_ms = FAR_FUTURE_MS;
+        }
+    }
+    return applier->deadline_ms <= cluster_time_now(&node->time);
+}
+
+/* As leader: what is due is ended by an entry, one under way at a time. */
+void applier_tick(struct node *node)
+{
+    struct applier *applier = &node->applier;
+
+    if (!node_leads(node) ||
+        (applier->tick_index != 0 && applier->tick_term == node->status.term) ||
+        !node_may_stamp(node) || (!applier->tick_is_due && !deadline_has_passed(node))) {
+        return;
+    }
+    const struct envelope tick = {
+        .method = ENVELOPE_TICK,
+        .log_ms = cluster_time_stamp(&node->time),
+    };
+    raft_index index = 0;
+
+    if (requests_propose(node, &tick, &index) == ERR_OK) {
+        applier->tick_index = index;
+        applier->tick_term = node->status.term;
+    }
+}
+
+/* --- The one fetch ------------------------------------------------------------------------------
+ */
+
+/* What this one wants from the disk; 0: nothing. */
+static raft_index wanted_by(const struct node *node, uint32_t owner)
+{
+    struct raft_entry entry;
+    raft_index next = machine_applied_index(node->machine) + 1;
+
+    if (owner < node->options.member_count) {
+        return node_leads(node) ? node->peers[owner].fetch_index : 0;
+    }
+    if (owner != FETCH_FOR_APPLIER || next > node->status.commit_index ||
+        raft_entry_at(node->raft, next, &entry)) {
+        return 0;
+    }
+    return next;
+}
+
+void applier_fetch(struct node *node)
+{
+    struct applier *applier = &node->applier;
+
+    if (applier->fetch_owner != FETCH_FREE || applier->fetched.size != 0) {
+        return; /* Under way, or its bytes are still being used. */
+    }
+    for (uint32_t i = 0; i <= FETCH_FOR_APPLIER; i++) {
+        uint32_t owner = (applier->fetch_cursor + i) % (FETCH_FOR_APPLIER + 1);
+        raft_index index = wanted_by(node, owner);
+
+        if (index != 0 && index <= node->status.durable_index && log_fetch(node->log, index)) {
+            applier->fetch_owner = owner;
+            applier->fetch_cursor = owner + 1;
+            return;
+        }
+    }
+}
+
+static void give_to_peer(struct node *node, uint32_t place, const struct log_fetched *fetched)
+{
+    struct peer *peer = &node->peers[place];
+
+    peer->fetch_index = 0;
+    if (fetched->error == ERR_OK) {
+        raft_fetched(node->raft, peer->id, fetched->first_index, fetched->record_count,
+                     fetched->records, node->now_ms);
+        return;
+    }
+    raft_fetched(node->raft, peer->id, fetched->first_index, 0, (struct bytes){0}, node->now_ms);
+    if (fetched->error != ERR_MISSING) {
+        struct line line;
+
+        line_begin(&line, "log_unreadable");
+        line_add_u64(&line, "index", fetched->first_index);
+        line_add(&line, "reason", error_name(fetched->error));
+        line_write_limited(node, WORLD_ERROR, &line, &node->link_lines);
+    }
+}
+
+void applier_fetched(struct node *node)
+{
+    struct applier *applier = &node->applier;
+    struct log_fetched fetched;
+
+    if (!log_fetched(node->log, &fetched)) {
+        return;
+    }
+    uint32_t owner = applier->fetch_owner;
+
+    ASSERT_VALUES(owner != FETCH_FREE, owner, fetched.first_index);
+    applier->fetch_owner = FETCH_FREE;
+    if (owner != FETCH_FOR_APPLIER) {
+        give_to_peer(node, owner, &fetched);
+        return;
+    }
+    if (fetched.error != ERR_OK) {
+        /* Committed entries are never cut off, so ERR_MISSING is as bad as the others. */
+        node_fail(node, error_text(fetched.error), "reading the log back",
+                  "bring the node back with an empty folder as a new member");
+        return;
+    }
+    applier->fetched = fetched.records;
+    applier->fetched_index = fetched.first_index;
+}

@@ -1,0 +1,402 @@
+/* node/internal.h: what the files of node/ share; no other folder includes it.
+ *
+ * One struct node holds everything. Each file owns one part, named after it, and is listed below
+ * with the functions that the others may call, in the order of a request's life. */
+#ifndef NODE_INTERNAL_H
+#define NODE_INTERNAL_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/macros.h"
+#include "base/text.h"
+#include "log/log.h"
+#include "node/cluster_time.h"
+#include "node/identity.h"
+#include "node/limits.h"
+#include "node/machine.h"
+#include "node/node.h"
+#include "raft/raft.h"
+
+enum { NO_PEER = NODE_MEMBER_COUNT_MAX, NEVER = 0 };
+
+#define FAR_FUTURE_MS UINT64_MAX
+
+/* --- line.c: lines for people ---------------------------------------------------------------- */
+
+struct line {
+    struct text text;
+    char memory[LINE_SIZE_MAX];
+};
+
+/* At most LINE_COUNT_MAX lines of one kind in a second; the next one tells how many were left. */
+struct line_limit {
+    uint64_t second;
+    uint32_t count;
+    uint32_t suppressed;
+};
+
+struct node;
+
+void line_begin(struct line *line, const char *event);
+void line_add(struct line *line, const char *key, const char *value);
+void line_add_bytes(struct line *line, const char *key, struct bytes value);
+void line_add_u64(struct line *line, const char *key, uint64_t value);
+void line_write(struct node *node, enum world_level level, struct line *line);
+void line_write_limited(struct node *node, enum world_level level, struct line *line,
+                        struct line_limit *limit);
+
+/* --- clients.c: connections ------------------------------------------------------------------ */
+
+enum connection_state {
+    CONNECTION_CLOSED,
+    CONNECTION_CLIENT_NEW, /* A client that has not said hello. */
+    CONNECTION_CLIENT,
+    CONNECTION_PEER_NEW, /* A peer that has not said hello. */
+    CONNECTION_PEER,
+    CONNECTION_CLOSING, /* world_close() was called: nothing is read or written any more. */
+};
+
+struct connection {
+    enum connection_state state;
+    uint32_t generation; /* Raised by every opening: an answer that comes late finds nobody. */
+    uint32_t peer;       /* Place in members, or NO_PEER before the hello. */
+};
+
+void connection_move(struct node *node, world_connection number, enum connection_state next);
+void connection_drop(struct node *node, world_connection number); /* Closes it, if it is open. */
+
+void clients_take(struct node *node, struct node_event *event);
+
+/* --- answers.c: what clients are told -------------------------------------------------------- */
+
+/* Who asked. */
+struct origin {
+    world_connection connection;
+    uint32_t generation;
+    uint64_t rpc_id;
+};
+
+void answer_body(struct node *node, const struct origin *origin, struct bytes body);
+void answer_failure(struct node *node, const struct origin *origin,
+                    const struct wire_failure *failure);
+void answer_error(struct node *node, const struct origin *origin, enum error error,
+                  const char *text);
+void answer_retry(struct node *node, const struct origin *origin, enum error error,
+                  uint32_t retry_after_ms);
+void answer_not_leader(struct node *node, const struct origin *origin);
+void answer_machine(struct node *node, const struct origin *origin,
+                    const struct machine_result *result);
+/* A whole message that lies in the node's scratch memory. */
+void answer_scratch(struct node *node, const struct origin *origin, const struct buffer *message);
+
+/* The member that leads, as clients know it; false when none is known. */
+MUST_USE bool leader_known(const struct node *node, struct bytes *name, struct bytes *client);
+
+/* --- status.c: what every node answers by itself --------------------------------------------- */
+
+void status_hello(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+void status_answer(struct node *node, const struct origin *origin);
+uint32_t ttl_floor_ms(const struct node *node);
+
+/* --- admission.c: which requests go further -------------------------------------------------- */
+
+void admission_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+
+/* As many as the next power of two; rings are masked. */
+uint64_t ring_capacity(uint64_t count);
+
+/* --- requests.c: proposals under way --------------------------------------------------------- */
+
+struct pending {
+    raft_index index; /* 0: free. */
+    raft_term term;
+    uint64_t proposed_ms;
+    uint64_t session; /* Told of events from now on, when the answer shows that it lives. */
+    struct origin origin;
+    uint64_t renewal_first; /* An entry of renewals: which of the ring. */
+    uint32_t renewal_count;
+    uint8_t method;
+};
+
+struct requests {
+    struct pending *slots; /* Slot of an index: its lowest bits. */
+    uint64_t mask;
+    uint32_t count;
+    uint32_t count_max;
+    uint32_t open_count;   /* Of them: session_open. */
+    uint64_t orphan_ms;    /* When those of a term that is over are given up; NEVER. */
+    uint32_t commit_ms_q8; /* Smoothed maximum from proposal to apply, in 1/256 ms. */
+};
+
+size_t requests_memory_size(const struct node_options *options);
+void requests_open(struct node *node, struct arena *arena);
+
+/* ERR_OK, and `*index` is where it will be; else nothing was proposed. The caller fills the slot
+ * that requests_add() gives right afterwards. */
+MUST_USE enum error requests_propose(struct node *node, const struct envelope *envelope,
+                                     raft_index *index);
+struct pending *requests_add(struct node *node, raft_index index);
+MUST_USE bool requests_have_room(const struct node *node);
+void requests_applied(struct node *node, const struct raft_entry *entry,
+                      const struct machine_result *result);
+void requests_tick(struct node *node);
+void requests_leadership_lost(struct node *node);
+void requests_give_up(struct node *node); /* All of them: outcome unknown. */
+
+/* --- renewals.c: one entry for many renewals ------------------------------------------------- */
+
+struct renewal {
+    struct origin origin;
+    uint64_t session;
+    uint64_t attempt;
+    bool waits; /* Not answered yet. */
+};
+
+struct renewals {
+    struct renewal *ring;
+    uint64_t mask;
+    uint64_t head;     /* Oldest not answered. */
+    uint64_t proposed; /* Up to here they are in entries. */
+    uint64_t tail;
+    uint64_t due_ms; /* Of the next entry; NEVER. */
+};
+
+size_t renewals_memory_size(const struct node_options *options);
+void renewals_open(struct node *node, struct arena *arena);
+void renewals_add(struct node *node, const struct origin *origin, uint64_t session,
+                  uint64_t attempt);
+void renewals_tick(struct node *node);
+/* Answers `count` of them from `first` on: `renewed` as in machine_result, or, where it is NULL,
+ * all with `error`. */
+void renewals_answer(struct node *node, uint64_t first, uint32_t count, const uint8_t *renewed,
+                     enum error error);
+void renewals_leadership_lost(struct node *node);
+
+/* --- reads.c: linearizable reads ------------------------------------------------------------- */
+
+struct read {
+    struct origin origin;
+    enum wire_method method;
+    uint32_t params_offset;
+    uint32_t params_size;
+    uint64_t params_end; /* Position in the ring of params that is free when this one is. */
+};
+
+enum read_batch_state { READ_BATCH_WAITS, READ_BATCH_READY, READ_BATCH_FAILED };
+
+struct read_batch {
+    enum read_batch_state state;
+    uint32_t count;
+    raft_index index;
+};
+
+struct reads {
+    struct read *ring;
+    uint64_t mask;
+    uint64_t head;
+    uint64_t asked; /* Up to here they belong to batches. */
+    uint64_t tail;
+    struct read_batch batches[READ_BATCH_COUNT_MAX];
+    uint64_t batch_head; /* Also the raft_read() id of that batch. */
+    uint64_t batch_tail;
+    uint8_t *params;
+    uint64_t params_head; /* Positions; the offset is the position modulo the size. */
+    uint64_t params_tail;
+};
+
+size_t reads_memory_size(const struct node_options *options);
+void reads_open(struct node *node, struct arena *arena);
+void reads_add(struct node *node, const struct origin *origin, enum wire_method method,
+               struct bytes params);
+void reads_ask(struct node *node);
+void reads_ready(struct node *node, const struct raft_effects *effects);
+void reads_serve(struct node *node);
+void reads_leadership_lost(struct node *node);
+
+/* --- sessions.c: which connection spoke last for a session ----------------------------------- */
+
+struct session_slot {
+    uint64_t session; /* 0: free. */
+    world_connection connection;
+    uint32_t generation;
+};
+
+struct sessions {
+    struct session_slot *slots; /* Open addressing, at most three quarters full. */
+    uint64_t mask;
+    uint64_t count;
+};
+
+size_t sessions_memory_size(const struct node_options *options);
+void sessions_open(struct node *node, struct arena *arena);
+void sessions_note(struct node *node, uint64_t session, const struct origin *origin);
+void sessions_notify(struct node *node, const struct lease_effects *effects);
+
+/* --- peers.c: frames ------------------------------------------------------------------------- */
+
+struct peer {
+    char name[NODE_NAME_SIZE_MAX + 1];
+    raft_id id; /* 0 before the cluster is formed. */
+    uint64_t incarnation;
+    bool link_up[WORLD_LANE_COUNT];
+    uint32_t connection_count; /* Live connections from it that said hello. */
+    bool hello_formed;         /* What it said last. */
+    bool hello_agrees;         /* Its list of members is ours. */
+    uint64_t hello_incarnation;
+    uint64_t form_ms;       /* When FORM was sent last. */
+    raft_index fetch_index; /* Old entries that raft wants for it; 0: none. */
+    uint32_t client_size;
+    uint8_t client[NODE_ADDRESS_SIZE_MAX];
+};
+
+void peers_take_connection(struct node *node, struct node_event *event);
+void peers_take_link(struct node *node, struct node_event *event);
+void peers_send_hello(struct node *node, uint32_t place);
+void peers_send_form(struct node *node, uint32_t place);
+void peers_send_raft(struct node *node, const struct raft_message *message);
+
+/* --- refusals.c: peers that are turned away -------------------------------------------------- */
+
+void refuse_peer(struct node *node, world_connection number, enum error error, const char *text);
+void refusals_heard(struct node *node, struct node_event *event);
+
+/* --- formation.c: from empty disks to one cluster -------------------------------------------- */
+
+struct formation {
+    uint64_t line_ms;                /* When the next line about waiting is due. */
+    char members[MEMBERS_TEXT_SIZE]; /* Sorted names, with commas. */
+};
+
+void formation_open(struct node *node);
+void formation_tick(struct node *node);
+/* A formed node hands the cluster on to a listed member that has not formed: so a crash in the
+ * middle of the formation heals. */
+bool formation_is_lacking(const struct node *node, const struct peer *peer);
+void formation_take_form(struct node *node, world_connection number,
+                         const struct wire_frame *frame);
+/* Takes id and incarnation of each peer from the identity. */
+void formation_adopt_members(struct node *node);
+/* "the cluster is not formed: ..." with who is missing. */
+void formation_describe(const struct node *node, struct text *text);
+
+/* --- recovery.c: log and raft, opened once the cluster is known ------------------------------ */
+
+MUST_USE enum error recovery_run(struct node *node);
+
+/* --- held.c: messages that wait for the disk ------------------------------------------------- */
+
+struct held_message {
+    uint64_t ticket;
+    struct raft_message message; /* Never with entries. */
+};
+
+struct staged {
+    uint64_t ticket;
+    struct raft_tag tag;
+};
+
+struct held {
+    struct held_message messages[HELD_COUNT_MAX];
+    uint64_t head;
+    uint64_t tail;
+    struct staged staged[STAGED_COUNT_MAX];
+    uint64_t staged_head;
+    uint64_t staged_tail;
+    uint64_t last_ticket; /* The newest that the log gave out. */
+    uint64_t dropped_count;
+};
+
+void held_add(struct node *node, const struct raft_message *message);
+void held_staged(struct node *node, uint64_t ticket, const struct raft_tag *tag);
+/* The log has advanced: tells raft, and lets go what waited for it. */
+void held_release(struct node *node);
+
+/* --- applier.c: committed entries, and old ones from the disk -------------------------------- */
+
+enum { FETCH_FREE = NODE_MEMBER_COUNT_MAX + 1, FETCH_FOR_APPLIER = NODE_MEMBER_COUNT_MAX };
+
+struct applier {
+    uint32_t fetch_owner;     /* Place of a peer, FETCH_FOR_APPLIER or FETCH_FREE. */
+    uint32_t fetch_cursor;    /* Who is looked at first next time. */
+    struct bytes fetched;     /* What the applier has not used yet of its last fetch. */
+    raft_index fetched_index; /* Of the first entry in it; 0: none. */
+    bool has_more;            /* The budget of this turn ended it. */
+    bool tick_is_due;         /* More sessions are due at the stamp applied last. */
+    raft_index tick_index;    /* Of our tick under way; 0: none. */
+    raft_term tick_term;
+    uint64_t deadline_ms;   /* The earliest of any session, in cluster time. */
+    bool deadline_is_known; /* Nothing was applied since it was looked up. */
+};
+
+void applier_run(struct node *node, raft_index commit_index);
+void applier_tick(struct node *node);
+void applier_fetch(struct node *node);
+void applier_fetched(struct node *node);
+
+/* --- node.c ---------------------------------------------------------------------------------- */
+
+struct node {
+    struct node_options options;
+    struct world *world;
+    struct disk *disk;
+    struct table *table;
+    struct machine *machine;
+    struct raft *raft; /* NULL until the cluster is formed; then the log is open too. */
+    struct log *log;
+    struct arena log_arena; /* For log_open() and raft_open(), which may come later. */
+    struct arena raft_arena;
+    struct raft_status status; /* As of the last event given to raft. */
+    struct identity identity;
+    struct cluster_time time;
+    uint64_t now_ms;
+    uint64_t wake_ms;
+    uint64_t raft_wake_ms;
+    uint64_t lamport;
+    size_t stage_room; /* Bytes of entries that may still go into the log this turn. */
+    bool is_opening;   /* Within node_open(). */
+    bool is_stopping;
+    bool is_stopped;
+    bool stop_awaits_leader;    /* We led: the other's first heartbeat tells that it is done. */
+    uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
+    uint64_t commit_ms;         /* Of the table, next. */
+    raft_index committed_index; /* Applied index of the last commit of the table. */
+
+    struct connection *connections;
+    struct peer peers[NODE_MEMBER_COUNT_MAX];
+    struct requests requests;
+    struct renewals renewals;
+    struct reads reads;
+    struct sessions sessions;
+    struct formation formation;
+    struct held held;
+    struct applier applier;
+    struct line_limit client_lines;
+    struct line_limit peer_lines;
+    struct line_limit link_lines;
+    struct line_limit refusal_lines;
+
+    uint8_t *scratch; /* WIRE_FRAME_SIZE_MAX bytes: one answer at a time. */
+    uint8_t *renewal_params;
+    const char *problem;
+    char problem_text[PROBLEM_SIZE_MAX];
+};
+
+/* --- turn.c: raft's effects, carried out ----------------------------------------------------- */
+
+void node_refresh_status(struct node *node);
+/* The payload of the no-op that would begin a term of ours now. */
+void node_refresh_noop(struct node *node);
+MUST_USE bool node_leads(const struct node *node);
+/* May entries be stamped and proposed in this turn? */
+MUST_USE bool node_may_stamp(const struct node *node);
+
+/* Time, raft's effects, the log's write and the table's transaction. */
+void turn_advance(struct node *node);
+void turn_plan(struct node *node); /* Sets wake_ms. */
+
+/* --- node.c ---------------------------------------------------------------------------------- */
+
+/* The node cannot go on. The first reason stays. */
+void node_fail(struct node *node, const char *what, const char *where, const char *advice);
+
+#endif

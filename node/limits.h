@@ -1,0 +1,87 @@
+/* node/limits.h: how much of everything a node holds, and how the limits hang together.
+ *
+ * What an operator may want to change is in struct node_options; these follow from the design.
+ * With -DLIMITS_TINY the queues are so short that tests meet their ends all the time. */
+#ifndef NODE_LIMITS_H
+#define NODE_LIMITS_H
+
+#include "log/log.h"
+#include "node/envelope.h"
+#include "node/node.h"
+#include "raft/entry.h"
+#include "raft/raft.h"
+#include "wire/frame.h"
+#include "wire/wire.h"
+
+enum {
+#ifdef LIMITS_TINY
+    READ_BATCH_COUNT_MAX = 2,    /* ReadIndex rounds under way; later reads wait together. */
+    READ_PARAMS_SIZE_MAX = 1024, /* Of one read's params. */
+    READ_PARAMS_BYTES = 4096,    /* Of all reads under way. */
+    HELD_COUNT_MAX = 4,          /* Messages held back for a write; more are dropped. */
+    STAGED_COUNT_MAX = 2,        /* Tickets under way; more share the newest slot. */
+    RENEWAL_ENTRY_COUNT_MAX = 4, /* Sessions renewed by one entry. */
+    APPLY_COUNT_MAX = 3,         /* Entries applied in one turn. */
+#else
+    READ_BATCH_COUNT_MAX = 256,
+    READ_PARAMS_SIZE_MAX = 4096,
+    READ_PARAMS_BYTES = 1 << 20,
+    HELD_COUNT_MAX = 1024,
+    STAGED_COUNT_MAX = 256,
+    RENEWAL_ENTRY_COUNT_MAX = 4096,
+    APPLY_COUNT_MAX = 2048,
+#endif
+    APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
+    COLLECT_COUNT_MAX = 4,       /* Rounds of raft_collect() in one turn. */
+    APPEND_SIZE_MAX = 256 << 10, /* Entries of one AppendEntries. */
+    INFLIGHT_COUNT_MAX = 2,      /* AppendEntries under way to one peer. */
+    RAFT_MESSAGE_SIZE_MAX = 256, /* An encoded raft_message without its entries. */
+    WINDOW_SIZE_MIN = 5 << 20,   /* Of node_options.window_size. */
+    WINDOW_ENTRY_SIZE = 128,     /* Taken as the usual size of an entry in the window. */
+    STAGE_RESERVE = 4096,        /* Room in the log kept free for no-ops and ticks. */
+    FAILURE_SIZE_MAX = 1024,     /* An encoded failure with its envelope. */
+    NOTICE_SIZE_MAX = 512,
+    HELLO_SIZE_MAX = 1024, /* An encoded HELLO or REFUSE frame. */
+    FORM_SIZE_MAX = 2048,
+    MEMBERS_TEXT_SIZE = 320, /* "n1,n2,n3": 9 names of 32 bytes, commas, a zero. */
+    LINE_SIZE_MAX = 768,     /* Of one line of the log for people. */
+    LINE_COUNT_MAX = 5,      /* Lines of one limited kind in a second. */
+    PROBLEM_SIZE_MAX = 512,
+    SEGMENTS_AHEAD = 2,
+    COMMIT_MS_START = 5,     /* Measured time of a commit, before it was measured; */
+    COMMIT_MS_MAX = 250,     /* and the largest that raises the smallest TTL. */
+    TTL_SLACK_MS = 20,       /* For the wake-ups of both sides. */
+    RETRY_MS_NO_LEADER = 50, /* What a client is told to wait for an election. */
+    RETRY_MS_OVERLOADED = 20,
+    FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
+    FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
+    STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
+};
+
+#define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
+
+_Static_assert((int)RAFT_ENTRY_SIZE_MAX == (int)LOG_RECORD_SIZE_MAX, "an entry is a record");
+_Static_assert((int)RAFT_HARD_STATE_SIZE <= (int)LOG_HARD_STATE_SIZE_MAX,
+               "the log keeps raft's hard state");
+_Static_assert((int)ENVELOPE_SIZE <= (int)RAFT_NOOP_PAYLOAD_SIZE_MAX, "a no-op carries a stamp");
+_Static_assert(RAFT_ENTRY_HEADER_SIZE + ENVELOPE_SIZE + 8 * RENEWAL_ENTRY_COUNT_MAX <=
+                   STAGE_RESERVE * 16,
+               "an entry of renewals stays small");
+_Static_assert((int)LOG_BATCH_SIZE_MAX_DEFAULT >= (int)RAFT_ENTRY_SIZE_MAX + 2 * (int)STAGE_RESERVE,
+               "one largest entry and the reserve fit into one write");
+_Static_assert((int)WIRE_PEER_FRAME_SIZE_MAX >=
+                   (int)WIRE_FRAME_HEADER_SIZE + RAFT_MESSAGE_SIZE_MAX + (int)RAFT_ENTRY_SIZE_MAX,
+               "the largest entry travels in one frame");
+_Static_assert((int)APPEND_SIZE_MAX *INFLIGHT_COUNT_MAX < (int)LOG_BATCH_SIZE_MAX_DEFAULT,
+               "what a leader has under way to us fits into one write");
+_Static_assert((int)WINDOW_SIZE_MIN > 4 * (int)RAFT_ENTRY_SIZE_MAX,
+               "a quarter of the window, which may be uncommitted, holds the largest entry");
+_Static_assert(READ_PARAMS_SIZE_MAX * 2 <= READ_PARAMS_BYTES,
+               "params that do not fit behind the others fit at the front");
+_Static_assert(NODE_MEMBER_COUNT_MAX *(NODE_NAME_SIZE_MAX + 1) + 1 <= MEMBERS_TEXT_SIZE,
+               "the list of members fits");
+_Static_assert((STAGED_COUNT_MAX & (STAGED_COUNT_MAX - 1)) == 0, "rings are masked");
+_Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked");
+_Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");
+
+#endif

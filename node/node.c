@@ -1,0 +1,492 @@
+/* node/node.c: one node, from opening to stopping; the life of a request is node_turn(). */
+#include "node/node.h"
+
+#include "base/assert.h"
+#include "node/internal.h"
+#include "node/recovery.h"
+
+_Static_assert((int)NODE_MEMBER_COUNT_MAX == (int)RAFT_MEMBER_COUNT_MAX, "all members vote");
+
+/* --- Options ---------------------------------------------------------------------------------- */
+
+void node_options_init(struct node_options *options)
+{
+    *options = (struct node_options){
+        .election_ms_min = 250,
+        .election_ms_max = 500,
+        .heartbeat_ms = 50,
+        .clock_rate_ppm = 10000,
+        .margin_ms = 100,
+        .renew_batch_ms = 20,
+        .commit_interval_ms = 100,
+        .connection_count_max = 1024,
+        .session_count_max = 10000,
+        .request_count_max = 16384,
+        .window_size = 32 << 20,
+        .segment_size = LOG_SEGMENT_SIZE_DEFAULT,
+        .segment_count_max = 1024,
+    };
+}
+
+static const char *names_problem(const struct node_options *options)
+{
+    for (uint32_t i = 0; i < options->member_count; i++) {
+        const char *name = options->members[i];
+
+        if (name == NULL || name[0] == '\0' || strlen(name) > NODE_NAME_SIZE_MAX) {
+            return "a member's name has 1 to 32 bytes";
+        }
+        for (const char *at = name; *at != '\0'; at++) {
+            if (*at == ',' || *at == '=' || *at == ' ') {
+                return "a member's name holds no comma, no equals sign and no space";
+            }
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (bytes_equal(bytes_of_text(name), bytes_of_text(options->members[j]))) {
+                return "two members have the same name";
+            }
+        }
+    }
+    return NULL;
+}
+
+static const char *times_problem(const struct node_options *options)
+{
+    if (options->heartbeat_ms == 0 || options->heartbeat_ms >= options->election_ms_min / 2) {
+        return "the heartbeat must be shorter than half of the least election timeout";
+    }
+    if (options->election_ms_max <= options->election_ms_min || options->election_ms_max > 60000) {
+        return "the largest election timeout must exceed the least, and be at most a minute";
+    }
+    if (options->clock_rate_ppm > 100000) {
+        return "clock rates may differ by 10 % at most";
+    }
+    if (options->margin_ms > 60000 || options->renew_batch_ms > options->election_ms_min ||
+        options->commit_interval_ms == 0) {
+        return "margin, batching of renewals or commit interval is out of range";
+    }
+    return NULL;
+}
+
+static const char *sizes_problem(const struct node_options *options)
+{
+    if (options->connection_count_max == 0 || options->connection_count_max > 1000000 ||
+        options->session_count_max == 0 || options->session_count_max > 10000000 ||
+        options->request_count_max == 0 || options->request_count_max > 1000000) {
+        return "connections, sessions or requests are out of range";
+    }
+    if (options->window_size < WINDOW_SIZE_MIN || options->window_size > 1 << 30) {
+        return "the window of the log has 5 MiB to 1 GiB";
+    }
+    if (options->segment_size % DISK_ALIGNMENT != 0 || options->segment_count_max < 2 ||
+        options->segment_size < LOG_BATCH_SIZE_MAX_DEFAULT + 2 * DISK_ALIGNMENT ||
+        options->segment_size > 1 << 30) {
+        return "a segment of the log is a multiple of 4 KiB, more than 2 MiB and at most 1 GiB";
+    }
+    return NULL;
+}
+
+const char *node_options_problem(const struct node_options *options)
+{
+    if (options->member_count == 0 || options->member_count > NODE_MEMBER_COUNT_MAX) {
+        return "a cluster has 1 to 9 members";
+    }
+    const char *problem = names_problem(options);
+
+    if (problem != NULL) {
+        return problem;
+    }
+    if (options->self >= options->member_count || options->name == NULL ||
+        !bytes_equal(bytes_of_text(options->name),
+                     bytes_of_text(options->members[options->self]))) {
+        return "this node's name is not in the list of members";
+    }
+    if (options->client_address == NULL ||
+        strlen(options->client_address) > NODE_ADDRESS_SIZE_MAX) {
+        return "the address for clients is missing or longer than 128 bytes";
+    }
+    problem = times_problem(options);
+    return problem != NULL ? problem : sizes_problem(options);
+}
+
+/* --- Memory ----------------------------------------------------------------------------------- */
+
+/* Sizes of log and raft do not depend on which cluster it is, only on the number of members. */
+static void component_sizes(const struct node_options *options, size_t *log_size, size_t *raft_size)
+{
+    const struct identity identity = {.self = 1, .member_count = options->member_count};
+    struct log_options log_options;
+    struct raft_options raft_options;
+
+    recovery_log_options(options, &identity, &log_options);
+    recovery_raft_options(options, &identity, &raft_options);
+    *log_size = log_memory_size(&log_options) + DISK_ALIGNMENT;
+    *raft_size = raft_memory_size(&raft_options) + ARENA_ALIGNMENT;
+}
+
+size_t node_memory_size(const struct node_options *options)
+{
+    size_t log_size = 0;
+    size_t raft_size = 0;
+
+    ASSERT(node_options_problem(options) == NULL);
+    component_sizes(options, &log_size, &raft_size);
+    return arena_cost(1, sizeof(struct node)) +
+           arena_cost(options->connection_count_max, sizeof(struct connection)) +
+           arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
+           requests_memory_size(options) + renewals_memory_size(options) +
+           reads_memory_size(options) + sessions_memory_size(options) + machine_memory_size() +
+           arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
+}
+
+static void take_memory(struct node *node, struct arena *arena)
+{
+    uint32_t connection_count = node->options.connection_count_max;
+    size_t log_size = 0;
+    size_t raft_size = 0;
+
+    component_sizes(&node->options, &log_size, &raft_size);
+    node->connections = arena_take(arena, connection_count, sizeof(struct connection));
+    memset(node->connections, 0, connection_count * sizeof(struct connection));
+    node->scratch = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
+    node->renewal_params = arena_take(arena, RENEWAL_ENTRY_COUNT_MAX, 8);
+    requests_open(node, arena);
+    renewals_open(node, arena);
+    reads_open(node, arena);
+    sessions_open(node, arena);
+    node->machine = machine_open(arena, node->table);
+    arena_init(&node->log_arena, arena_take_aligned(arena, log_size, DISK_ALIGNMENT), log_size);
+    arena_init(&node->raft_arena, arena_take(arena, 1, raft_size), raft_size);
+}
+
+/* --- Opening --------------------------------------------------------------------------------- */
+
+void node_fail(struct node *node, const char *what, const char *where, const char *advice)
+{
+    struct text text;
+
+    if (node->problem != NULL) {
+        return;
+    }
+    text_init(&text, node->problem_text, sizeof(node->problem_text));
+    text_add(&text, where);
+    text_add(&text, ": ");
+    text_add(&text, what);
+    text_add(&text, ": ");
+    text_add(&text, advice);
+    node->problem = node->problem_text;
+    ASSERT(!text.truncated);
+}
+
+static void copy_name(char to[NODE_NAME_SIZE_MAX + 1], const char *name)
+{
+    size_t size = strlen(name);
+
+    ASSERT_VALUES(size <= NODE_NAME_SIZE_MAX, size, NODE_NAME_SIZE_MAX);
+    memset(to, 0, NODE_NAME_SIZE_MAX + 1);
+    memcpy(to, name, size + 1);
+}
+
+/* An empty disk: another node than any before, and known as that before it speaks. */
+static enum error mint_identity(struct node *node)
+{
+    copy_name(node->identity.name, node->options.name);
+    while (node->identity.incarnation == 0) {
+        world_entropy(node->world, &node->identity.incarnation, sizeof(uint64_t));
+    }
+    enum error error = identity_save(node->disk, &node->identity);
+
+    if (error != ERR_OK) {
+        node_fail(node, error_text(error), "writing the file identity",
+                  "check that the data folder can be written to");
+    }
+    return error;
+}
+
+static bool members_are_ours(const struct node *node)
+{
+    if (node->identity.member_count != node->options.member_count) {
+        return false;
+    }
+    for (uint32_t i = 0; i < node->options.member_count; i++) {
+        if (identity_find(&node->identity, bytes_of_text(node->options.members[i])) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum error open_identity(struct node *node)
+{
+    enum error error = identity_load(node->disk, &node->identity);
+
+    if (error == ERR_MISSING) {
+        node->identity = (struct identity){0};
+        return mint_identity(node);
+    }
+    if (error != ERR_OK) {
+        node_fail(node, error_text(error), "reading the file identity",
+                  "keep the data folder, and bring the node back with an empty one");
+        return error;
+    }
+    if (!bytes_equal(bytes_of_text(node->identity.name), bytes_of_text(node->options.name))) {
+        char memory[NODE_NAME_SIZE_MAX + 64];
+        struct text what;
+
+        text_init(&what, memory, sizeof(memory));
+        text_add(&what, "the data folder belongs to node ");
+        text_add(&what, node->identity.name);
+        node_fail(node, what.data, "the file identity", "check --name and --data");
+        return ERR_WRONG_NODE;
+    }
+    if (node->identity.formed && !members_are_ours(node)) {
+        node_fail(node, "the cluster was formed with other members", "the file identity",
+                  "give --cluster as it was when the cluster was formed");
+        return ERR_INVALID;
+    }
+    return ERR_OK;
+}
+
+static void log_start(struct node *node)
+{
+    struct line line;
+
+    line_begin(&line, "start");
+    line_add(&line, "members", node->formation.members);
+    line_add_u64(&line, "formed", node->identity.formed ? 1 : 0);
+    line_add_u64(&line, "memory_bytes_max", node_memory_size(&node->options));
+    line_add_u64(&line, "connections_max", node->options.connection_count_max);
+    line_add_u64(&line, "sessions_max", node->options.session_count_max);
+    line_add_u64(&line, "requests_max", node->options.request_count_max);
+    line_add_u64(&line, "window_bytes", node->options.window_size);
+    line_add_u64(&line, "log_bytes_max",
+                 (uint64_t)node->options.segment_size * node->options.segment_count_max);
+    line_write(node, WORLD_INFO, &line);
+}
+
+static void init_peers(struct node *node)
+{
+    for (uint32_t i = 0; i < node->options.member_count; i++) {
+        copy_name(node->peers[i].name, node->options.members[i]);
+    }
+    struct peer *self = &node->peers[node->options.self];
+
+    self->client_size = (uint32_t)strlen(node->options.client_address);
+    memcpy(self->client, node->options.client_address, self->client_size);
+    formation_open(node);
+}
+
+/* The seams are parameters: there is no other way for them to come in.
+ * NOLINTNEXTLINE(readability-function-size) */
+enum error node_open(struct node **node, struct arena *arena, const struct node_options *options,
+                     struct world *world, struct disk *disk, struct table *table, uint64_t now_ms,
+                     const char **problem)
+{
+    *node = NULL;
+    *problem = node_options_problem(options);
+    if (*problem != NULL) {
+        return ERR_INVALID;
+    }
+    struct node *opened = arena_take(arena, 1, sizeof(*opened));
+
+    memset(opened, 0, sizeof(*opened));
+    opened->options = *options;
+    opened->world = world;
+    opened->disk = disk;
+    opened->table = table;
+    opened->now_ms = now_ms;
+    opened->wake_ms = now_ms;
+    opened->applier.fetch_owner = FETCH_FREE;
+    cluster_time_init(&opened->time, options->election_ms_min / 2, now_ms);
+    take_memory(opened, arena);
+    init_peers(opened);
+
+    enum error error = open_identity(opened);
+
+    if (error == ERR_OK) {
+        log_start(opened);
+        opened->committed_index = machine_applied_index(opened->machine);
+    }
+    if (error == ERR_OK && opened->identity.formed) {
+        formation_adopt_members(opened);
+        error = recovery_run(opened);
+    }
+    if (error != ERR_OK) {
+        ASSERT(opened->problem != NULL);
+        *problem = opened->problem;
+        return error;
+    }
+    *node = opened;
+    return ERR_OK;
+}
+
+/* --- One turn --------------------------------------------------------------------------------- */
+
+static void begin_turn(struct node *node, uint64_t now_ms)
+{
+    ASSERT_VALUES(now_ms >= node->now_ms, now_ms, node->now_ms);
+    node->now_ms = now_ms;
+    node->lamport++;
+    cluster_time_turn(&node->time, now_ms);
+}
+
+static void take_completion(struct node *node, const struct disk_completion *completion)
+{
+    ASSERT(node->log != NULL);
+    bool is_ours = log_complete(node->log, completion);
+
+    ASSERT_VALUES(is_ours, completion->tag, completion->error);
+    applier_fetched(node);
+}
+
+static void take_stop(struct node *node)
+{
+    struct line line;
+
+    if (node->is_stopping) {
+        return;
+    }
+    node->is_stopping = true;
+    node->stop_ms = node->now_ms + node->options.election_ms_max + STOP_EXTRA_MS;
+    if (node->raft != NULL) {
+        node->stop_awaits_leader = node_leads(node) && node->options.member_count > 1;
+        raft_resign(node->raft, node->now_ms);
+        node_refresh_status(node);
+    }
+    line_begin(&line, "stopping");
+    line_write(node, WORLD_INFO, &line);
+}
+
+static void take_event(struct node *node, struct node_event *event)
+{
+    switch (event->kind) {
+    case NODE_CLIENT_OPENED:
+    case NODE_CLIENT_DATA:
+    case NODE_CLIENT_CLOSED:
+        clients_take(node, event);
+        return;
+    case NODE_PEER_OPENED:
+    case NODE_PEER_DATA:
+    case NODE_PEER_CLOSED:
+        peers_take_connection(node, event);
+        return;
+    case NODE_LINK_UP:
+    case NODE_LINK_DATA:
+    case NODE_LINK_DOWN:
+        peers_take_link(node, event);
+        return;
+    case NODE_DISK_DONE:
+        return; /* Taken before all others: it makes room. */
+    case NODE_STOP:
+        take_stop(node);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void take_events(struct node *node, struct node_event *events, uint32_t event_count)
+{
+    for (uint32_t i = 0; i < event_count; i++) {
+        if (events[i].kind == NODE_DISK_DONE) {
+            take_completion(node, &events[i].completion);
+        }
+    }
+    if (node->raft != NULL) {
+        node->stage_room = log_stage_room(node->log);
+        node_refresh_noop(node);
+    }
+    for (uint32_t i = 0; i < event_count && node->problem == NULL; i++) {
+        take_event(node, &events[i]);
+    }
+}
+
+static void look_for_failures(struct node *node)
+{
+    enum error error = table_error(node->table);
+
+    if (error != ERR_OK) {
+        node_fail(node, error_text(error), "the table",
+                  "check the disk and remove the table's files: they are built again from the log");
+    }
+    if (node->log != NULL && log_error(node->log) != ERR_OK) {
+        node_fail(node, error_text(log_error(node->log)), "writing the log",
+                  "check the disk and start again: the log is recovered from what it holds");
+    }
+}
+
+/* Leadership is handed over, and another has it, or the time for that is up; and no write is under
+ * way. */
+static bool may_stop(const struct node *node)
+{
+    if (node->raft == NULL) {
+        return true;
+    }
+    bool is_settled = log_durable_ticket(node->log) >= node->held.last_ticket &&
+                      node->held.head == node->held.tail &&
+                      !log_counters(node->log).write_in_flight;
+    bool is_handed_over = !node_leads(node) && node->requests.count == 0 &&
+                          (!node->stop_awaits_leader || node->status.leader != 0) &&
+                          node->reads.head == node->reads.tail &&
+                          machine_applied_index(node->machine) >= node->status.commit_index;
+
+    return is_settled && (is_handed_over || node->now_ms >= node->stop_ms);
+}
+
+static void stop(struct node *node)
+{
+    struct line line;
+
+    requests_give_up(node);
+    if (node->raft != NULL) {
+        renewals_leadership_lost(node);
+        reads_leadership_lost(node);
+        reads_serve(node);
+        if (node->status.durable_index >= machine_applied_index(node->machine)) {
+            machine_commit(node->machine);
+        }
+    }
+    node->is_stopped = true;
+    line_begin(&line, "stopped");
+    line_add_u64(&line, "applied", machine_applied_index(node->machine));
+    line_write(node, WORLD_INFO, &line);
+}
+
+void node_turn(struct node *node, struct node_event *events, uint32_t event_count, uint64_t now_ms)
+{
+    begin_turn(node, now_ms);
+    for (uint32_t i = 0; i < event_count; i++) {
+        events[i].consumed = 0;
+        events[i].again = false;
+    }
+    if (node->problem != NULL || node->is_stopped) {
+        node->wake_ms = FAR_FUTURE_MS;
+        return;
+    }
+    take_events(node, events, event_count);
+    if (node->problem == NULL) {
+        formation_tick(node);
+    }
+    if (node->raft != NULL && node->problem == NULL) {
+        turn_advance(node);
+    }
+    look_for_failures(node);
+    if (node->is_stopping && node->problem == NULL && may_stop(node)) {
+        stop(node);
+    }
+    turn_plan(node);
+}
+
+uint64_t node_wake_ms(const struct node *node)
+{
+    return node->wake_ms;
+}
+
+bool node_is_stopped(const struct node *node)
+{
+    return node->is_stopped;
+}
+
+const char *node_problem(const struct node *node)
+{
+    return node->problem;
+}

@@ -1,0 +1,382 @@
+/* node/peers.c: links to peers, the frames that come and go. */
+#include "base/assert.h"
+#include "node/internal.h"
+
+static const uint8_t no_cluster[IDENTITY_CLUSTER_SIZE];
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+static struct wire_frame frame_of(struct node *node, enum wire_frame_kind kind)
+{
+    struct wire_frame frame = {
+        .incarnation = node->identity.incarnation,
+        .source = node->identity.self,
+        .log_ms = cluster_time_now(&node->time),
+        .lamport = ++node->lamport,
+        .kind = kind,
+    };
+
+    ASSERT(frame.incarnation != 0);
+    memcpy(frame.cluster, node->identity.cluster, IDENTITY_CLUSTER_SIZE);
+    return frame;
+}
+
+static void send_hello_on(struct node *node, uint32_t place, enum world_lane lane)
+{
+    uint8_t *memory = world_reserve_link(node->world, place, lane, HELLO_SIZE_MAX);
+
+    if (memory == NULL) {
+        return; /* It broke already: its DOWN event is on the way. */
+    }
+    const struct wire_frame frame = frame_of(node, WIRE_FRAME_HELLO);
+    const struct wire_peer_hello hello = {
+        .name = bytes_of_text(node->options.name),
+        .members = bytes_of_text(node->formation.members),
+        .client = bytes_of_text(node->options.client_address),
+        .formed = node->identity.formed,
+    };
+    struct buffer out = buffer_of(memory, HELLO_SIZE_MAX);
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, &frame, &start) && wire_peer_hello_encode(&hello, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    wire_frame_end(&out, start);
+    world_commit_link(node->world, place, lane, out.size);
+}
+
+void peers_send_hello(struct node *node, uint32_t place)
+{
+    ASSERT(place < node->options.member_count);
+    for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
+        if (node->peers[place].link_up[lane]) {
+            send_hello_on(node, place, lane);
+        }
+    }
+}
+
+void peers_send_form(struct node *node, uint32_t place)
+{
+    struct peer *peer = &node->peers[place];
+    uint8_t memory[FORM_SIZE_MAX];
+    struct buffer items = buffer_of(memory, sizeof(memory));
+
+    ASSERT(node->identity.formed);
+    if (!peer->link_up[WORLD_LANE_FAST]) {
+        return; /* Sent when the link comes up. */
+    }
+    uint8_t *room = world_reserve_link(node->world, place, WORLD_LANE_FAST, FORM_SIZE_MAX);
+
+    if (room == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < node->identity.member_count; i++) {
+        const struct identity_member *listed = &node->identity.members[i];
+        const struct wire_peer_member member = {
+            .name = bytes_of_text(listed->name),
+            .id = listed->id,
+            .incarnation = listed->incarnation,
+        };
+        bool fits = wire_peer_member_encode(&member, &items);
+
+        ASSERT_VALUES(fits, items.size, items.capacity);
+    }
+    const struct wire_peer_form form = {
+        .cluster = bytes_of(node->identity.cluster, IDENTITY_CLUSTER_SIZE),
+        .members = {.raw = buffer_bytes(&items), .count = node->identity.member_count},
+    };
+    const struct wire_frame frame = frame_of(node, WIRE_FRAME_FORM);
+    struct buffer out = buffer_of(room, FORM_SIZE_MAX);
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, &frame, &start) && wire_peer_form_encode(&form, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    wire_frame_end(&out, start);
+    world_commit_link(node->world, place, WORLD_LANE_FAST, out.size);
+    peer->form_ms = node->now_ms;
+}
+
+static uint32_t place_of(const struct node *node, raft_id id)
+{
+    for (uint32_t i = 0; i < node->options.member_count; i++) {
+        if (node->peers[i].id == id) {
+            return i;
+        }
+    }
+    return NO_PEER;
+}
+
+/* Entries go on the bulk lane, with their replies; all else must not queue behind them. */
+static enum world_lane lane_of(enum raft_message_kind kind)
+{
+    switch (kind) {
+    case RAFT_APPEND:
+    case RAFT_APPEND_REPLY:
+        return WORLD_LANE_BULK;
+    case RAFT_VOTE_REQUEST:
+    case RAFT_VOTE_REPLY:
+    case RAFT_HEARTBEAT:
+    case RAFT_HEARTBEAT_REPLY:
+    case RAFT_TIMEOUT_NOW:
+        return WORLD_LANE_FAST;
+    }
+    UNREACHABLE();
+}
+
+/* What does not fit, or has no link, is lost: raft repairs it. */
+void peers_send_raft(struct node *node, const struct raft_message *message)
+{
+    uint32_t place = place_of(node, message->target);
+    enum world_lane lane = lane_of(message->kind);
+    size_t capacity = WIRE_FRAME_HEADER_SIZE + RAFT_MESSAGE_SIZE_MAX;
+
+    ASSERT_VALUES(place != NO_PEER && place != node->options.self, message->target, message->kind);
+    if (message->kind == RAFT_APPEND) {
+        capacity += message->append.first.size + message->append.second.size;
+    }
+    if (!node->peers[place].link_up[lane]) {
+        return;
+    }
+    uint8_t *memory = world_reserve_link(node->world, place, lane, capacity);
+
+    if (memory == NULL) {
+        return;
+    }
+    const struct wire_frame frame = frame_of(node, WIRE_FRAME_RAFT);
+    struct buffer out = buffer_of(memory, capacity);
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, &frame, &start) && wire_raft_encode(message, &out);
+
+    ASSERT_VALUES(fits, out.size, capacity);
+    wire_frame_end(&out, start);
+    world_commit_link(node->world, place, lane, out.size);
+}
+
+/* --- Links that we dialed --------------------------------------------------------------------- */
+
+static void log_link(struct node *node, const struct node_event *event, const char *name)
+{
+    struct line line;
+
+    line_begin(&line, name);
+    line_add(&line, "peer", node->peers[event->peer].name);
+    line_add(&line, "lane", event->lane == WORLD_LANE_BULK ? "bulk" : "fast");
+    line_write_limited(node, WORLD_INFO, &line, &node->link_lines);
+}
+
+void peers_take_link(struct node *node, struct node_event *event)
+{
+    ASSERT_VALUES(event->peer < node->options.member_count, event->peer, event->kind);
+    ASSERT_VALUES(event->lane < WORLD_LANE_COUNT, event->lane, event->kind);
+    struct peer *peer = &node->peers[event->peer];
+
+    if (event->kind == NODE_LINK_DATA) {
+        refusals_heard(node, event);
+        return;
+    }
+    bool is_up = event->kind == NODE_LINK_UP;
+
+    ASSERT(is_up || event->kind == NODE_LINK_DOWN);
+    peer->link_up[event->lane] = is_up;
+    log_link(node, event, is_up ? "link_up" : "link_down");
+    if (is_up) {
+        send_hello_on(node, event->peer, event->lane);
+        if (formation_is_lacking(node, peer)) {
+            peers_send_form(node, event->peer);
+        }
+    }
+    if (node->raft != NULL) {
+        raft_peer_reset(node->raft, peer->id, node->now_ms);
+    }
+}
+
+/* --- Connections that peers dialed ------------------------------------------------------------ */
+
+static uint32_t place_of_name(const struct node *node, struct bytes name)
+{
+    for (uint32_t i = 0; i < node->options.member_count; i++) {
+        if (i != node->options.self && bytes_equal(bytes_of_text(node->peers[i].name), name)) {
+            return i;
+        }
+    }
+    return NO_PEER;
+}
+
+/* What is wrong with the sender of a frame, once we belong to a cluster. */
+static enum error judge_sender(const struct node *node, const struct peer *peer,
+                               const struct wire_frame *frame, const char **text)
+{
+    bool is_formed = memcmp(frame->cluster, no_cluster, IDENTITY_CLUSTER_SIZE) != 0;
+
+    ASSERT(node->identity.formed);
+    if (is_formed && memcmp(frame->cluster, node->identity.cluster, IDENTITY_CLUSTER_SIZE) != 0) {
+        *text = "it belongs to another cluster: check --cluster and --data of both nodes";
+        return ERR_WRONG_CLUSTER;
+    }
+    if (frame->incarnation != peer->incarnation) {
+        *text = "its disk is not the one that the cluster was formed with: it was wiped or "
+                "replaced, and may have forgotten votes; it waits until membership is changed";
+        return ERR_WRONG_NODE;
+    }
+    if (is_formed && frame->source != peer->id) {
+        *text = "it has another id than its name says";
+        return ERR_WRONG_NODE;
+    }
+    return ERR_OK;
+}
+
+static void take_hello(struct node *node, world_connection number, const struct wire_frame *frame)
+{
+    struct connection *connection = &node->connections[number];
+    struct wire_peer_hello hello;
+    struct bytes body = frame->body;
+    const char *text = "";
+
+    if (wire_peer_hello_decode(&body, &hello) != ERR_OK || frame->incarnation == 0) {
+        refuse_peer(node, number, ERR_MALFORMED, "its hello is not valid");
+        return;
+    }
+    uint32_t place = place_of_name(node, hello.name);
+
+    if (place == NO_PEER || (connection->state == CONNECTION_PEER && connection->peer != place)) {
+        refuse_peer(node, number, ERR_WRONG_NODE, "its name is not in the list of members here");
+        return;
+    }
+    connection->peer = place;
+    struct peer *peer = &node->peers[place];
+    enum error error = node->identity.formed ? judge_sender(node, peer, frame, &text) : ERR_OK;
+
+    if (error != ERR_OK) {
+        refuse_peer(node, number, error, text);
+        return;
+    }
+    if (connection->state == CONNECTION_PEER_NEW) {
+        connection_move(node, number, CONNECTION_PEER);
+    }
+    peer->hello_formed = hello.formed;
+    peer->hello_agrees = bytes_equal(hello.members, bytes_of_text(node->formation.members));
+    peer->hello_incarnation = frame->incarnation;
+    peer->client_size = (uint32_t)hello.client.size;
+    memcpy(peer->client, hello.client.data, hello.client.size);
+    if (formation_is_lacking(node, peer)) {
+        peers_send_form(node, place);
+    }
+}
+
+/* False when the entries would not fit into the log's next write: the leader sends them again. */
+static bool stage_room_is_enough(struct node *node, const struct raft_message *message)
+{
+    size_t size = message->append.first.size + message->append.second.size;
+
+    if (size + STAGE_RESERVE > node->stage_room) {
+        return false;
+    }
+    node->stage_room -= size;
+    return true;
+}
+
+static void take_raft(struct node *node, world_connection number, const struct wire_frame *frame)
+{
+    const struct peer *peer = &node->peers[node->connections[number].peer];
+    struct raft_message message;
+
+    if (node->raft == NULL) {
+        return; /* Not formed yet: the sender will try again for ever. */
+    }
+    if (wire_raft_decode(frame->body, &message) != ERR_OK || message.source != peer->id ||
+        message.target != node->identity.self) {
+        refuse_peer(node, number, ERR_MALFORMED, "its raft message is not valid");
+        return;
+    }
+    if (message.kind == RAFT_APPEND || message.kind == RAFT_HEARTBEAT) {
+        cluster_time_heard(&node->time, message.term, frame->log_ms);
+    }
+    if (message.kind == RAFT_APPEND && !stage_room_is_enough(node, &message)) {
+        return;
+    }
+    if (message.kind == RAFT_VOTE_REPLY || message.kind == RAFT_TIMEOUT_NOW) {
+        node_refresh_noop(node);
+    }
+    raft_receive(node->raft, &message, node->now_ms);
+    node_refresh_status(node);
+}
+
+static void take_frame(struct node *node, world_connection number, const struct wire_frame *frame)
+{
+    const struct connection *connection = &node->connections[number];
+    const char *text = "";
+
+    if (frame->lamport > node->lamport) {
+        node->lamport = frame->lamport;
+    }
+    if (frame->kind == WIRE_FRAME_HELLO) {
+        take_hello(node, number, frame);
+        return;
+    }
+    if (connection->state == CONNECTION_PEER_NEW || frame->kind == WIRE_FRAME_REFUSE) {
+        refuse_peer(node, number, ERR_MALFORMED, "its first frame was not hello");
+        return;
+    }
+    if (node->identity.formed) {
+        enum error error = judge_sender(node, &node->peers[connection->peer], frame, &text);
+
+        if (error != ERR_OK) {
+            refuse_peer(node, number, error, text);
+            return;
+        }
+    }
+    if (frame->kind == WIRE_FRAME_FORM) {
+        formation_take_form(node, number, frame);
+    } else {
+        take_raft(node, number, frame);
+    }
+}
+
+static void take_data(struct node *node, struct node_event *event)
+{
+    const struct connection *connection = &node->connections[event->connection];
+    struct bytes rest = event->data;
+
+    event->consumed = event->data.size;
+    while (connection->state == CONNECTION_PEER || connection->state == CONNECTION_PEER_NEW) {
+        struct bytes before = rest;
+        struct wire_frame frame;
+        enum error error = wire_frame_next(&rest, &frame);
+
+        if (error == ERR_INCOMPLETE) {
+            event->consumed = event->data.size - before.size;
+            return;
+        }
+        if (error != ERR_OK) {
+            refuse_peer(node, event->connection, error, error_text(error));
+            return;
+        }
+        take_frame(node, event->connection, &frame);
+    }
+}
+
+void peers_take_connection(struct node *node, struct node_event *event)
+{
+    switch (event->kind) {
+    case NODE_PEER_OPENED:
+        connection_move(node, event->connection, CONNECTION_PEER_NEW);
+        return;
+    case NODE_PEER_DATA:
+        take_data(node, event);
+        return;
+    case NODE_PEER_CLOSED:
+        if (node->connections[event->connection].state != CONNECTION_CLOSED) {
+            connection_move(node, event->connection, CONNECTION_CLOSED);
+        }
+        return;
+    case NODE_CLIENT_OPENED:
+    case NODE_CLIENT_DATA:
+    case NODE_CLIENT_CLOSED:
+    case NODE_LINK_UP:
+    case NODE_LINK_DATA:
+    case NODE_LINK_DOWN:
+    case NODE_DISK_DONE:
+    case NODE_STOP:
+        break;
+    }
+    UNREACHABLE();
+}

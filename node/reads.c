@@ -1,0 +1,189 @@
+/* node/reads.c: linearizable reads.
+ *
+ * All reads of a turn share one ReadIndex round (Raft dissertation 6.4) and are served, in order,
+ * once the entry that the round names is applied. When too many rounds are under way, later reads
+ * wait and share the next one. */
+#include "base/assert.h"
+#include "node/internal.h"
+
+size_t reads_memory_size(const struct node_options *options)
+{
+    return arena_cost(ring_capacity(options->request_count_max), sizeof(struct read)) +
+           arena_cost(1, READ_PARAMS_BYTES);
+}
+
+void reads_open(struct node *node, struct arena *arena)
+{
+    uint64_t capacity = ring_capacity(node->options.request_count_max);
+
+    node->reads.ring = arena_take(arena, capacity, sizeof(struct read));
+    node->reads.mask = capacity - 1;
+    node->reads.params = arena_take(arena, 1, READ_PARAMS_BYTES);
+}
+
+static struct read_batch *batch_at(struct reads *reads, uint64_t id)
+{
+    ASSERT_VALUES(id >= reads->batch_head && id < reads->batch_tail, id, reads->batch_tail);
+    return &reads->batches[id & (READ_BATCH_COUNT_MAX - 1)];
+}
+
+/* Copies the params behind those of the reads before; where they would straddle the end, the rest
+ * of the ring is skipped. False when there is no room. */
+static bool keep_params(struct reads *reads, struct read *read, struct bytes params)
+{
+    uint64_t at = reads->params_tail;
+    uint64_t offset = at % READ_PARAMS_BYTES;
+
+    if (offset + params.size > READ_PARAMS_BYTES) {
+        at += READ_PARAMS_BYTES - offset;
+        offset = 0;
+    }
+    if (at + params.size - reads->params_head > READ_PARAMS_BYTES) {
+        return false;
+    }
+    memcpy(reads->params + offset, params.data, params.size);
+    reads->params_tail = at + params.size;
+    read->params_offset = (uint32_t)offset;
+    read->params_size = (uint32_t)params.size;
+    read->params_end = reads->params_tail;
+    return true;
+}
+
+void reads_add(struct node *node, const struct origin *origin, enum wire_method method,
+               struct bytes params)
+{
+    struct reads *reads = &node->reads;
+    struct read read = {.origin = *origin, .method = method};
+
+    ASSERT_VALUES(params.size > 0, params.size, method);
+    if (params.size > READ_PARAMS_SIZE_MAX) {
+        answer_retry(node, origin, ERR_TOO_LARGE, 0);
+        return;
+    }
+    if (reads->tail - reads->head >= node->options.request_count_max ||
+        !keep_params(reads, &read, params)) {
+        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        return;
+    }
+    reads->ring[reads->tail & reads->mask] = read;
+    reads->tail++;
+}
+
+/* The oldest read is done with. */
+static void pop(struct reads *reads)
+{
+    ASSERT(reads->head < reads->asked);
+    reads->params_head = reads->ring[reads->head & reads->mask].params_end;
+    reads->head++;
+    if (reads->head == reads->tail) {
+        reads->params_head = 0;
+        reads->params_tail = 0;
+    }
+}
+
+void reads_ask(struct node *node)
+{
+    struct reads *reads = &node->reads;
+
+    if (reads->asked == reads->tail ||
+        reads->batch_tail - reads->batch_head == READ_BATCH_COUNT_MAX) {
+        return;
+    }
+    enum error error = raft_read(node->raft, reads->batch_tail, node->now_ms);
+
+    if (error == ERR_OVERLOADED) {
+        return; /* They wait for the next turn, and share its round. */
+    }
+    reads->batches[reads->batch_tail & (READ_BATCH_COUNT_MAX - 1)] = (struct read_batch){
+        .state = error == ERR_OK ? READ_BATCH_WAITS : READ_BATCH_FAILED,
+        .count = (uint32_t)(reads->tail - reads->asked),
+    };
+    reads->batch_tail++;
+    reads->asked = reads->tail;
+}
+
+void reads_ready(struct node *node, const struct raft_effects *effects)
+{
+    for (uint32_t i = 0; i < effects->read_count; i++) {
+        const struct raft_read_ready *ready = &effects->reads[i];
+
+        if (ready->id < node->reads.batch_head) {
+            continue; /* Failed already, when leadership was lost. */
+        }
+        struct read_batch *batch = batch_at(&node->reads, ready->id);
+
+        if (batch->state == READ_BATCH_WAITS) {
+            batch->state = ready->error == ERR_OK ? READ_BATCH_READY : READ_BATCH_FAILED;
+            batch->index = ready->index;
+        }
+    }
+}
+
+static void serve_one(struct node *node, const struct read *read)
+{
+    struct bytes params = bytes_of(node->reads.params + read->params_offset, read->params_size);
+    struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
+    bool fits = wire_result_begin(&out, read->origin.rpc_id);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    enum error error =
+        machine_read(node->machine, read->method, params, cluster_time_now(&node->time), &out);
+
+    if (error == ERR_OK) {
+        answer_scratch(node, &read->origin, &out);
+    } else {
+        answer_retry(node, &read->origin, error, 0);
+    }
+}
+
+void reads_serve(struct node *node)
+{
+    struct reads *reads = &node->reads;
+
+    while (reads->batch_head < reads->batch_tail) {
+        const struct read_batch *batch = batch_at(reads, reads->batch_head);
+
+        if (batch->state == READ_BATCH_WAITS ||
+            (batch->state == READ_BATCH_READY &&
+             batch->index > machine_applied_index(node->machine))) {
+            return;
+        }
+        for (uint32_t i = 0; i < batch->count; i++) {
+            const struct read *read = &reads->ring[reads->head & reads->mask];
+
+            if (batch->state == READ_BATCH_READY) {
+                serve_one(node, read);
+            } else {
+                answer_not_leader(node, &read->origin);
+            }
+            pop(reads);
+        }
+        reads->batch_head++;
+    }
+}
+
+/* What was not asked yet can be asked elsewhere at once. A batch whose round has ended is still
+ * good: its index was confirmed while we led. */
+void reads_leadership_lost(struct node *node)
+{
+    struct reads *reads = &node->reads;
+
+    for (uint64_t id = reads->batch_head; id < reads->batch_tail; id++) {
+        struct read_batch *batch = batch_at(reads, id);
+
+        if (batch->state == READ_BATCH_WAITS) {
+            batch->state = READ_BATCH_FAILED;
+        }
+    }
+    if (reads->asked == reads->tail) {
+        return;
+    }
+    for (uint64_t i = reads->asked; i < reads->tail; i++) {
+        answer_not_leader(node, &reads->ring[i & reads->mask].origin);
+    }
+    /* They are the newest: the rings shrink from behind. */
+    reads->tail = reads->asked;
+    reads->params_tail = reads->tail == reads->head
+                             ? reads->params_head
+                             : reads->ring[(reads->tail - 1) & reads->mask].params_end;
+}

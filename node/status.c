@@ -1,0 +1,116 @@
+/* node/status.c: hello and status, which every node answers by itself at once. */
+#include "base/assert.h"
+#include "node/internal.h"
+
+#define PPM UINT64_C(1000000)
+
+enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 256 };
+
+/* The least T with T(1 - 2 rho) - margin >= T/3 + two commits + an election + slack, so that a
+ * holder that renews every T/3 outlives the slowest election (DESIGN section 6). */
+uint32_t ttl_floor_ms(const struct node *node)
+{
+    uint64_t fixed_ms = (uint64_t)node->options.margin_ms +
+                        2 * (uint64_t)(node->requests.commit_ms_q8 >> 8) +
+                        node->options.election_ms_max + TTL_SLACK_MS;
+    /* 1 - 2 rho - 1/3, in thirds of a millionth. */
+    uint64_t share = 2 * PPM - 6 * (uint64_t)node->options.clock_rate_ppm;
+
+    ASSERT_VALUES(share > 0 && share <= 2 * PPM, share, fixed_ms);
+    return (uint32_t)((fixed_ms * 3 * PPM + share - 1) / share);
+}
+
+static struct bytes cluster_to_text(const struct node *node, char memory[CLUSTER_TEXT_SIZE + 1])
+{
+    struct text text;
+
+    text_init(&text, memory, CLUSTER_TEXT_SIZE + 1);
+    if (node->identity.formed) {
+        for (size_t i = 0; i < IDENTITY_CLUSTER_SIZE; i++) {
+            text_add_hex(&text, node->identity.cluster[i], 2);
+        }
+    }
+    ASSERT(!text.truncated);
+    return bytes_of(text.data, text.size);
+}
+
+void status_hello(struct node *node, const struct origin *origin, const struct wire_rpc *rpc)
+{
+    char cluster[CLUSTER_TEXT_SIZE + 1];
+    struct bytes params = rpc->body;
+    struct wire_hello hello;
+    enum error error = wire_hello_decode(&params, &hello);
+
+    if (error != ERR_OK || hello.version == 0) {
+        answer_error(node, origin, error == ERR_OK ? ERR_MALFORMED : error,
+                     "the hello is not valid");
+        connection_drop(node, origin->connection);
+        return;
+    }
+    if (node->connections[origin->connection].state == CONNECTION_CLIENT_NEW) {
+        connection_move(node, origin->connection, CONNECTION_CLIENT);
+    }
+    struct wire_hello_result result = {
+        .version = WIRE_VERSION,
+        .cluster = cluster_to_text(node, cluster),
+        .node = bytes_of_text(node->options.name),
+        .ttl_floor_ms = ttl_floor_ms(node),
+        .clock_rate_ppm = node->options.clock_rate_ppm,
+        .margin_ms = node->options.margin_ms,
+        .frame_size_max = WIRE_FRAME_SIZE_MAX,
+    };
+    struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
+
+    if (!leader_known(node, &result.leader, &result.leader_client)) {
+        ASSERT(result.leader.size == 0);
+    }
+    bool fits = wire_result_begin(&out, origin->rpc_id) && wire_hello_result_encode(&result, &out);
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    answer_scratch(node, origin, &out);
+}
+
+static void encode_members(const struct node *node, struct buffer *items)
+{
+    for (uint32_t i = 0; i < node->options.member_count; i++) {
+        const struct peer *peer = &node->peers[i];
+        struct wire_member member = {
+            .name = bytes_of_text(peer->name),
+            .client = bytes_of(peer->client, peer->client_size),
+            .connected = i == node->options.self || peer->connection_count > 0,
+        };
+        bool fits = wire_member_encode(&member, items);
+
+        ASSERT_VALUES(fits, items->size, items->capacity);
+    }
+}
+
+void status_answer(struct node *node, const struct origin *origin)
+{
+    uint8_t memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
+    struct buffer items = buffer_of(memory, sizeof(memory));
+    char cluster[CLUSTER_TEXT_SIZE + 1];
+
+    encode_members(node, &items);
+    struct wire_status_result result = {
+        .cluster = cluster_to_text(node, cluster),
+        .node = bytes_of_text(node->options.name),
+        .role = bytes_of_text(node->raft == NULL ? "forming" : raft_role_name(node->status.role)),
+        .term = node->status.term,
+        .commit = node->status.commit_index,
+        .applied = machine_applied_index(node->machine),
+        .last = node->status.last_index,
+        .durable = node->status.durable_index,
+        .log_ms = cluster_time_now(&node->time),
+        .sessions = lease_session_count(node->table),
+        .state_hash = machine_hash(node->machine),
+        .members = {.raw = buffer_bytes(&items), .count = node->options.member_count},
+    };
+    struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
+
+    if (!leader_known(node, &result.leader, &result.leader_client)) {
+        ASSERT(result.leader.size == 0);
+    }
+    bool fits = wire_result_begin(&out, origin->rpc_id) && wire_status_result_encode(&result, &out);
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    answer_scratch(node, origin, &out);
+}

@@ -1,0 +1,231 @@
+/* node/turn.c: raft's effects are carried out, in the order that durability rests on. */
+#include "base/assert.h"
+#include "node/internal.h"
+
+bool node_leads(const struct node *node)
+{
+    return node->raft != NULL && node->status.role == RAFT_LEADER;
+}
+
+bool node_may_stamp(const struct node *node)
+{
+    return node_leads(node) && node->time.leading &&
+           cluster_time_may_stamp(&node->time, node->status.quorum_contact_ms);
+}
+
+static void log_role(struct node *node)
+{
+    struct bytes leader = {0};
+    struct bytes client;
+    struct line line;
+
+    line_begin(&line, "role");
+    line_add(&line, "role", raft_role_name(node->status.role));
+    line_add_u64(&line, "term", node->status.term);
+    if (leader_known(node, &leader, &client)) {
+        line_add_bytes(&line, "leader", leader);
+    }
+    line_write(node, WORLD_INFO, &line);
+}
+
+static void leadership_changed(struct node *node, bool led, bool leads)
+{
+    if (led) {
+        cluster_time_follow(&node->time);
+        requests_leadership_lost(node);
+        renewals_leadership_lost(node);
+        reads_leadership_lost(node);
+    }
+    if (leads) {
+        cluster_time_lead(&node->time, node->status.term, node->now_ms);
+        /* What other members still owe us of an older leadership cannot come any more. */
+        requests_leadership_lost(node);
+    }
+}
+
+void node_refresh_status(struct node *node)
+{
+    const struct raft_status before = node->status;
+    bool led = before.role == RAFT_LEADER;
+
+    node->status = raft_status(node->raft);
+    bool leads = node->status.role == RAFT_LEADER;
+
+    if (led != leads || (leads && before.term != node->status.term)) {
+        leadership_changed(node, led, leads);
+    }
+    if (before.role != node->status.role || before.leader != node->status.leader) {
+        log_role(node);
+    }
+    ASSERT(node->time.leading == leads);
+}
+
+void node_refresh_noop(struct node *node)
+{
+    uint8_t bytes[ENVELOPE_SIZE];
+    const struct envelope tick = {
+        .method = ENVELOPE_TICK,
+        .log_ms = cluster_time_stamp(&node->time),
+    };
+
+    envelope_encode(bytes, &tick);
+    raft_set_noop_payload(node->raft, bytes_of(bytes, ENVELOPE_SIZE));
+}
+
+/* 1. Append and hard state go to the log as one unit. */
+static void stage(struct node *node, const struct raft_effects *effects)
+{
+    uint8_t hard_state[RAFT_HARD_STATE_SIZE];
+    struct raft_entry last;
+    struct envelope envelope;
+    log_index first_index = effects->append_first_index;
+
+    if (effects->append_count == 0 && !effects->hard_state_changed) {
+        return;
+    }
+    if (effects->append_count == 0) {
+        first_index = log_last_index(node->log) + 1;
+    } else if (raft_entry_at(node->raft, effects->tag.index, &last) &&
+               envelope_decode(last.payload, &envelope)) {
+        cluster_time_appended(&node->time, envelope.log_ms);
+    }
+    raft_hard_state_encode(hard_state, &effects->hard_state);
+    uint64_t ticket = log_stage(
+        node->log, first_index, effects->append_count, effects->append_first,
+        effects->append_second,
+        effects->hard_state_changed ? bytes_of(hard_state, sizeof(hard_state)) : (struct bytes){0});
+
+    held_staged(node, ticket, &effects->tag);
+}
+
+static void note_fetches(struct node *node, const struct raft_effects *effects)
+{
+    for (uint32_t i = 0; i < effects->fetch_count; i++) {
+        for (uint32_t place = 0; place < node->options.member_count; place++) {
+            if (node->peers[place].id == effects->fetches[i].peer) {
+                node->peers[place].fetch_index = effects->fetches[i].first_index;
+            }
+        }
+    }
+}
+
+/* False when nothing was owed any more. */
+static bool carry_out(struct node *node)
+{
+    struct raft_effects effects;
+    bool has_effects = raft_collect(node->raft, &effects);
+
+    if (has_effects) {
+        stage(node, &effects);
+        for (uint32_t i = 0; i < effects.send_now_count; i++) {
+            peers_send_raft(node, &effects.send_now[i]);
+        }
+        for (uint32_t i = 0; i < effects.send_durable_count; i++) {
+            held_add(node, &effects.send_durable[i]);
+        }
+        reads_ready(node, &effects);
+        note_fetches(node, &effects);
+    }
+    node->raft_wake_ms = effects.wake_ms;
+    node_refresh_status(node);
+    applier_run(node, effects.commit_index);
+    reads_serve(node);
+    applier_tick(node);
+    return has_effects;
+}
+
+/* The table's transaction ends now and then, never ahead of the durable log. */
+static void commit_table(struct node *node)
+{
+    raft_index applied = machine_applied_index(node->machine);
+
+    if (applied == node->committed_index) {
+        node->commit_ms = node->now_ms + node->options.commit_interval_ms;
+        return;
+    }
+    if (node->now_ms >= node->commit_ms && node->status.durable_index >= applied) {
+        machine_commit(node->machine);
+        node->committed_index = applied;
+        node->commit_ms = node->now_ms + node->options.commit_interval_ms;
+    }
+}
+
+void turn_advance(struct node *node)
+{
+    node_refresh_noop(node);
+    held_release(node);
+    raft_tick(node->raft, node->now_ms);
+    node_refresh_status(node);
+    requests_tick(node);
+    renewals_tick(node);
+    applier_tick(node);
+    reads_ask(node);
+    unsigned rounds = 0;
+
+    while (rounds < COLLECT_COUNT_MAX && carry_out(node)) {
+        rounds++;
+    }
+    if (rounds == COLLECT_COUNT_MAX) {
+        node->raft_wake_ms = node->now_ms; /* More may be owed. */
+    }
+    applier_fetch(node);
+    log_flush(node->log);
+    commit_table(node);
+}
+
+/* --- When the next turn is due ---------------------------------------------------------------- */
+
+static void wake_at(struct node *node, uint64_t time_ms)
+{
+    if (time_ms < node->wake_ms) {
+        node->wake_ms = time_ms;
+    }
+}
+
+static void wake_for_leader(struct node *node)
+{
+    const struct applier *applier = &node->applier;
+    uint64_t clock_ms = cluster_time_now(&node->time);
+
+    if (!node_may_stamp(node)) {
+        wake_at(node, node->now_ms + 1); /* Requests wait in their connections. */
+        return;
+    }
+    if (node->renewals.due_ms != NEVER) {
+        wake_at(node, node->renewals.due_ms);
+    }
+    if (applier->tick_is_due && applier->tick_index == 0) {
+        wake_at(node, node->now_ms + 1);
+    }
+    if (applier->tick_index == 0 && applier->deadline_is_known &&
+        applier->deadline_ms != FAR_FUTURE_MS) {
+        uint64_t left_ms = applier->deadline_ms > clock_ms ? applier->deadline_ms - clock_ms : 1;
+
+        wake_at(node, node->now_ms + left_ms);
+    }
+}
+
+void turn_plan(struct node *node)
+{
+    node->wake_ms = node->now_ms + FORMATION_RETRY_MS;
+    if (node->raft == NULL) {
+        return;
+    }
+    wake_at(node, node->raft_wake_ms);
+    if (node->applier.has_more) {
+        wake_at(node, node->now_ms);
+    }
+    if (node->requests.orphan_ms != NEVER) {
+        wake_at(node, node->requests.orphan_ms);
+    }
+    if (machine_applied_index(node->machine) != node->committed_index) {
+        /* Where the log is behind, its completion makes a turn. */
+        wake_at(node, node->commit_ms > node->now_ms ? node->commit_ms : FAR_FUTURE_MS);
+    }
+    if (node_leads(node)) {
+        wake_for_leader(node);
+    }
+    if (node->is_stopping) {
+        wake_at(node, node->stop_ms > node->now_ms ? node->stop_ms : node->now_ms + 1);
+    }
+}

@@ -1,0 +1,213 @@
+/* tests/support/node/fake_world.h: a cluster of real nodes in one thread, in virtual time.
+ *
+ * Each node runs over a memory disk and a memory table, and speaks real bytes over pipes that take
+ * a few milliseconds, can be cut and can break. Time goes on in steps of a millisecond: in each
+ * step every node that something has arrived for, or whose deadline has come, takes one turn. The
+ * same seed gives the same run. Everything here asserts with cmocka or aborts; nothing is returned
+ * as an error unless it says so. */
+#ifndef TESTS_SUPPORT_NODE_FAKE_WORLD_H
+#define TESTS_SUPPORT_NODE_FAKE_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/prng.h"
+#include "base/table.h"
+#include "node/node.h"
+#include "wire/wire.h"
+
+enum {
+    FAKE_NODE_COUNT_MAX = 5,
+    FAKE_CLIENT_COUNT_MAX = 64,
+    FAKE_CONNECTION_COUNT_MAX = 64,
+    FAKE_LOG_SIZE_MAX = 64 << 10, /* Of the lines a node has logged; older ones are dropped. */
+};
+
+/* Bytes on their way, in order. */
+struct fake_pipe {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+    size_t arrived; /* Of `size`, how many have reached the other end. */
+    struct {
+        uint64_t at_ms;
+        size_t end;
+    } marks[512];
+    uint32_t mark_count;
+};
+
+struct fake_link {
+    bool is_up;
+    uint64_t dial_ms;
+    uint32_t connection;    /* At the target. */
+    struct fake_pipe ahead; /* What the dialer says. */
+    struct fake_pipe back;
+    size_t back_seen;
+};
+
+struct fake_connection {
+    bool is_open;
+    bool is_closing; /* world_close() was called. */
+    bool is_peer;
+    bool again;      /* The node left whole messages on purpose. */
+    size_t seen;     /* Bytes of the pipe that the node was shown. */
+    uint32_t source; /* Of a peer: the node that dialed. Of a client: its number. */
+    enum world_lane lane;
+};
+
+struct fake_message {
+    enum wire_rpc_type type;
+    uint64_t id;
+    enum wire_method method;
+    bool failed;
+    struct bytes body; /* A copy. */
+};
+
+struct fake_client {
+    bool is_free; /* The number may be given to another. */
+    bool is_open;
+    uint32_t node;
+    uint32_t connection;
+    bool reads; /* A client that does not leaves its answers in the pipe. */
+    uint64_t next_id;
+    struct fake_pipe ahead;
+    struct fake_pipe back;
+    struct fake_message *messages;
+    uint32_t message_count;
+    uint32_t message_capacity;
+};
+
+struct fake_cluster;
+
+/* One node's surroundings. */
+struct world {
+    struct fake_cluster *cluster;
+    uint32_t place;
+    bool runs;
+    bool is_paused;    /* Takes no turns; time goes on. */
+    struct node *node; /* NULL unless it runs. */
+    void *memory;      /* Kept from start to start. */
+    size_t memory_size;
+    struct disk *disk;
+    struct table *table;
+    struct node_options options;
+    uint64_t clock_offset_ms;
+    uint64_t disk_ms[DISK_LANE_COUNT]; /* When the head of each lane completes; 0: not drawn yet. */
+    bool disk_is_stalled;
+    bool asked_to_stop;
+    struct fake_connection connections[FAKE_CONNECTION_COUNT_MAX];
+    struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
+    struct node_event queued[256]; /* Openings and closings that the next turn is told. */
+    uint32_t queued_count;
+    char log[FAKE_LOG_SIZE_MAX];
+    size_t log_size;
+};
+
+struct fake_cluster {
+    uint64_t now_ms;
+    struct prng prng;
+    uint32_t node_count;
+    struct world worlds[FAKE_NODE_COUNT_MAX];
+    bool is_cut[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX]; /* From, to: bytes stand still. */
+    uint64_t delay_ms_max;
+    uint64_t disk_ms_max;
+    size_t output_size_max; /* Of one connection or link. */
+    struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
+    uint32_t client_count;
+};
+
+/* --- fake_world.c: bytes -----------------------------------------------------------------------
+ */
+
+void fake_pipe_clear(struct fake_pipe *pipe);
+void fake_pipe_free(struct fake_pipe *pipe);
+void fake_pipe_drop(struct fake_pipe *pipe, size_t size);
+void fake_pipe_write(struct fake_cluster *cluster, struct fake_pipe *pipe, struct bytes bytes);
+/* What is due by now arrives. */
+void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe);
+/* The link that connection number `connection` of `world` belongs to. */
+struct fake_link *fake_link_of(struct world *world, uint32_t connection);
+
+/* --- fake_cluster.c: nodes and time -------------------------------------------------------------
+ */
+
+/* `node_count` empty nodes "n1", "n2", ...; none runs. */
+struct fake_cluster *fake_cluster_open(uint32_t node_count, uint64_t seed);
+void fake_cluster_close(struct fake_cluster *cluster);
+
+void fake_start(struct fake_cluster *cluster, uint32_t place);
+/* The same, but says why it does not start; the text is valid until the next start. */
+enum error fake_try_start(struct fake_cluster *cluster, uint32_t place, const char **problem);
+void fake_start_all(struct fake_cluster *cluster);
+
+/* Power fails: what was not durable is lost, some sectors of the last write are kept, the table is
+ * gone. */
+void fake_crash(struct fake_cluster *cluster, uint32_t place);
+/* Stops in order and keeps the table. Asserts that it ends within `ms`. */
+void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms);
+/* The disk is emptied; the node must not run. */
+void fake_wipe(struct fake_cluster *cluster, uint32_t place);
+
+void fake_cut(struct fake_cluster *cluster, uint32_t a, uint32_t b, bool is_cut);
+void fake_isolate(struct fake_cluster *cluster, uint32_t place, bool is_cut);
+/* Breaks the connections between the two, both ways. */
+void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b);
+
+void fake_run(struct fake_cluster *cluster, uint64_t ms);
+typedef bool fake_condition(struct fake_cluster *cluster, void *context);
+/* Runs until the condition holds; false when it does not within `ms`. */
+bool fake_run_until(struct fake_cluster *cluster, fake_condition *condition, void *context,
+                    uint64_t ms);
+
+/* Runs until there is a leader that commits; its place. Asserts that it comes within 10 s. */
+uint32_t fake_leader(struct fake_cluster *cluster);
+
+/* Has the node logged `text` since it was last started? */
+bool fake_has_logged(struct fake_cluster *cluster, uint32_t place, const char *text);
+
+/* --- fake_client.c: clients ---------------------------------------------------------------------
+ */
+
+/* Connects and says hello; the number of the client. */
+uint32_t fake_client_open(struct fake_cluster *cluster, uint32_t place);
+/* Without the hello. */
+uint32_t fake_client_connect(struct fake_cluster *cluster, uint32_t place);
+void fake_client_close(struct fake_cluster *cluster, uint32_t number);
+/* Closes it and forgets what it received; its number is used again. */
+void fake_client_release(struct fake_cluster *cluster, uint32_t number);
+void fake_client_send(struct fake_cluster *cluster, uint32_t number, struct bytes bytes);
+
+/* Sends one request; its id. */
+uint64_t fake_request(struct fake_cluster *cluster, uint32_t number, enum wire_method method,
+                      const struct buffer *params);
+uint64_t fake_put(struct fake_cluster *cluster, uint32_t number, uint64_t session,
+                  uint64_t sequence, const char *key, const char *value);
+uint64_t fake_get(struct fake_cluster *cluster, uint32_t number, const char *key);
+uint64_t fake_session_open(struct fake_cluster *cluster, uint32_t number, uint32_t ttl_ms);
+uint64_t fake_session_renew(struct fake_cluster *cluster, uint32_t number, uint64_t session,
+                            uint64_t attempt);
+uint64_t fake_acquire(struct fake_cluster *cluster, uint32_t number, uint64_t session,
+                      uint64_t sequence, const char *name, bool wait);
+uint64_t fake_release(struct fake_cluster *cluster, uint32_t number, uint64_t session,
+                      uint64_t sequence, const char *name);
+
+/* The answer to a request, or NULL. */
+const struct fake_message *fake_find_answer(struct fake_cluster *cluster, uint32_t number,
+                                            uint64_t id);
+/* Runs until the answer is there; asserts that it comes within 5 s. */
+const struct fake_message *fake_answer(struct fake_cluster *cluster, uint32_t number, uint64_t id);
+/* The `nth` notice of that kind, from 0, or NULL. */
+const struct fake_message *fake_find_notice(struct fake_cluster *cluster, uint32_t number,
+                                            enum wire_method notice, uint32_t nth);
+
+/* ERR_OK, or the code of the failure; waits like fake_answer(). */
+enum error fake_outcome(struct fake_cluster *cluster, uint32_t number, uint64_t id);
+struct wire_failure fake_failure(struct fake_cluster *cluster, uint32_t number, uint64_t id);
+
+/* Opens a session at the leader and waits for it; its id. */
+uint64_t fake_open_session(struct fake_cluster *cluster, uint32_t number, uint32_t ttl_ms);
+struct wire_status_result fake_status(struct fake_cluster *cluster, uint32_t place);
+
+#endif

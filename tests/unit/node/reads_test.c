@@ -1,0 +1,151 @@
+/* Tests of node/reads.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "node/limits.h"
+#include "tests/support/node/fake_world.h"
+
+static void assert_value(const struct fake_message *answer, const char *expected)
+{
+    struct bytes body = answer->body;
+    struct wire_get_result result;
+
+    assert_false(answer->failed);
+    assert_int_equal(wire_get_result_decode(&body, &result), ERR_OK);
+    assert_true(bytes_equal(result.value, bytes_of_text(expected)));
+}
+
+static void a_read_sees_every_write_acknowledged_before(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 41);
+    fake_start_all(cluster);
+    uint32_t client = fake_client_open(cluster, fake_leader(cluster));
+
+    for (int i = 0; i < 30; i++) {
+        char value[16];
+        snprintf(value, sizeof(value), "%d", i);
+        fake_answer(cluster, client, fake_put(cluster, client, 0, 0, "a", value));
+        assert_value(fake_answer(cluster, client, fake_get(cluster, client, "a")), value);
+    }
+
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+/* Many writes under way at once, the last of them with the value "last". */
+static void put_many(struct fake_cluster *cluster, uint32_t client, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 200) {
+        uint64_t id = 0;
+
+        for (uint32_t j = 0; j < 200; j++) {
+            id = fake_put(cluster, client, 0, 0, "a", i + 200 < count ? "earlier" : "last");
+        }
+        assert_int_equal(fake_outcome(cluster, client, id), ERR_OK);
+    }
+}
+
+/* After a restart the log is applied again in several turns; reads that come first wait. */
+static void a_read_waits_until_what_was_committed_is_applied(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(1, 42);
+    const struct fake_message *answer = NULL;
+    uint64_t next = 2;
+    fake_start(cluster, 0);
+    fake_leader(cluster);
+    put_many(cluster, fake_client_open(cluster, 0), APPLY_COUNT_MAX + 600);
+
+    fake_crash(cluster, 0);
+    fake_start(cluster, 0);
+    cluster->disk_ms_max = 30;
+    uint32_t client = fake_client_open(cluster, 0);
+    while (answer == NULL || answer->failed) {
+        next += answer == NULL ? 0 : 1;
+        fake_get(cluster, client, "a");
+        fake_run(cluster, 1);
+        answer = fake_find_answer(cluster, client, next);
+    }
+
+    assert_value(answer, "last");
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void a_leader_that_cannot_reach_the_majority_serves_no_read(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 43);
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t client = fake_client_open(cluster, leader);
+    fake_answer(cluster, client, fake_put(cluster, client, 0, 0, "a", "old"));
+    fake_isolate(cluster, leader, true);
+
+    uint64_t id = fake_get(cluster, client, "a");
+
+    assert_int_equal(fake_outcome(cluster, client, id), ERR_NOT_LEADER);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void reads_of_one_turn_are_all_answered_in_order(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 44);
+    fake_start_all(cluster);
+    uint32_t client = fake_client_open(cluster, fake_leader(cluster));
+    fake_answer(cluster, client, fake_put(cluster, client, 0, 0, "a", "1"));
+    uint64_t first = cluster->clients[client].next_id;
+
+    for (int i = 0; i < 200; i++) {
+        fake_get(cluster, client, i % 2 == 0 ? "a" : "absent");
+    }
+    fake_answer(cluster, client, first + 199);
+
+    for (uint32_t i = 0; i < 200; i++) {
+        const struct fake_message *answer = &cluster->clients[client].messages[2 + i];
+        assert_int_equal(answer->id, first + i);
+        assert_int_equal(answer->failed, i % 2 == 1);
+    }
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void reads_beyond_their_limit_are_refused(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 45);
+    uint32_t refused = 0;
+    fake_start_all(cluster);
+    uint32_t client = fake_client_open(cluster, fake_leader(cluster));
+    uint64_t first = cluster->clients[client].next_id;
+
+    for (int i = 0; i < 300; i++) {
+        fake_get(cluster, client, "absent");
+    }
+    for (uint32_t i = 0; i < 300; i++) {
+        enum error error = fake_outcome(cluster, client, first + i);
+        assert_true(error == ERR_NOT_FOUND || error == ERR_OVERLOADED);
+        refused += error == ERR_OVERLOADED ? 1 : 0;
+    }
+
+    /* All that arrived in one turn beyond request_count_max. */
+    assert_in_range(refused, 1, 300 - 256);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_read_sees_every_write_acknowledged_before),
+        cmocka_unit_test(a_read_waits_until_what_was_committed_is_applied),
+        cmocka_unit_test(a_leader_that_cannot_reach_the_majority_serves_no_read),
+        cmocka_unit_test(reads_of_one_turn_are_all_answered_in_order),
+        cmocka_unit_test(reads_beyond_their_limit_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
