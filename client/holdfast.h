@@ -12,9 +12,11 @@
  *   holdfast_open_on_loop()  lives on the caller's libuv loop, without locks or threads. All calls
  *                            are made from the loop's thread, callbacks run there; no *_sync calls.
  *
- * Every asynchronous call has exactly one callback, never from inside the call that started it.
- * Results and the bytes in them are borrowed until the callback returns. Times are milliseconds.
- * Strings end in zero; keys, values and lock names are bytes with a size. */
+ * Every asynchronous call has exactly one callback, never from inside the call that started it. It
+ * returns NULL, and has no callback, only when so many calls are under way (docs/client.md) that
+ * not even the refusal can be remembered. Results and the bytes in them are borrowed until the
+ * callback returns. Times are milliseconds. Strings end in zero; keys, values and lock names are
+ * bytes with a size. */
 #ifndef CLIENT_HOLDFAST_H
 #define CLIENT_HOLDFAST_H
 
@@ -210,8 +212,10 @@ struct holdfast_session_options {
     void *context;
 };
 
-/* The session is usable when the callback says HOLDFAST_OK; until then calls on it wait. `*session`
- * is set at once and freed by holdfast_session_end() or holdfast_close(). */
+/* The session is usable when the callback says HOLDFAST_OK; until then calls on it wait, and
+ * its state is SUSPECT. `*session` is set at once and freed by holdfast_session_end() or
+ * holdfast_close(), also when it could not be opened; NULL when too many sessions are open (the
+ * callback then says HOLDFAST_OVERLOADED) or the owner is too long (HOLDFAST_TOO_LARGE). */
 struct holdfast_call *holdfast_session_open(struct holdfast *client,
                                             const struct holdfast_session_options *options,
                                             struct holdfast_session **session,

@@ -54,11 +54,11 @@ coverage:
 	@$(MAKE) --no-print-directory -s CC=gcc SAN= MODE=coverage COVERAGE=1 B=build/coverage unit
 	@tools/coverage.sh build/coverage
 install: binaries
-	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include/holdfast,share/holdfast}
+	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include,share/holdfast}
 	install -m 755 $(BIN)/holdfastd $(BIN)/holdfast $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BIN)/libholdfast.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BIN)/libholdfast.so $(DESTDIR)$(PREFIX)/lib
-	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include/holdfast
+	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 deploy/holdfast.ini deploy/holdfastd.service $(DESTDIR)$(PREFIX)/share/holdfast
 clean:
 	rm -rf build

@@ -25,6 +25,7 @@ SOAK = bool(os.environ.get("SOAK"))
 SANITIZED = os.path.basename(BIN) != "build"
 SLOW = 4 if SANITIZED else 1
 
+os.environ.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/tsan.supp")
 # What a node never says unless there is a bug in it.
 COMPLAINTS = ("assertion failed", "Sanitizer", "runtime error:")
 

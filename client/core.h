@@ -1,0 +1,371 @@
+/* client/core.h: everything that the client library decides, without an operating system.
+ *
+ * Pure: time and bytes come in with calls, requests go out into the output buffers of connections,
+ * answers go out as finished calls. Nothing is allocated: calls and sessions are the caller's
+ * structures, tables come from an arena, every number has a maximum. The shell (client/uv.c) and
+ * the virtual-clock tests drive the same core:
+ *
+ *   core_advance()   first after every wake-up: deadlines of sessions before anything else
+ *   core_receive(), core_connected(), core_disconnected(), core_call_start(), ...
+ *   core_pump()      puts what may be sent into output buffers and looks for the leader
+ *   core_next_changed(), core_next_finished(), core_next_freed()   what to tell the user
+ *   then connections in CORE_DIAL_WANTED are dialed, in CORE_CLOSE_WANTED closed, outputs written
+ *
+ * Times are milliseconds of the client's clock (docs/client.md). */
+#ifndef CLIENT_CORE_H
+#define CLIENT_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/macros.h"
+#include "base/prng.h"
+#include "wire/wire.h"
+
+enum {
+    CORE_ADDRESS_SIZE_MAX = 128,
+    CORE_LISTED_COUNT_MAX = 16,   /* Endpoints of the options. */
+    CORE_ENDPOINT_COUNT_MAX = 32, /* With those that nodes told us of. */
+    CORE_LEADER_CONNECTION_COUNT_MAX = 16,
+    CORE_SEARCH_CONNECTION_COUNT = 12, /* Beyond those to the leader: search, node_status. */
+    CORE_WINDOW_COUNT_MAX = 64,        /* Unanswered requests of one session (DESIGN.md 7). */
+    CORE_ATTEMPT_COUNT = 4,            /* Renewals whose answer still counts. */
+    CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
+    CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
+    CORE_SESSION_COUNT_MAX = 16384, /* bits for its slot. */
+};
+
+#define CORE_NEVER UINT64_MAX
+
+/* --- Timers (core_timer.c) ------------------------------------------------------------------- */
+
+enum core_timer_kind { CORE_TIMER_CALL, CORE_TIMER_SESSION, CORE_TIMER_CONNECTION };
+
+struct core_timer {
+    uint64_t due_ms;
+    uint32_t place; /* In the heap, from 1; 0: not armed. */
+    enum core_timer_kind kind;
+};
+
+struct core_timers {
+    struct core_timer **heap; /* heap[1] is due first. */
+    uint32_t count;
+    uint32_t capacity;
+};
+
+/* --- Calls ----------------------------------------------------------------------------------- */
+
+struct core_connection;
+struct core_session;
+
+enum core_call_class {
+    CORE_READ,          /* Sent again until its deadline. */
+    CORE_WRITE_ALONE,   /* Never sent again once its fate is unknown. */
+    CORE_WRITE_SESSION, /* Sent again with the same sequence. */
+    CORE_ACQUIRE,       /* Likewise; a new sequence for each time it asks. */
+    CORE_SESSION_OPEN,  /* Sent again: a session that nobody knows of ends by itself. */
+    CORE_SESSION_END,   /* Sent again: the second time it is already ended. */
+    CORE_NODE_STATUS,   /* To one node, once. */
+};
+
+/*            +--------------------- refused, lost ----------------------+
+ *            v                                                          |
+ *  FREE -> WAITING -> SENT -> SETTLED          SENT -> QUEUED (acquire) -+-> WAITING
+ *                      |  ^                                              (asks again)
+ *                      v  |
+ *                    REFUSED (keeps its place until it may be sent again)
+ *
+ * Any phase moves to SETTLED; a settled call is its owner's again once its result was taken. */
+enum core_call_phase {
+    CORE_CALL_FREE,
+    CORE_CALL_WAITING, /* To be sent. */
+    CORE_CALL_SENT,
+    CORE_CALL_REFUSED, /* To be sent again, not before `retry_ms`. */
+    CORE_CALL_QUEUED,  /* An acquire in the lock's queue: the next word is the node's. */
+    CORE_CALL_SETTLED,
+};
+enum { CORE_CALL_PHASE_COUNT = CORE_CALL_SETTLED + 1 };
+
+union core_request {
+    struct wire_put put;
+    struct wire_get get;
+    struct wire_delete remove;
+    struct wire_cas cas;
+    struct wire_list list;
+    struct wire_session_open session_open;
+    struct wire_session_end session_end;
+    struct wire_session_list session_list;
+    struct wire_lock_acquire lock_acquire;
+    struct wire_lock_release lock_release;
+    struct wire_lock_show lock_show;
+    struct wire_lock_list lock_list;
+};
+
+union core_answer {
+    struct wire_put_result put;
+    struct wire_get_result get;
+    struct wire_delete_result remove;
+    struct wire_cas_result cas;
+    struct wire_list_result list;
+    struct wire_session_open_result session_open;
+    struct wire_session_end_result session_end;
+    struct wire_session_list_result session_list;
+    struct wire_lock_acquire_result lock_acquire;
+    struct wire_lock_release_result lock_release;
+    struct wire_lock_show_result lock_show;
+    struct wire_lock_list_result lock_list;
+    struct wire_status_result status;
+};
+
+/* A request under way. The owner fills in the first part; bytes in it stay valid until the call is
+ * its owner's again. All else is the core's. */
+struct core_call {
+    uint32_t slot; /* Below `call_count_max`, one for each call alive. */
+    enum wire_method method;
+    union core_request request;
+    struct core_session *session; /* session_open, session_end, and writes in a session. */
+    int64_t wait_ms;              /* lock_acquire: < 0 for ever, 0 not at all. */
+    uint32_t timeout_ms;
+    struct bytes address; /* status: the node to ask. */
+
+    /* The result. Bytes are borrowed from the connection's input: see core_receive(). */
+    enum error status;
+    enum outcome outcome;
+    struct wire_failure failure; /* With a status that a node sent. */
+    union core_answer answer;    /* With ERR_OK. */
+    uint64_t token;              /* lock_acquire. */
+
+    enum core_call_class class;
+    enum core_call_phase phase;
+    bool finished;  /* The result is decided; it is told once. */
+    bool delivered; /* And the owner has taken it. */
+    bool in_doubt;  /* An earlier attempt may have been applied. */
+    bool asked;     /* Something was sent. */
+    bool giving_up; /* An acquire that nobody waits for: leave queue and lock. */
+    bool releasing; /* It was granted meanwhile: the request is lock_release of `token`. */
+    uint8_t gap_count;
+    enum error refusal; /* The last one that was surely not applied; ERR_OK: none. */
+    uint32_t refusal_retry_after_ms;
+    uint64_t request_id;
+    uint64_t sequence;    /* 0: none given yet. */
+    uint64_t attempt;     /* session_open. */
+    uint64_t attempt_ms;  /* When it was sent. */
+    uint64_t deadline_ms; /* CORE_NEVER while in the queue of a lock. */
+    uint64_t limit_ms;    /* lock_acquire: end of the wait. */
+    uint64_t retry_ms;    /* REFUSED: send again; QUEUED: ask again. */
+    uint64_t floor_token; /* lock_acquire: greatest token the user had when it began. */
+    struct core_connection *connection;
+    struct core_timer timer;
+    struct list queue;  /* Where it waits to be sent, or the unanswered of its connection. */
+    struct list window; /* Of its session: unanswered, by sequence. */
+    struct list member; /* Of its session: all calls. */
+    struct list told;   /* Finished, or freed. */
+};
+
+/* --- Sessions -------------------------------------------------------------------------------- */
+
+/* OPENING -> CONNECTED <-> SUSPECT -> LOST, and OPENING -> LOST when it cannot be opened. */
+enum core_session_state {
+    CORE_SESSION_OPENING,
+    CORE_SESSION_CONNECTED,
+    CORE_SESSION_SUSPECT,
+    CORE_SESSION_LOST,
+};
+enum { CORE_SESSION_STATE_COUNT = CORE_SESSION_LOST + 1 };
+
+/* One renewal on its way. */
+struct core_attempt {
+    uint64_t number; /* 0: none, or answered. */
+    uint64_t request_id;
+    uint64_t sent_ms;
+    struct core_connection *connection;
+};
+
+struct core_session {
+    uint32_t slot; /* Below `session_count_max`; the owner's choice, the rest is the core's. */
+    enum core_session_state state;
+    enum core_session_state reported;
+    uint64_t id;
+    uint32_t ttl_ms;
+    uint64_t deadline_ms; /* D of DESIGN.md 6; 0 until it is open. Never moves back. */
+    uint64_t renew_ms;    /* The next renewal is due. */
+    uint64_t suspect_ms;  /* Suspect then, unless a renewal is confirmed. */
+    uint64_t end_until_ms;
+    uint64_t attempt_count;
+    struct core_attempt attempts[CORE_ATTEMPT_COUNT];
+    uint64_t end_request_id; /* 0: none on its way. */
+    uint64_t sequence;       /* The last one given. */
+    uint64_t resend_ms;      /* REFUSED requests are sent again then. */
+    uint64_t token_max;      /* Greatest token that the user was told. */
+    bool ending;             /* The user ends it: renewals go on, new requests do not. */
+    bool finishing;          /* Its session_end call is under way. */
+    bool end_wanted;         /* Lost or closing: tell the cluster once it can be reached. */
+    struct core_call *open_call;
+    struct core_connection *connection; /* All its requests take the same one, in order. */
+    struct core_timer timer;
+    uint32_t window_count;
+    struct list window;  /* Calls with an unanswered sequence, in order. */
+    struct list backlog; /* Calls to be sent behind them. */
+    struct list calls;   /* All. */
+    struct list ready;   /* In core.ready when something is to be sent. */
+    struct list changed; /* In core.changed. */
+    struct list all;     /* In core.sessions. */
+};
+
+/* --- Connections ----------------------------------------------------------------------------- */
+
+/*  CLOSED -> DIAL_WANTED -> DIALING -> GREETING -> LEADER <-> STANDBY
+ *    ^           |            |          |          |           |
+ *    +-----------+---- CLOSE_WANTED <----+----------+-----------+
+ *
+ * The shell moves DIAL_WANTED on with core_dialing(), and CLOSE_WANTED with core_closed(). */
+enum core_connection_state {
+    CORE_CLOSED,
+    CORE_DIAL_WANTED,
+    CORE_DIALING,
+    CORE_GREETING, /* hello is sent. */
+    CORE_STANDBY,  /* Not the leader: asked now and then who is. */
+    CORE_LEADER,
+    CORE_CLOSE_WANTED,
+};
+enum { CORE_CONNECTION_STATE_COUNT = CORE_CLOSE_WANTED + 1 };
+
+struct core_connection {
+    uint32_t index;
+    enum core_connection_state state;
+    struct bytes address; /* To dial. */
+    int32_t endpoint;     /* Its place, or -1 for a node_status call. */
+    struct core_call *status_call;
+    struct buffer output; /* Memory from core_connected() on; the shell takes from it. */
+    uint64_t hello_id;
+    uint64_t probe_id; /* Of a status request on its way; 0: none. */
+    uint64_t probe_count;
+    uint64_t silent_since_ms; /* Something is unanswered since; CORE_NEVER: nothing is. */
+    bool retiring;            /* Closed as soon as nothing is unanswered. */
+    uint32_t clock_rate_ppm;  /* As its hello said. */
+    uint32_t margin_ms;
+    struct core_timer timer;
+    struct list unanswered; /* Calls. */
+};
+
+/* --- Endpoints ------------------------------------------------------------------------------- */
+
+struct core_endpoint {
+    char address[CORE_ADDRESS_SIZE_MAX];
+    uint32_t address_size;
+    bool listed;
+    uint32_t failure_count; /* In a row. */
+    uint64_t not_before_ms; /* Backoff with full jitter. */
+    uint64_t dialed;        /* Order of dialing: the longest ago goes first. */
+};
+
+/* --- The core -------------------------------------------------------------------------------- */
+
+struct core_options {
+    struct bytes name; /* Sent with hello; at most 128 bytes; lives as long as the core. */
+    uint32_t connections;
+    uint32_t call_count_max;  /* More are answered OVERLOADED. */
+    uint32_t call_slot_count; /* At least that many; the rest is for calls that are refused. */
+    uint32_t session_count_max;
+    uint64_t seed;
+};
+
+struct core {
+    struct core_options options;
+    struct prng prng;
+    uint64_t now_ms;
+    struct core_timers timers;
+    struct core_call **calls; /* By slot. */
+    struct core_session **session_slots;
+    struct list sessions;
+    struct core_connection *connections;
+    uint32_t connection_count;
+    struct core_connection *leaders[CORE_LEADER_CONNECTION_COUNT_MAX];
+    uint32_t leader_count;
+    uint32_t leader_turn;
+    int32_t leader_endpoint; /* -1: not known. */
+    int32_t hint_endpoint;   /* To be tried next; -1: none. */
+    struct core_endpoint endpoints[CORE_ENDPOINT_COUNT_MAX];
+    uint32_t endpoint_count;
+    uint64_t dial_count;
+    uint64_t search_ms; /* The next endpoint may be tried then. */
+    uint32_t call_count;
+    uint64_t request_count;
+    bool closing;
+    uint64_t closing_until_ms;
+    struct list pending;  /* Calls to be sent to the leader, outside of sessions' windows. */
+    struct list statuses; /* node_status calls that wait for a connection. */
+    struct list ready;
+    struct list changed;
+    struct list finished;
+    struct list freed;
+};
+
+/* ERR_INVALID for a list of endpoints that is empty, too long or not "host:port,...". */
+MUST_USE enum error core_endpoints_check(struct bytes endpoints);
+
+size_t core_memory_size(const struct core_options *options);
+
+/* `endpoints` was checked. */
+void core_open(struct core *core, struct arena *arena, const struct core_options *options,
+               struct bytes endpoints, uint64_t now_ms);
+
+/* To be called first after every wake-up: lets time pass. */
+void core_advance(struct core *core, uint64_t now_ms);
+
+/* Puts requests into output buffers, and moves connections. Last before the shell waits. */
+void core_pump(struct core *core);
+
+/* When core_advance() is due; CORE_NEVER. */
+uint64_t core_wake_ms(const struct core *core);
+
+/* Answers every call CANCELLED and ends open sessions; core_is_closed() says when that is done or
+ * 200 ms have passed: then core_stop() answers what may be left. No calls may follow. */
+void core_close(struct core *core);
+bool core_is_closed(const struct core *core);
+void core_stop(struct core *core);
+
+/* Asserts the invariants of docs/client.md. */
+void core_check(const struct core *core);
+
+/* Events of connections. `output` is empty, of at least CORE_OUTPUT_SIZE_MIN bytes, and valid until
+ * core_closed(). core_disconnected() also says that dialing failed; core_closed() follows it. */
+void core_dialing(struct core *core, struct core_connection *connection);
+void core_connected(struct core *core, struct core_connection *connection, struct buffer output);
+void core_disconnected(struct core *core, struct core_connection *connection);
+void core_closed(struct core *core, struct core_connection *connection);
+
+/* Takes whole messages off `*input`. The results of calls borrow from it: deliver them before the
+ * bytes are moved. Bytes that are not the protocol end the connection. */
+void core_receive(struct core *core, struct core_connection *connection, struct bytes *input);
+
+/* Begins. A call on a session that is lost, or one too many, is finished at once. */
+void core_call_start(struct core *core, struct core_call *call);
+
+/* Does nothing when the call is finished already. */
+void core_call_cancel(struct core *core, struct core_call *call);
+
+/* For a session whose structure is zeroed but for its slot: `call` has method session_open. */
+void core_session_start(struct core *core, struct core_session *session, struct core_call *call);
+
+/* `call` has method session_end; when it is finished the session is its owner's again. */
+void core_session_finish(struct core *core, struct core_session *session, struct core_call *call);
+
+/* A session whose state changed since it was last told, and the state to tell: SUSPECT always comes
+ * before LOST. NULL: none. */
+struct core_session *core_next_changed(struct core *core, enum core_session_state *state);
+
+/* A call with its result, or NULL. An acquire is LOST rather than OK when the session's deadline
+ * has passed at the time of the last core_advance(). */
+struct core_call *core_next_finished(struct core *core);
+
+/* The owner has told it. True: the call is its owner's again; false: it comes out of
+ * core_next_freed() later. */
+MUST_USE bool core_call_delivered(struct core *core, struct core_call *call);
+struct core_call *core_next_freed(struct core *core);
+
+#endif

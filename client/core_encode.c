@@ -1,0 +1,215 @@
+/* client/core_encode.c: calls to bytes and back, one case for each method. */
+#include "client/core_internal.h"
+
+enum core_call_class call_class(enum wire_method method, bool in_session)
+{
+    switch (method) {
+    case WIRE_METHOD_get:
+    case WIRE_METHOD_list:
+    case WIRE_METHOD_session_list:
+    case WIRE_METHOD_lock_show:
+    case WIRE_METHOD_lock_list:
+        return CORE_READ;
+    case WIRE_METHOD_put:
+    case WIRE_METHOD_delete:
+    case WIRE_METHOD_cas:
+        return in_session ? CORE_WRITE_SESSION : CORE_WRITE_ALONE;
+    case WIRE_METHOD_lock_release:
+        return CORE_WRITE_SESSION;
+    case WIRE_METHOD_lock_acquire:
+        return CORE_ACQUIRE;
+    case WIRE_METHOD_session_open:
+        return CORE_SESSION_OPEN;
+    case WIRE_METHOD_session_end:
+        return CORE_SESSION_END;
+    case WIRE_METHOD_status:
+        return CORE_NODE_STATUS;
+    case WIRE_METHOD_NONE:
+    case WIRE_METHOD_hello:
+    case WIRE_METHOD_session_renew:
+    case WIRE_NOTICE_granted:
+    case WIRE_NOTICE_session_ended:
+        break;
+    }
+    UNREACHABLE();
+}
+
+enum { FIXED_SIZE_MAX = 256 }; /* Of a request's map without its bytes and texts. */
+
+/* Never less than what the request takes in an output buffer. */
+size_t call_size_max(const struct core_call *call)
+{
+    const union core_request *request = &call->request;
+    size_t size = WIRE_ENVELOPE_SIZE_MAX + FIXED_SIZE_MAX;
+
+    if (call->method == WIRE_METHOD_put) {
+        size += request->put.key.size + request->put.value.size;
+    } else if (call->method == WIRE_METHOD_cas) {
+        size += request->cas.key.size + request->cas.expected.size + request->cas.value.size;
+    } else {
+        size += 1024; /* All others have at most two names and a label. */
+    }
+    return size;
+}
+
+static bool encode_acquire(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+{
+    const struct wire_lock_acquire *request = &call->request.lock_acquire;
+
+    if (call->releasing) {
+        struct wire_lock_release release = {.session = call->session->id,
+                                            .sequence = call->sequence,
+                                            .name = request->name,
+                                            .token = call->token};
+        return wire_lock_release_encode(&release, output);
+    }
+    struct wire_lock_acquire acquire = *request;
+    acquire.session = call->session->id;
+    acquire.sequence = call->sequence;
+    acquire.wait = !call->giving_up && now_ms < call->limit_ms;
+    return wire_lock_acquire_encode(&acquire, output);
+}
+
+static bool encode_put(const struct core_call *call, struct buffer *output)
+{
+    struct wire_put put = call->request.put;
+
+    put.session = call->session == NULL ? 0 : call->session->id;
+    put.sequence = call->sequence;
+    return wire_put_encode(&put, output);
+}
+
+static bool encode_cas(const struct core_call *call, struct buffer *output)
+{
+    struct wire_cas cas = call->request.cas;
+
+    cas.session = call->session == NULL ? 0 : call->session->id;
+    cas.sequence = call->sequence;
+    return wire_cas_encode(&cas, output);
+}
+
+static bool encode_delete(const struct core_call *call, struct buffer *output)
+{
+    struct wire_delete remove = call->request.remove;
+
+    remove.session = call->session == NULL ? 0 : call->session->id;
+    remove.sequence = call->sequence;
+    return wire_delete_encode(&remove, output);
+}
+
+static bool encode_release(const struct core_call *call, struct buffer *output)
+{
+    struct wire_lock_release release = call->request.lock_release;
+
+    release.session = call->session->id;
+    release.sequence = call->sequence;
+    return wire_lock_release_encode(&release, output);
+}
+
+static bool encode_params(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+{
+    const union core_request *request = &call->request;
+
+    switch (call->method) {
+    case WIRE_METHOD_put:
+        return encode_put(call, output);
+    case WIRE_METHOD_get:
+        return wire_get_encode(&request->get, output);
+    case WIRE_METHOD_delete:
+        return encode_delete(call, output);
+    case WIRE_METHOD_cas:
+        return encode_cas(call, output);
+    case WIRE_METHOD_list:
+        return wire_list_encode(&request->list, output);
+    case WIRE_METHOD_session_open: {
+        struct wire_session_open open = request->session_open;
+        open.attempt = call->attempt;
+        return wire_session_open_encode(&open, output);
+    }
+    case WIRE_METHOD_session_end: {
+        struct wire_session_end end = {.session = call->session->id};
+        return wire_session_end_encode(&end, output);
+    }
+    case WIRE_METHOD_session_list:
+        return wire_session_list_encode(&request->session_list, output);
+    case WIRE_METHOD_lock_acquire:
+        return encode_acquire(call, now_ms, output);
+    case WIRE_METHOD_lock_release:
+        return encode_release(call, output);
+    case WIRE_METHOD_lock_show:
+        return wire_lock_show_encode(&request->lock_show, output);
+    case WIRE_METHOD_lock_list:
+        return wire_lock_list_encode(&request->lock_list, output);
+    case WIRE_METHOD_status: {
+        struct wire_status status = {0};
+        return wire_status_encode(&status, output);
+    }
+    case WIRE_METHOD_NONE:
+    case WIRE_METHOD_hello:
+    case WIRE_METHOD_session_renew:
+    case WIRE_NOTICE_granted:
+    case WIRE_NOTICE_session_ended:
+        break;
+    }
+    UNREACHABLE();
+}
+
+/* Appends the whole request, or nothing and returns false. */
+bool call_encode(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+{
+    size_t before = output->size;
+    enum wire_method method = call->releasing ? WIRE_METHOD_lock_release : call->method;
+
+    ASSERT(call->request_id != 0);
+    if (wire_request_begin(output, call->request_id, method) &&
+        encode_params(call, now_ms, output)) {
+        return true;
+    }
+    output->size = before;
+    return false;
+}
+
+/* The result of a successful call into `answer`. */
+enum error call_decode(struct core_call *call, struct bytes body)
+{
+    union core_answer *answer = &call->answer;
+
+    switch (call->method) {
+    case WIRE_METHOD_put:
+        return wire_put_result_decode(&body, &answer->put);
+    case WIRE_METHOD_get:
+        return wire_get_result_decode(&body, &answer->get);
+    case WIRE_METHOD_delete:
+        return wire_delete_result_decode(&body, &answer->remove);
+    case WIRE_METHOD_cas:
+        return wire_cas_result_decode(&body, &answer->cas);
+    case WIRE_METHOD_list:
+        return wire_list_result_decode(&body, &answer->list);
+    case WIRE_METHOD_session_open:
+        return wire_session_open_result_decode(&body, &answer->session_open);
+    case WIRE_METHOD_session_end:
+        return wire_session_end_result_decode(&body, &answer->session_end);
+    case WIRE_METHOD_session_list:
+        return wire_session_list_result_decode(&body, &answer->session_list);
+    case WIRE_METHOD_lock_acquire:
+        if (call->releasing) {
+            return wire_lock_release_result_decode(&body, &answer->lock_release);
+        }
+        return wire_lock_acquire_result_decode(&body, &answer->lock_acquire);
+    case WIRE_METHOD_lock_release:
+        return wire_lock_release_result_decode(&body, &answer->lock_release);
+    case WIRE_METHOD_lock_show:
+        return wire_lock_show_result_decode(&body, &answer->lock_show);
+    case WIRE_METHOD_lock_list:
+        return wire_lock_list_result_decode(&body, &answer->lock_list);
+    case WIRE_METHOD_status:
+        return wire_status_result_decode(&body, &answer->status);
+    case WIRE_METHOD_NONE:
+    case WIRE_METHOD_hello:
+    case WIRE_METHOD_session_renew:
+    case WIRE_NOTICE_granted:
+    case WIRE_NOTICE_session_ended:
+        break;
+    }
+    UNREACHABLE();
+}

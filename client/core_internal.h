@@ -1,0 +1,128 @@
+/* client/core_internal.h: what the files of the core share. Private to client/core*.c. */
+#ifndef CLIENT_CORE_INTERNAL_H
+#define CLIENT_CORE_INTERNAL_H
+
+#include "client/core.h"
+
+enum {
+    /* An endpoint that does not answer delays the next one by no more than this. */
+    DIAL_STAGGER_MS = 250,
+    DIAL_TIMEOUT_MS = 2000,
+    HELLO_TIMEOUT_MS = 1000,
+    /* Unanswered for so long: ask for a sign of life; as long again: the connection is dead. */
+    SILENCE_MS = 500,
+    /* Who leads is asked that often while nobody does: the cost of a failover beyond the election
+     * is about half of it. */
+    POLL_MS_MIN = 20,
+    POLL_MS_MAX = 60,
+    POLL_HINT_MS = 10,          /* When another node says that this one leads. */
+    POLL_IDLE_FACTOR = 16,      /* Slower by that when nothing waits for a leader. */
+    BACKOFF_MS_MIN = 25,        /* Doubled with each failure in a row, */
+    BACKOFF_MS_MAX = 1000,      /* up to here; slept is a random part (full jitter). */
+    RETRY_AFTER_MS_MAX = 10000, /* A node's retry_after is believed up to here. */
+    /* A queued acquire asks again, in case its notice was lost. */
+    ASK_AGAIN_MS_MIN = 4000,
+    ASK_AGAIN_MS_MAX = 6000,
+    GAP_COUNT_MAX = 16,
+    CLOSE_MS = 200,
+    SLOT_BITS = 16,
+    SLOT_CONNECTION = (1 << SLOT_BITS) - 1, /* Requests of the connection itself. */
+};
+_Static_assert(CORE_CALL_COUNT_MAX + CORE_SESSION_COUNT_MAX < SLOT_CONNECTION,
+               "every call and every session has a slot of its own in request ids");
+
+/* core_timer.c */
+void timer_set(struct core_timers *timers, struct core_timer *timer, uint64_t due_ms);
+void timer_clear(struct core_timers *timers, struct core_timer *timer);
+struct core_timer *timer_first(const struct core_timers *timers);
+void timers_check(const struct core_timers *timers);
+
+/* core.c */
+uint64_t core_random_between(struct core *core, uint64_t low, uint64_t high);
+uint64_t core_request_id(struct core *core, uint32_t slot);
+
+/* core_endpoint.c */
+void endpoints_init(struct core *core, struct bytes list);
+void endpoint_failed(struct core *core, int32_t endpoint);
+void endpoint_worked(struct core *core, int32_t endpoint);
+/* A node named `address` as the leader's. */
+void endpoint_hint(struct core *core, struct bytes address);
+/* Dials what the search asks for. */
+void endpoint_search(struct core *core);
+uint64_t endpoint_search_wake_ms(const struct core *core);
+
+/* core_connection.c */
+void connection_move(struct core_connection *connection, enum core_connection_state state);
+struct core_connection *connection_take(struct core *core, struct bytes address, int32_t endpoint);
+uint32_t connection_count_of(const struct core *core, int32_t endpoint);
+void connection_close(struct core *core, struct core_connection *connection);
+void connection_broken(struct core *core, struct core_connection *connection);
+void connection_demote(struct core *core, struct core_connection *connection);
+void connection_retire_others(struct core *core);
+void connection_timer_due(struct core *core, struct core_connection *connection);
+void connection_sent(struct core *core, struct core_connection *connection);
+void connection_heard(struct core *core, struct core_connection *connection);
+void connection_poll_soon(struct core *core, struct core_connection *connection);
+/* The answer to a request of the connection itself. */
+void connection_answered(struct core *core, struct core_connection *connection,
+                         const struct wire_rpc *rpc);
+/* A connection to the leader that takes `size` more bytes; NULL. */
+struct core_connection *connection_choose(struct core *core, size_t size);
+
+/* core_encode.c */
+enum core_call_class call_class(enum wire_method method, bool in_session);
+size_t call_size_max(const struct core_call *call);
+MUST_USE bool call_encode(const struct core_call *call, uint64_t now_ms, struct buffer *output);
+MUST_USE enum error call_decode(struct core_call *call, struct bytes body);
+
+/* core_call.c */
+void call_sent(struct core *core, struct core_call *call, struct core_connection *connection);
+void call_answered(struct core *core, struct core_call *call, const struct wire_rpc *rpc);
+void call_lost(struct core *core, struct core_call *call);
+void call_finish(struct core *core, struct core_call *call, enum error status,
+                 enum outcome outcome);
+void call_settle(struct core *core, struct core_call *call);
+void call_timer_due(struct core *core, struct core_call *call);
+void call_timer_update(struct core *core, struct core_call *call);
+void call_wait(struct core *core, struct core_call *call);
+enum outcome call_outcome(const struct core_call *call);
+void calls_pump(struct core *core);
+/* All that are not finished, but those that end a session unless `ends_too`. */
+void calls_cancel(struct core *core, bool ends_too);
+void call_move(struct core_call *call, enum core_call_phase phase);
+/* Tells the core that the node does not lead, with or without saying who does. */
+void call_redirect(struct core *core, struct core_connection *connection,
+                   const struct wire_failure *failure);
+
+/* core_lock.c */
+void lock_start(struct core *core, struct core_call *call);
+void lock_answered(struct core *core, struct core_call *call, enum error status);
+void lock_granted(struct core *core, struct core_session *session,
+                  const struct wire_granted *granted);
+void lock_give_up(struct core *core, struct core_call *call);
+void lock_ask_again(struct core *core, struct core_call *call);
+void lock_timer_due(struct core *core, struct core_call *call);
+
+/* core_session.c */
+void session_opened(struct core *core, struct core_session *session, const struct core_call *call);
+void session_open_failed(struct core *core, struct core_session *session);
+void session_lost(struct core *core, struct core_session *session);
+void session_over(struct core *core, struct core_session *session, struct core_call *end_call);
+void session_timer_due(struct core *core, struct core_session *session);
+void session_answered(struct core *core, struct core_session *session,
+                      struct core_connection *connection, const struct wire_rpc *rpc);
+void session_notice(struct core *core, const struct wire_rpc *rpc);
+void session_disconnected(struct core *core, struct core_session *session,
+                          const struct core_connection *connection);
+void session_ready(struct core *core, struct core_session *session);
+void session_refused(struct core *core, struct core_session *session, uint64_t resend_ms);
+bool session_is_usable(const struct core_session *session);
+void session_wake(struct core *core, struct core_session *session);
+
+/* core_window.c: what a session sends, in order. */
+void window_pump(struct core *core, struct core_session *session);
+void window_answered(struct core *core, struct core_call *call);
+void window_rewind(struct core *core, struct core_session *session);
+uint64_t window_wake_ms(const struct core_session *session);
+
+#endif

@@ -1,0 +1,381 @@
+/* client/holdfast.c: the public interface: slots, copies, the queue of what was asked, callbacks.
+ */
+#include "client/holdfast.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client.h"
+
+enum { TIMEOUT_MS_DEFAULT = 5000, TURN_ROUND_COUNT_MAX = 4 };
+
+_Static_assert((int)HOLDFAST_SESSION_LOST + 1 == (int)CORE_SESSION_LOST,
+               "the states of the core, without OPENING, are the public ones");
+
+static enum holdfast_session_state public_state(enum core_session_state state)
+{
+    /* Not open yet: no side effects either. */
+    return state == CORE_SESSION_OPENING ? HOLDFAST_SESSION_SUSPECT
+                                         : (enum holdfast_session_state)(state - 1);
+}
+
+/* --- The mutex ------------------------------------------------------------------------------- */
+
+void client_lock(struct holdfast *client)
+{
+    if (client->is_threaded) {
+        int failed = pthread_mutex_lock(&client->mutex);
+        ASSERT(failed == 0);
+    }
+}
+
+void client_unlock(struct holdfast *client)
+{
+    if (client->is_threaded) {
+        int failed = pthread_mutex_unlock(&client->mutex);
+        ASSERT(failed == 0);
+    }
+}
+
+/* --- Slots ----------------------------------------------------------------------------------- */
+
+static void init_slots(struct holdfast *client)
+{
+    list_init(&client->free_calls);
+    list_init(&client->free_sessions);
+    list_init(&client->submitted);
+    list_init(&client->cancelled);
+    for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
+        struct holdfast_call *call = &client->calls[i - 1];
+        call->core.slot = i - 1;
+        call->client = client;
+        list_init(&call->cancelled);
+        list_push_front(&client->free_calls, &call->queue);
+    }
+    for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
+        struct holdfast_session *session = &client->sessions[i - 1];
+        session->core.slot = i - 1;
+        session->client = client;
+        list_push_front(&client->free_sessions, &session->queue);
+    }
+}
+
+/* --- The turn -------------------------------------------------------------------------------- */
+
+static struct list *take_first(struct holdfast *client, struct list *head)
+{
+    client_lock(client);
+    struct list *first = list_pop_front(head);
+    client_unlock(client);
+    return first;
+}
+
+static void refuse(struct holdfast *client, struct holdfast_call *call)
+{
+    struct holdfast_result result = {.status = (enum holdfast_status)call->refusal,
+                                     .outcome = HOLDFAST_REJECTED,
+                                     .text = error_text(call->refusal)};
+
+    if (call->callback != NULL) {
+        call->callback(&result, call->context);
+    }
+    client_lock(client);
+    call_release(client, call);
+    client_unlock(client);
+}
+
+static struct holdfast_session *session_of(struct core_session *session)
+{
+    return CONTAINER_OF(session, struct holdfast_session, core);
+}
+
+static void start(struct holdfast *client, struct holdfast_call *call)
+{
+    struct core_session *session = call->core.session;
+
+    if (call->refusal != ERR_OK) {
+        refuse(client, call);
+    } else if (call->core.method == WIRE_METHOD_session_open) {
+        core_session_start(&client->core, session, &call->core);
+    } else if (call->core.method == WIRE_METHOD_session_end) {
+        core_session_finish(&client->core, session, &call->core);
+    } else {
+        core_call_start(&client->core, &call->core);
+    }
+}
+
+/* In the order in which they were asked. A call that is to be cancelled was submitted before. */
+static void take_submitted(struct holdfast *client)
+{
+    struct list cancelled;
+    struct list *first;
+
+    list_init(&cancelled);
+    client_lock(client);
+    while ((first = list_pop_front(&client->cancelled)) != NULL) {
+        list_push_back(&cancelled, first);
+    }
+    client_unlock(client);
+    while ((first = take_first(client, &client->submitted)) != NULL) {
+        start(client, CONTAINER_OF(first, struct holdfast_call, queue));
+    }
+    while ((first = take_first(client, &cancelled)) != NULL) {
+        core_call_cancel(&client->core,
+                         &CONTAINER_OF(first, struct holdfast_call, cancelled)->core);
+    }
+    client_lock(client);
+    bool close_wanted = client->close_wanted;
+    client_unlock(client);
+    if (close_wanted && !client->closing) {
+        client->closing = true;
+        core_close(&client->core);
+    }
+}
+
+static void publish(struct holdfast_session *session)
+{
+    atomic_store(&session->id, session->core.id);
+    atomic_store(&session->deadline_ms, session->core.deadline_ms);
+    atomic_store(&session->state, (int)public_state(session->core.state));
+}
+
+static void tell_changes(struct holdfast *client)
+{
+    struct core_session *changed;
+    enum core_session_state state;
+
+    while ((changed = core_next_changed(&client->core, &state)) != NULL) {
+        struct holdfast_session *session = session_of(changed);
+        publish(session);
+        if (session->on_state != NULL) {
+            session->on_state(session, public_state(state), session->context);
+        }
+    }
+}
+
+static void tell_result(struct holdfast *client, struct holdfast_call *call)
+{
+    struct holdfast_result result;
+    struct core_session *session = call->core.session;
+
+    if (call->core.method == WIRE_METHOD_session_open && session->id != 0) {
+        publish(session_of(session));
+    }
+    client_result(client, &call->core, &result);
+    if (call->callback != NULL) {
+        call->callback(&result, call->context);
+    }
+    client_lock(client);
+    list_remove(&call->cancelled); /* Too late. */
+    if (call->core.method == WIRE_METHOD_session_end) {
+        list_push_front(&client->free_sessions, &session_of(session)->queue);
+    }
+    if (core_call_delivered(&client->core, &call->core)) {
+        call_release(client, call);
+    }
+    client_unlock(client);
+}
+
+/* A callback may have taken long: a lock is not handed over behind the session's deadline. */
+static void tell_results(struct holdfast *client)
+{
+    struct core_call *finished;
+
+    tell_changes(client);
+    while ((finished = core_next_finished(&client->core)) != NULL) {
+        if (finished->method == WIRE_METHOD_lock_acquire && finished->status == ERR_OK) {
+            core_advance(&client->core, host_now_ms());
+            if (client->core.now_ms >= finished->session->deadline_ms) {
+                finished->status = ERR_LOST;
+                finished->outcome = OUTCOME_UNKNOWN;
+            }
+            tell_changes(client);
+        }
+        tell_result(client, CONTAINER_OF(finished, struct holdfast_call, core));
+    }
+}
+
+static void take_freed(struct holdfast *client)
+{
+    struct core_call *freed;
+
+    while ((freed = core_next_freed(&client->core)) != NULL) {
+        client_lock(client);
+        call_release(client, CONTAINER_OF(freed, struct holdfast_call, core));
+        client_unlock(client);
+    }
+}
+
+static bool is_asked(struct holdfast *client)
+{
+    client_lock(client);
+    bool asked = !list_is_empty(&client->submitted) || !list_is_empty(&client->cancelled) ||
+                 (client->close_wanted && !client->closing);
+    client_unlock(client);
+    return asked;
+}
+
+static void publish_all(struct holdfast *client)
+{
+    struct list *head = &client->core.sessions;
+
+    for (struct list *at = head->next; at != head; at = at->next) {
+        publish(session_of(CONTAINER_OF(at, struct core_session, all)));
+    }
+}
+
+bool client_turn(struct holdfast *client, uint64_t now_ms)
+{
+    core_advance(&client->core, now_ms);
+    shell_receive(client->shell);
+    for (uint32_t round = 0; round < TURN_ROUND_COUNT_MAX; round++) {
+        tell_results(client);
+        take_freed(client);
+        if (!is_asked(client)) {
+            break;
+        }
+        take_submitted(client);
+    }
+    core_pump(&client->core);
+    publish_all(client);
+    if (core_is_closed(&client->core)) {
+        core_stop(&client->core);
+        tell_results(client);
+        take_freed(client);
+    }
+    return is_asked(client) || !list_is_empty(&client->core.finished) ||
+           !list_is_empty(&client->core.changed);
+}
+
+/* --- Clients --------------------------------------------------------------------------------- */
+
+static enum error allocate(struct holdfast *client, const struct core_options *options,
+                           void **memory)
+{
+    size_t size = size_round_up(core_memory_size(options), ARENA_ALIGNMENT);
+
+    client->calls = calloc(options->call_slot_count, sizeof *client->calls);
+    client->sessions = calloc(CLIENT_SESSION_COUNT_MAX, sizeof *client->sessions);
+    client->scratch = calloc(1, sizeof *client->scratch);
+    *memory = aligned_alloc(ARENA_ALIGNMENT, size);
+    client->memory = *memory;
+    return client->calls == NULL || client->sessions == NULL || client->scratch == NULL ||
+                   client->memory == NULL
+               ? ERR_FULL
+               : ERR_OK;
+}
+
+void client_free(struct holdfast *client)
+{
+    ASSERT(client != NULL);
+    for (uint32_t i = 0;
+         client->calls != NULL && i < CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i++) {
+        if (client->large_size == 0) {
+            break;
+        }
+        client->large_size -= client->calls[i].large_size;
+        free(client->calls[i].large);
+    }
+    free(client->calls);
+    free(client->sessions);
+    free(client->scratch);
+    free(client->memory);
+    (void)pthread_mutex_destroy(&client->mutex);
+    free(client);
+}
+
+static bool options_are_valid(const struct holdfast_options *options)
+{
+    return options != NULL && options->endpoints != NULL &&
+           core_endpoints_check(bytes_of_text(options->endpoints)) == ERR_OK &&
+           (options->name == NULL || strlen(options->name) <= CLIENT_NAME_SIZE_MAX) &&
+           options->connections <= CORE_LEADER_CONNECTION_COUNT_MAX;
+}
+
+static enum error open_client(struct holdfast *client, const struct holdfast_options *options,
+                              struct uv_loop_s *loop)
+{
+    const char *name = options->name == NULL ? "" : options->name;
+    struct core_options core_options = {
+        .name = bytes_of(client->name, strlen(name)),
+        .connections = options->connections == 0 ? 1 : options->connections,
+        .call_count_max = CLIENT_CALL_COUNT_MAX,
+        .call_slot_count = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX,
+        .session_count_max = CLIENT_SESSION_COUNT_MAX,
+        .seed = host_entropy(),
+    };
+    struct arena arena;
+    void *memory;
+
+    memcpy(client->name, name, strlen(name));
+    client->timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : options->timeout_ms;
+    if (allocate(client, &core_options, &memory) != ERR_OK) {
+        return ERR_FULL;
+    }
+    arena_init(&arena, memory, core_memory_size(&core_options));
+    core_open(&client->core, &arena, &core_options, bytes_of_text(options->endpoints),
+              host_now_ms());
+    init_slots(client);
+    host_owner_label(client->owner, sizeof client->owner);
+    return shell_open(&client->shell, client, loop);
+}
+
+static enum holdfast_status open_any(struct holdfast **client,
+                                     const struct holdfast_options *options, struct uv_loop_s *loop)
+{
+    *client = NULL;
+    if (!options_are_valid(options)) {
+        return HOLDFAST_MALFORMED;
+    }
+    struct holdfast *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) {
+        return HOLDFAST_OVERLOADED;
+    }
+    int failed = pthread_mutex_init(&opened->mutex, NULL);
+    ASSERT(failed == 0);
+    opened->is_threaded = loop == NULL;
+    if (open_client(opened, options, loop) != ERR_OK) {
+        client_free(opened);
+        return HOLDFAST_OVERLOADED;
+    }
+    *client = opened;
+    if (shell_start(opened->shell) != ERR_OK) {
+        *client = NULL;
+        return HOLDFAST_OVERLOADED; /* The shell has freed everything. */
+    }
+    return HOLDFAST_OK;
+}
+
+enum holdfast_status holdfast_open(struct holdfast **client, const struct holdfast_options *options)
+{
+    return open_any(client, options, NULL);
+}
+
+enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
+                                           const struct holdfast_options *options,
+                                           struct uv_loop_s *loop)
+{
+    ASSERT(loop != NULL);
+    return open_any(client, options, loop);
+}
+
+void holdfast_close(struct holdfast *client, void (*closed)(void *context), void *context)
+{
+    struct shell *shell = client->shell;
+    bool threaded = client->is_threaded;
+
+    client_lock(client);
+    ASSERT(!client->close_wanted);
+    client->close_wanted = true;
+    client->closed = threaded ? NULL : closed;
+    client->closed_context = context;
+    client_unlock(client);
+    shell_wake(shell);
+    if (threaded) {
+        shell_join(shell);
+        if (closed != NULL) {
+            closed(context);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+/* client/result.c: answers of nodes as results of the public interface. */
+#include "client/client.h"
+
+/* A copy with a final zero, until the callback returns; empty when the scratch is used up. */
+static const char *text_of(struct client_scratch *scratch, struct bytes text)
+{
+    if (text.size + 1 > CLIENT_TEXT_SIZE - scratch->text_size) {
+        return "";
+    }
+    char *copy = scratch->text + scratch->text_size;
+    if (text.size != 0) {
+        memcpy(copy, text.data, text.size);
+    }
+    copy[text.size] = '\0';
+    scratch->text_size += text.size + 1;
+    return copy;
+}
+
+static void list_of(struct client_scratch *scratch, struct wire_items items,
+                    struct holdfast_result *result)
+{
+    struct wire_pair pair;
+
+    for (uint32_t i = 0; i < items.count; i++) {
+        if (wire_pair_decode(&items.raw, &pair) != ERR_OK) {
+            break;
+        }
+        scratch->pairs[i] = (struct holdfast_pair){.key = pair.key.data,
+                                                   .key_size = pair.key.size,
+                                                   .value = pair.value.data,
+                                                   .value_size = pair.value.size,
+                                                   .revision = pair.revision};
+        result->pair_count++;
+    }
+    result->pairs = scratch->pairs;
+}
+
+static void sessions_of(struct client_scratch *scratch, struct wire_items items,
+                        struct holdfast_result *result)
+{
+    struct wire_session_item item;
+
+    for (uint32_t i = 0; i < items.count; i++) {
+        if (wire_session_item_decode(&items.raw, &item) != ERR_OK) {
+            break;
+        }
+        scratch->sessions[i] = (struct holdfast_session_info){.session = item.session,
+                                                              .owner = text_of(scratch, item.owner),
+                                                              .ttl_ms = item.ttl_ms,
+                                                              .age_ms = item.age_ms,
+                                                              .left_ms = item.left_ms};
+        result->session_count++;
+    }
+    result->sessions = scratch->sessions;
+}
+
+static void locks_of(struct client_scratch *scratch, struct wire_items items,
+                     struct holdfast_result *result)
+{
+    struct wire_lock_item item;
+
+    for (uint32_t i = 0; i < items.count; i++) {
+        if (wire_lock_item_decode(&items.raw, &item) != ERR_OK) {
+            break;
+        }
+        scratch->locks[i] = (struct holdfast_lock_info){.name = item.name.data,
+                                                        .name_size = item.name.size,
+                                                        .session = item.session,
+                                                        .owner = text_of(scratch, item.owner),
+                                                        .token = item.token,
+                                                        .age_ms = item.age_ms,
+                                                        .left_ms = item.left_ms,
+                                                        .waiters = item.waiters};
+        result->lock_count++;
+    }
+    result->locks = scratch->locks;
+}
+
+static void show_of(struct client_scratch *scratch, const struct core_call *call,
+                    struct holdfast_result *result)
+{
+    struct wire_items holders = call->answer.lock_show.holders;
+    struct wire_items queue = call->answer.lock_show.queue;
+    struct bytes name = call->request.lock_show.name;
+    struct wire_holder holder;
+    struct wire_waiter waiter;
+
+    for (uint32_t i = 0; i < holders.count; i++) {
+        if (wire_holder_decode(&holders.raw, &holder) != ERR_OK) {
+            break;
+        }
+        scratch->locks[i] = (struct holdfast_lock_info){.name = name.data,
+                                                        .name_size = name.size,
+                                                        .session = holder.session,
+                                                        .owner = text_of(scratch, holder.owner),
+                                                        .token = holder.token,
+                                                        .age_ms = holder.age_ms,
+                                                        .left_ms = holder.left_ms};
+        result->lock_count++;
+    }
+    for (uint32_t i = 0; i < queue.count; i++) {
+        if (wire_waiter_decode(&queue.raw, &waiter) != ERR_OK) {
+            break;
+        }
+        scratch->queue[i] = (struct holdfast_lock_info){.name = name.data,
+                                                        .name_size = name.size,
+                                                        .session = waiter.session,
+                                                        .owner = text_of(scratch, waiter.owner),
+                                                        .position = waiter.position};
+        result->queue_count++;
+    }
+    result->locks = scratch->locks;
+    result->queue = scratch->queue;
+    result->more = call->answer.lock_show.more;
+}
+
+static void node_of(struct client_scratch *scratch, const struct wire_status_result *status,
+                    struct holdfast_result *result)
+{
+    struct wire_items members = status->members;
+    struct holdfast_node_status *node = &scratch->node;
+    struct wire_member member;
+
+    *node = (struct holdfast_node_status){.cluster = text_of(scratch, status->cluster),
+                                          .node = text_of(scratch, status->node),
+                                          .role = text_of(scratch, status->role),
+                                          .leader = text_of(scratch, status->leader),
+                                          .term = status->term,
+                                          .commit = status->commit,
+                                          .applied = status->applied,
+                                          .state_hash = status->state_hash,
+                                          .members = scratch->members};
+    while (node->member_count < members.count && node->member_count < COUNT_OF(scratch->members)) {
+        if (wire_member_decode(&members.raw, &member) != ERR_OK) {
+            break;
+        }
+        scratch->members[node->member_count] = (struct holdfast_member_info){
+            .name = text_of(scratch, member.name), .client = text_of(scratch, member.client)};
+        node->member_count++;
+    }
+    result->node = node;
+}
+
+static void answer_of(struct client_scratch *scratch, const struct core_call *call,
+                      struct holdfast_result *result)
+{
+    const union core_answer *answer = &call->answer;
+
+    switch (call->method) {
+    case WIRE_METHOD_put:
+        result->revision = answer->put.revision;
+        return;
+    case WIRE_METHOD_get:
+        result->value = answer->get.value.data;
+        result->value_size = answer->get.value.size;
+        result->revision = answer->get.revision;
+        return;
+    case WIRE_METHOD_delete:
+        result->revision = answer->remove.revision;
+        return;
+    case WIRE_METHOD_cas:
+        result->revision = answer->cas.revision;
+        return;
+    case WIRE_METHOD_list:
+        list_of(scratch, answer->list.items, result);
+        result->more = answer->list.more;
+        return;
+    case WIRE_METHOD_session_list:
+        sessions_of(scratch, answer->session_list.items, result);
+        result->more = answer->session_list.more;
+        return;
+    case WIRE_METHOD_lock_acquire:
+        result->token = call->token;
+        return;
+    case WIRE_METHOD_lock_show:
+        show_of(scratch, call, result);
+        return;
+    case WIRE_METHOD_lock_list:
+        locks_of(scratch, answer->lock_list.items, result);
+        result->more = answer->lock_list.more;
+        return;
+    case WIRE_METHOD_status:
+        node_of(scratch, &answer->status, result);
+        return;
+    case WIRE_METHOD_session_open:
+    case WIRE_METHOD_session_end:
+    case WIRE_METHOD_lock_release:
+    case WIRE_METHOD_hello:
+    case WIRE_METHOD_session_renew:
+    case WIRE_METHOD_NONE:
+    case WIRE_NOTICE_granted:
+    case WIRE_NOTICE_session_ended:
+        return;
+    }
+    UNREACHABLE();
+}
+
+static enum holdfast_outcome outcome_of(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_OK:
+        return HOLDFAST_DONE;
+    case OUTCOME_REJECTED:
+        return HOLDFAST_REJECTED;
+    case OUTCOME_UNKNOWN:
+        return HOLDFAST_UNKNOWN;
+    }
+    UNREACHABLE();
+}
+
+_Static_assert((int)HOLDFAST_STOPPING == (int)ERR_STOPPING, "public numbers are the wire's");
+
+/* Everything in it is borrowed until the callback returns. */
+void client_result(struct holdfast *client, const struct core_call *call,
+                   struct holdfast_result *result)
+{
+    struct client_scratch *scratch = client->scratch;
+
+    ASSERT(call->finished);
+    scratch->text_size = 0;
+    memset(result, 0, sizeof *result);
+    result->status = (enum holdfast_status)call->status;
+    result->outcome = outcome_of(call->outcome);
+    result->text = error_text(call->status);
+    if (call->status == ERR_OK) {
+        answer_of(scratch, call, result);
+        return;
+    }
+    if (call->failure.code == (uint32_t)call->status) {
+        result->holder = call->failure.holder;
+        result->holder_token = call->failure.holder_token;
+        result->floor_ms = call->failure.floor_ms;
+        if (call->failure.text.size != 0) {
+            result->text = text_of(scratch, call->failure.text);
+        }
+    }
+    result->retry_after_ms = call->failure.retry_after_ms;
+}
+
+const char *holdfast_status_name(enum holdfast_status status)
+{
+    return error_name((enum error)status);
+}
+
+const char *holdfast_status_text(enum holdfast_status status)
+{
+    return error_text((enum error)status);
+}

@@ -1,0 +1,177 @@
+/* tests/unit/command/options_test.c: the command line as scripts may rely on it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/macros.h"
+#include "client/command/exit.h"
+#include "client/command/options.h"
+
+/* The words of `line`, parted by single spaces. */
+struct line {
+    char text[256];
+    char *words[32];
+    struct options options;
+    struct options_problem problem;
+};
+
+static bool parse(struct line *line, const char *text)
+{
+    size_t count = 0;
+    size_t size = strlen(text);
+
+    assert_true(size < sizeof(line->text));
+    memcpy(line->text, text, size + 1);
+    line->words[count++] = line->text;
+    for (size_t i = 0; i < size; i++) {
+        if (line->text[i] == ' ') {
+            line->text[i] = '\0';
+            line->words[count++] = &line->text[i + 1];
+        }
+    }
+    line->words[count] = NULL;
+    return options_parse(&line->options, line->words, "h:1", &line->problem);
+}
+
+static void options_stand_before_and_after_the_command(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "--ttl 3s lock --json deploy --wait=500ms"));
+
+    assert_int_equal(line.options.command, COMMAND_LOCK);
+    assert_true(line.options.ttl_ms == 3000 && line.options.wait_ms == 500 && line.options.json);
+    assert_string_equal(line.options.operands[0], "deploy");
+    assert_string_equal(line.options.endpoints, "h:1");
+}
+
+static void the_last_of_a_repeated_option_holds(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "--timeout 1s get k --timeout 2s --endpoints a:1 --endpoints b:2"));
+
+    assert_true(line.options.timeout_ms == 2000);
+    assert_string_equal(line.options.endpoints, "b:2");
+}
+
+static void what_stands_behind_two_dashes_is_the_command_to_run(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "lock L -- run --json --ttl x"));
+
+    assert_false(line.options.json);
+    assert_string_equal(line.options.child[0], "run");
+    assert_string_equal(line.options.child[3], "x");
+    assert_null(line.options.child[4]);
+}
+
+static void a_wrong_line_is_a_usage_error(void **state)
+{
+    static const char *const wrong[] = {"elect x y",
+                                        "lock",
+                                        "lock a b",
+                                        "lock a --",
+                                        "lock a --ttl",
+                                        "lock a --ttl x",
+                                        "lock a --shared",
+                                        "put a",
+                                        "get a b",
+                                        "cas a b",
+                                        "cas a b c --absent",
+                                        "session",
+                                        "session foo",
+                                        "dev add",
+                                        "dev restart 1",
+                                        "bench nothing",
+                                        "status --ttl 1s",
+                                        "get a --json=1",
+                                        "lock a --try --wait 1s",
+                                        "get a --timeout 0s",
+                                        "get a --endpoints h",
+                                        "get a --endpoints h:1,",
+                                        "get a --endpoints h:70000"};
+    struct line line;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_false(parse(&line, wrong[i]));
+        assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    }
+}
+
+static void a_wrong_operand_is_bad_input(void **state)
+{
+    static const char *const wrong[] = {"put  x", "session end abc", "session end 0",
+                                        "dev restart 10 --dir d", "locks show "};
+    struct line line;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_false(parse(&line, wrong[i]));
+        assert_int_equal(line.problem.exit_status, EXIT_INPUT);
+    }
+}
+
+static void an_unknown_name_is_answered_with_the_nearest(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_false(parse(&line, "statsu"));
+    assert_non_null(strstr(line.problem.text, "did you mean status"));
+
+    assert_false(parse(&line, "lock a --tll 1s"));
+    assert_non_null(strstr(line.problem.text, "did you mean --ttl"));
+}
+
+static void a_value_may_begin_with_a_dash(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "put k -5"));
+    assert_string_equal(line.options.operands[1], "-5");
+
+    assert_true(parse(&line, "put -- --k --v"));
+    assert_string_equal(line.options.operands[0], "--k");
+}
+
+static void a_lost_answer_of_a_write_may_be_applied_and_a_lock_never_says_so(void **state)
+{
+    const struct holdfast_result unanswered = {
+        .status = HOLDFAST_UNKNOWN_OUTCOME, .outcome = HOLDFAST_UNKNOWN, .text = ""};
+    const struct holdfast_result never_sent = {
+        .status = HOLDFAST_NO_QUORUM, .outcome = HOLDFAST_REJECTED, .text = ""};
+
+    (void)state;
+    assert_int_equal(exit_of_result(&unanswered, true), EXIT_UNKNOWN);
+    assert_int_equal(exit_of_result(&unanswered, false), EXIT_NO_QUORUM);
+    assert_int_equal(exit_of_acquire(&unanswered), EXIT_NO_QUORUM);
+    assert_int_equal(exit_of_result(&never_sent, true), EXIT_NO_QUORUM);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_stand_before_and_after_the_command),
+        cmocka_unit_test(the_last_of_a_repeated_option_holds),
+        cmocka_unit_test(what_stands_behind_two_dashes_is_the_command_to_run),
+        cmocka_unit_test(a_wrong_line_is_a_usage_error),
+        cmocka_unit_test(a_wrong_operand_is_bad_input),
+        cmocka_unit_test(an_unknown_name_is_answered_with_the_nearest),
+        cmocka_unit_test(a_value_may_begin_with_a_dash),
+        cmocka_unit_test(a_lost_answer_of_a_write_may_be_applied_and_a_lock_never_says_so),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
