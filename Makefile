@@ -19,7 +19,7 @@ B       := build/$(MODE)
 empty   :=
 space   := $(empty) $(empty)
 
-FOLDERS := base log raft lease kv wire node server client
+FOLDERS := base log raft lease kv wire node server client command
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
 LINK_base   := base
 LINK_log    := log base
@@ -30,6 +30,7 @@ LINK_wire   := wire raft lease kv base
 LINK_node   := node wire log raft lease kv base
 LINK_server := server node wire log raft lease kv base
 LINK_client := client wire raft lease kv base
+LINK_command := command $(LINK_client)
 
 WARN := -Wall -Wextra -Wpedantic -Werror -Wconversion -Wsign-conversion -Wshadow \
   -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align \
@@ -40,15 +41,17 @@ WARN += -Wduplicated-cond -Wduplicated-branches -Wlogical-op -Wjump-misses-init 
 endif
 OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
 OPT    += $(if $(findstring thread,$(SAN)),-Wno-error=tsan)
+OPT    += $(if $(COVERAGE),-O0 --coverage -U_FORTIFY_SOURCE)
 CFLAGS += -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
-LDFLAGS += $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
+LDFLAGS += $(if $(COVERAGE),--coverage) $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
 LIBS_base   := -lxxhash -lm
 LIBS_wire   := -lmsgpackc
 LIBS_server := -luv -llmdb -linih
 LIBS_client := -luv
 libs = $(foreach f,$(1),$(LIBS_$f))
 
-sources = $(filter-out server/main.c,$(wildcard $(1)/*.c))
+FOLDER_command := client/command
+sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
 archive = $(foreach f,$(1),$(B)/lib/$f.a)
 support = $(foreach f,$(1),$(if $(wildcard tests/support/$f/*.c),$(B)/lib/support-$f.a))
@@ -86,13 +89,12 @@ $(B)/lib/%.a:
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-COMMAND := $(patsubst %.c,$(B)/obj/%.o,$(wildcard client/command/*.c))
 $(BIN)/holdfastd: $(B)/obj/server/main.o $(call archive,$(LINK_server))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_server))
-$(BIN)/holdfast: $(COMMAND) $(call archive,$(LINK_client))
+$(BIN)/holdfast: $(B)/obj/client/command/main.o $(call archive,$(LINK_command))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
-	  $(call libs,$(LINK_client))
+	  $(call libs,$(LINK_command))
 LIBRARY := $(foreach f,client wire base,$(call objects,$f))
 $(BIN)/libholdfast.a: $(LIBRARY)
 	@rm -f $@

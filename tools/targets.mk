@@ -51,7 +51,7 @@ golden-update: $(UNIT)
 	@GOLDEN_UPDATE=1 tools/run-tests.sh $(filter %golden_test %format_test,$(UNIT))
 	@git diff --stat -- tests/golden
 coverage:
-	@$(MAKE) --no-print-directory -s CC=gcc SAN= MODE=coverage COVERAGE=1 B=build/coverage unit
+	@$(MAKE) --no-print-directory -s -j2 MODE=coverage B=build/coverage COVERAGE=1 unit
 	@tools/coverage.sh build/coverage
 install: binaries
 	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include,share/holdfast}

@@ -192,7 +192,7 @@ static void listing_is_by_prefix_even_with_awkward_bytes(void **state)
 
 static void longest_key_is_kept(void **state)
 {
-    uint8_t longest[KV_KEY_SIZE_MAX];
+    uint8_t longest[KV_KEY_SIZE_MAX] = {0};
     struct bytes key = bytes_of(longest, sizeof(longest));
     struct kv_pair pair;
 

@@ -1,0 +1,542 @@
+/* client/command/lock.c: takes a lock, holds it while a command runs, and gives it back.
+ *
+ *   ACQUIRING --granted--> HOLDING --command or signal ends it--> ENDING
+ *       |                     |                                     ^
+ *       |                     +--lost--> LOSING --command is gone---+
+ *       +--refused, signal------------------------------------------+
+ *
+ * Two processes watch the deadline while a command runs: this one by the library's LOST, and the
+ * guard (guard.h), which also acts when this one is frozen or dead. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "client/command/child.h"
+#include "client/command/clock.h"
+#include "client/command/guard.h"
+#include "client/command/guard_plan.h"
+#include "client/command/run.h"
+
+enum lock_phase { LOCK_ACQUIRING, LOCK_HOLDING, LOCK_LOSING, LOCK_ENDING };
+
+static const int watched_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD};
+
+enum {
+    SIGNAL_COUNT = COUNT_OF(watched_signals),
+    PATIENCE_MS = 2000, /* Before a person at a terminal is told what we wait for. */
+    EXTEND_INTERVAL_MIN_MS = 20,
+};
+
+struct lock {
+    struct run *run;
+    const char *name;
+    enum lock_phase phase;
+    struct holdfast_session *session;
+    char owner[OPTIONS_OWNER_SIZE_MAX + 1];
+    bool was_suspect;  /* A renewal was missed while waiting. */
+    uint64_t asked_ms; /* When the waiting for the lock began; 0: not yet. */
+    uint64_t token;
+    struct child child;
+    struct guard guard;
+    bool has_guard;
+    uint64_t deadline_ms; /* That the guard knows. */
+    int loss_status;      /* LOSING: the exit status to come. */
+
+    uv_signal_t signals[SIGNAL_COUNT];
+    uv_timer_t patience_timer;
+    uv_timer_t extend_timer;
+    uv_timer_t kill_timer;
+    uv_poll_t guard_poll;
+};
+
+static void open_session(struct lock *lock);
+
+/* --- The end --------------------------------------------------------------------------------- */
+
+static void finish(struct lock *lock, int exit_status)
+{
+    ASSERT(lock->phase == LOCK_ENDING);
+    if (lock->run->client == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        uv_close((uv_handle_t *)&lock->signals[i], NULL);
+    }
+    uv_close((uv_handle_t *)&lock->patience_timer, NULL);
+    uv_close((uv_handle_t *)&lock->extend_timer, NULL);
+    uv_close((uv_handle_t *)&lock->kill_timer, NULL);
+    if (lock->has_guard) {
+        uv_close((uv_handle_t *)&lock->guard_poll, NULL);
+    }
+    run_finish(lock->run, exit_status);
+}
+
+static void session_ended(const struct holdfast_result *result, void *context)
+{
+    struct lock *lock = context;
+
+    if (result->status != HOLDFAST_OK && lock->run->client != NULL) {
+        complain("lock %s: not given back (%s); it is free when its TTL is over", lock->name,
+                 result->text);
+    }
+    finish(lock, lock->run->exit_status);
+}
+
+/* Gives the lock back by ending its session, then ends with `exit_status`. */
+static void give_back(struct lock *lock, int exit_status)
+{
+    struct holdfast_session *session = lock->session;
+
+    ASSERT(lock->phase == LOCK_HOLDING);
+    lock->phase = LOCK_ENDING;
+    lock->run->exit_status = exit_status;
+    lock->session = NULL;
+    if (holdfast_session_end(session, session_ended, lock) == NULL) {
+        finish(lock, exit_status);
+    }
+}
+
+/* --- Loss ------------------------------------------------------------------------------------ */
+
+static void kill_is_due(uv_timer_t *timer)
+{
+    struct lock *lock = timer->data;
+
+    ASSERT(lock->phase == LOCK_LOSING);
+    child_signal(&lock->child, SIGKILL);
+}
+
+/* `exit_status` is EXIT_LOST, or EXIT_REFUSED when the guard is gone: the lock is held, but nothing
+ * would end the command in time. */
+static void lose(struct lock *lock, int exit_status, const char *why)
+{
+    ASSERT(lock->phase == LOCK_HOLDING);
+    complain("lock %s (token %" PRIu64 "): %s", lock->name, lock->token, why);
+    lock->loss_status = exit_status;
+    if (lock->run->options->child == NULL) {
+        lock->phase = LOCK_ENDING;
+        finish(lock, exit_status);
+        return;
+    }
+    struct guard_plan plan;
+    uint64_t now_ms = clock_now_ms();
+
+    lock->phase = LOCK_LOSING;
+    guard_plan_init(&plan, lock->run->options->ttl_ms, lock->deadline_ms);
+    uint64_t kill_ms = lock->deadline_ms - plan.kill_before_ms;
+    uint64_t left_ms = kill_ms > now_ms ? kill_ms - now_ms : 0;
+
+    child_signal(&lock->child, SIGTERM);
+    child_signal(&lock->child, SIGCONT);
+    uv_timer_start(&lock->kill_timer, kill_is_due,
+                   left_ms < plan.grace_ms ? left_ms : plan.grace_ms, 0);
+}
+
+static void state_changed(struct holdfast_session *session, enum holdfast_session_state state,
+                          void *context)
+{
+    struct lock *lock = context;
+
+    if (session != lock->session) {
+        return; /* One that was given up. */
+    }
+    if (state != HOLDFAST_SESSION_LOST) {
+        lock->was_suspect = state == HOLDFAST_SESSION_SUSPECT;
+    }
+    if (state == HOLDFAST_SESSION_LOST && lock->phase == LOCK_HOLDING) {
+        lose(lock, EXIT_LOST, "lost: its session was not renewed in time, or was ended");
+    }
+}
+
+/* --- The command ------------------------------------------------------------------------------ */
+
+static void child_ended(struct lock *lock)
+{
+    /* Before the group's number can be another's. */
+    bool is_untouched = guard_release(&lock->guard);
+    bool is_lost = lock->phase == LOCK_HOLDING &&
+                   (!is_untouched || holdfast_session_left_ms(lock->session) == 0);
+
+    if (is_lost) {
+        lose(lock, EXIT_LOST, "lost: its deadline passed while the command ran");
+    }
+    if (lock->phase == LOCK_LOSING) {
+        /* Those of the group that outlived the command itself. */
+        child_signal(&lock->child, SIGKILL);
+        child_close(&lock->child);
+        lock->phase = LOCK_ENDING;
+        finish(lock, lock->loss_status);
+        return;
+    }
+    give_back(lock, child_close(&lock->child));
+}
+
+static void child_changed(struct lock *lock)
+{
+    if (lock->child.pid == 0) {
+        return;
+    }
+    switch (child_look(&lock->child)) {
+    case CHILD_RUNS:
+        return;
+    case CHILD_IS_SUSPENDED:
+        if (lock->child.has_terminal) {
+            complain("a command that holds a lock cannot be suspended from the keyboard");
+            child_signal(&lock->child, SIGCONT);
+        }
+        return;
+    case CHILD_HAS_ENDED:
+        child_ended(lock);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static uint64_t session_deadline_ms(const struct lock *lock)
+{
+    /* The clock first: what passes between the two readings makes the deadline earlier. */
+    uint64_t now_ms = clock_now_ms();
+
+    return now_ms + holdfast_session_left_ms(lock->session);
+}
+
+static void extend_is_due(uv_timer_t *timer)
+{
+    struct lock *lock = timer->data;
+
+    if (lock->phase != LOCK_HOLDING || holdfast_session_left_ms(lock->session) == 0) {
+        return;
+    }
+    uint64_t deadline_ms = session_deadline_ms(lock);
+
+    /* Rounding makes two readings of one deadline differ by a millisecond or two. */
+    if (deadline_ms > lock->deadline_ms + 2) {
+        lock->deadline_ms = deadline_ms;
+        guard_extend(&lock->guard, deadline_ms);
+    }
+}
+
+static void guard_spoke(uv_poll_t *poll, int status, int events)
+{
+    struct lock *lock = poll->data;
+
+    (void)status;
+    (void)events;
+    enum guard_notice notice = guard_look(&lock->guard);
+
+    if (notice == GUARD_IS_GONE) {
+        uv_poll_stop(poll);
+    }
+    if (lock->phase != LOCK_HOLDING || lock->child.pid == 0 || notice == GUARD_IS_QUIET) {
+        return;
+    }
+    if (notice == GUARD_IS_GONE) {
+        lose(lock, EXIT_REFUSED,
+             "the process that guards the deadline is gone: the command is "
+             "ended; run it again");
+    } else {
+        lose(lock, EXIT_LOST, "lost: no renewal was confirmed before its deadline");
+    }
+}
+
+static void set_number(const char *name, uint64_t value)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%" PRIu64, value);
+    setenv(name, digits, 1);
+}
+
+static void start_child(struct lock *lock)
+{
+    uint64_t interval_ms = lock->run->options->ttl_ms / 10;
+
+    setenv("HOLDFAST_LOCK", lock->name, 1);
+    set_number("HOLDFAST_TOKEN", lock->token);
+    set_number("HOLDFAST_DEADLINE_MS", clock_wall_ms() + holdfast_session_left_ms(lock->session));
+    if (!child_open(&lock->child, lock->run->options->child)) {
+        complain("cannot start %s: %s", lock->run->options->child[0], strerror(errno));
+        give_back(lock, EXIT_REFUSED);
+        return;
+    }
+    lock->deadline_ms = session_deadline_ms(lock);
+    if (!guard_watch(&lock->guard, lock->child.pid, lock->deadline_ms)) {
+        complain("the process that guards the deadline is gone; run it again");
+        child_signal(&lock->child, SIGKILL);
+        child_close(&lock->child);
+        give_back(lock, EXIT_REFUSED);
+        return;
+    }
+    child_start(&lock->child);
+    uv_poll_start(&lock->guard_poll, UV_READABLE, guard_spoke);
+    interval_ms = interval_ms < EXTEND_INTERVAL_MIN_MS ? EXTEND_INTERVAL_MIN_MS : interval_ms;
+    uv_timer_start(&lock->extend_timer, extend_is_due, interval_ms, interval_ms);
+}
+
+/* --- Acquiring ---------------------------------------------------------------------------------
+ */
+
+static void give_up(struct lock *lock, const struct holdfast_result *result)
+{
+    lock->phase = LOCK_ENDING;
+    run_complain(lock->run, result, lock->name);
+    finish(lock, exit_of_acquire(result));
+}
+
+static void print_token(const struct lock *lock)
+{
+    struct output *output = &lock->run->output;
+
+    if (lock->run->options->json) {
+        text_add(&output->text, "{");
+        output_text(output, "name", lock->name);
+        output_u64(output, "token", lock->token);
+        text_add(&output->text, "}");
+    } else {
+        text_add(&output->text, lock->name);
+        text_add(&output->text, " token=");
+        text_add_u64(&output->text, lock->token);
+    }
+    output_line(output);
+}
+
+static void forget_ended(const struct holdfast_result *result, void *context)
+{
+    ASSERT(result != NULL);
+    (void)context;
+}
+
+/* A session that lapsed while it waited was out of touch with the cluster. A new one finds out
+ * whether there is a leader again, and queues up anew. */
+static void begin_again(struct lock *lock)
+{
+    struct holdfast_session *session = lock->session;
+    struct holdfast_call *call;
+
+    lock->session = NULL;
+    lock->was_suspect = false;
+    call = holdfast_session_end(session, forget_ended, lock);
+    ASSERT(call != NULL || lock->phase == LOCK_ACQUIRING);
+    open_session(lock);
+}
+
+static void acquired(const struct holdfast_result *result, void *context)
+{
+    struct lock *lock = context;
+    bool is_lapsed = lock->was_suspect && (result->status == HOLDFAST_LOST ||
+                                           result->status == HOLDFAST_SESSION_EXPIRED);
+
+    if (lock->phase != LOCK_ACQUIRING) {
+        return;
+    }
+    if (is_lapsed) {
+        begin_again(lock);
+        return;
+    }
+    if (result->status != HOLDFAST_OK) {
+        give_up(lock, result);
+        return;
+    }
+    ASSERT(result->token != 0);
+    uv_timer_stop(&lock->patience_timer);
+    lock->phase = LOCK_HOLDING;
+    lock->token = result->token;
+    if (lock->run->options->child == NULL) {
+        print_token(lock);
+    } else {
+        start_child(lock);
+    }
+}
+
+/* What is left of --wait: it runs from the first time that the lock is asked for. */
+static int64_t wait_left_ms(struct lock *lock)
+{
+    const struct options *options = lock->run->options;
+    uint64_t now_ms = clock_now_ms();
+
+    if (options->try) {
+        return HOLDFAST_TRY;
+    }
+    if (!options->wait_given) {
+        return HOLDFAST_WAIT_FOREVER;
+    }
+    if (lock->asked_ms == 0) {
+        lock->asked_ms = now_ms;
+    }
+    uint64_t waited_ms = now_ms - lock->asked_ms;
+
+    return waited_ms < options->wait_ms ? (int64_t)(options->wait_ms - waited_ms) : HOLDFAST_TRY;
+}
+
+static void opened(const struct holdfast_result *result, void *context)
+{
+    struct lock *lock = context;
+
+    if (lock->phase != LOCK_ACQUIRING) {
+        return;
+    }
+    if (result->status != HOLDFAST_OK) {
+        give_up(lock, result);
+        return;
+    }
+    if (holdfast_lock_acquire(lock->session, lock->name, strlen(lock->name), wait_left_ms(lock),
+                              acquired, lock) == NULL) {
+        lock->phase = LOCK_ENDING;
+        complain("lock %s: not a valid name", lock->name);
+        finish(lock, EXIT_INPUT);
+    }
+}
+
+static void open_session(struct lock *lock)
+{
+    const struct holdfast_session_options options = {.ttl_ms = (uint32_t)lock->run->options->ttl_ms,
+                                                     .owner = lock->owner,
+                                                     .on_state = state_changed,
+                                                     .context = lock};
+
+    if (holdfast_session_open(lock->run->client, &options, &lock->session, opened, lock) == NULL) {
+        lock->phase = LOCK_ENDING;
+        complain("lock %s: the owner's text or the TTL is not valid", lock->name);
+        finish(lock, EXIT_INPUT);
+    }
+}
+
+static void patience_is_over(uv_timer_t *timer)
+{
+    struct lock *lock = timer->data;
+
+    ASSERT(lock->phase == LOCK_ACQUIRING);
+    if (isatty(STDERR_FILENO) == 1) {
+        complain("waiting for %s (see `holdfast locks show %s`)", lock->name, lock->name);
+    }
+}
+
+/* --- Signals and start -------------------------------------------------------------------------
+ */
+
+static void signalled(uv_signal_t *handle, int number)
+{
+    struct lock *lock = handle->data;
+
+    if (number == SIGCHLD) {
+        child_changed(lock);
+        return;
+    }
+    switch (lock->phase) {
+    case LOCK_ACQUIRING:
+        lock->phase = LOCK_ENDING;
+        finish(lock, EXIT_SIGNAL_BASE + number);
+        return;
+    case LOCK_HOLDING:
+        if (lock->child.pid != 0) {
+            child_signal(&lock->child, number);
+        } else {
+            give_back(lock, EXIT_DONE);
+        }
+        return;
+    case LOCK_LOSING:
+        return;
+    case LOCK_ENDING:
+        /* Whoever asks twice does not want to wait for a cluster that does not answer. */
+        finish(lock, lock->run->exit_status);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static bool hang_up_is_ignored(void)
+{
+    struct sigaction action;
+
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static void start_handles(struct lock *lock)
+{
+    uv_loop_t *loop = &lock->run->loop;
+
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        uv_signal_init(loop, &lock->signals[i]);
+        lock->signals[i].data = lock;
+        /* Under nohup a hang-up stays ignored. */
+        if (watched_signals[i] != SIGHUP || !hang_up_is_ignored()) {
+            uv_signal_start(&lock->signals[i], signalled, watched_signals[i]);
+        }
+    }
+    uv_timer_init(loop, &lock->patience_timer);
+    uv_timer_init(loop, &lock->extend_timer);
+    uv_timer_init(loop, &lock->kill_timer);
+    lock->patience_timer.data = lock;
+    lock->extend_timer.data = lock;
+    lock->kill_timer.data = lock;
+    uv_timer_start(&lock->patience_timer, patience_is_over, PATIENCE_MS, 0);
+    if (lock->has_guard) {
+        int error = uv_poll_init(loop, &lock->guard_poll, lock->guard.from_fd);
+
+        ASSERT(error == 0);
+        lock->guard_poll.data = lock;
+    }
+}
+
+/* "user@host pid N command arguments", printable, cut at what the protocol allows. */
+static void make_owner(struct lock *lock)
+{
+    const struct options *options = lock->run->options;
+    const struct passwd *user = getpwuid(geteuid());
+    char host[64] = "";
+    struct text text;
+
+    if (options->owner != NULL) {
+        snprintf(lock->owner, sizeof(lock->owner), "%s", options->owner);
+        return;
+    }
+    gethostname(host, sizeof(host) - 1);
+    text_init(&text, lock->owner, sizeof(lock->owner));
+    text_add(&text, user == NULL ? "?" : user->pw_name);
+    text_add(&text, "@");
+    text_add(&text, host);
+    text_add(&text, " pid ");
+    text_add_u64(&text, (uint64_t)getpid());
+    if (options->child == NULL) {
+        text_add(&text, " holdfast lock ");
+        text_add(&text, lock->name);
+    }
+    for (char *const *at = options->child; at != NULL && *at != NULL; at++) {
+        text_add(&text, " ");
+        text_add(&text, *at);
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        bool is_plain = lock->owner[i] >= 0x20 && lock->owner[i] < 0x7f;
+
+        lock->owner[i] = is_plain ? lock->owner[i] : '?';
+    }
+}
+
+int lock_run(struct run *run)
+{
+    struct lock lock = {.run = run, .name = run->options->operands[0]};
+
+    make_owner(&lock);
+    /* First of all, while this process has nothing open that the guard would inherit. */
+    lock.has_guard = run->options->child != NULL;
+    if (lock.has_guard && !guard_open(&lock.guard, run->options->ttl_ms)) {
+        complain("cannot start the process that guards the deadline: %s", strerror(errno));
+        return EXIT_REFUSED;
+    }
+    if (run_open(run, 1)) {
+        start_handles(&lock);
+        open_session(&lock);
+        run_loop(run);
+    }
+    if (lock.has_guard) {
+        guard_close(&lock.guard);
+    }
+    return run->exit_status;
+}

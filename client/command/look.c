@@ -1,0 +1,266 @@
+/* client/command/look.c: locks, locks show, session ls, session end. */
+#define _GNU_SOURCE
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/duration.h"
+#include "client/command/run.h"
+
+struct look {
+    uint8_t after[OPTIONS_NAME_SIZE_MAX];
+    size_t after_size;
+    uint64_t after_session;
+    bool has_printed;
+};
+
+enum { NAME_WIDTH = 20, NUMBER_WIDTH = 12, DURATION_WIDTH = 10 };
+
+static void add_duration(struct output *output, uint64_t ms)
+{
+    char text[DURATION_TEXT_SIZE];
+
+    output_column(output, bytes_of_text(duration_to_text(ms, text)), DURATION_WIDTH);
+}
+
+/* The head of a table, before its first row. */
+static void add_head(struct run *run, const char *head)
+{
+    struct look *look = run->context;
+
+    if (!look->has_printed) {
+        look->has_printed = true;
+        text_add(&run->output.text, head);
+        output_line(&run->output);
+    }
+}
+
+static void add_holder_json(struct output *output, const struct holdfast_lock_info *lock)
+{
+    output_u64(output, "session", lock->session);
+    output_text(output, "owner", lock->owner);
+    output_u64(output, "token", lock->token);
+    output_u64(output, "age_ms", lock->age_ms);
+    output_u64(output, "left_ms", lock->left_ms);
+}
+
+static void print_lock(struct run *run, const struct holdfast_lock_info *lock)
+{
+    struct output *output = &run->output;
+    struct bytes name = bytes_of(lock->name, lock->name_size);
+
+    if (run->options->json) {
+        text_add(&output->text, "{");
+        output_bytes(output, "name", name);
+        add_holder_json(output, lock);
+        output_u64(output, "waiters", lock->waiters);
+        text_add(&output->text, "}");
+        output_line(output);
+        return;
+    }
+    add_head(run, "NAME                 TOKEN        AGE        LEFT       WAITING      OWNER");
+    output_column(output, name, NAME_WIDTH);
+    output_column_u64(output, lock->token, NUMBER_WIDTH);
+    add_duration(output, lock->age_ms);
+    add_duration(output, lock->left_ms);
+    output_column_u64(output, lock->waiters, NUMBER_WIDTH);
+    text_add(&output->text, lock->owner);
+    output_line(output);
+}
+
+static void locks_listed(const struct holdfast_result *result, void *context);
+
+static void ask_locks(struct run *run)
+{
+    const struct look *look = run->context;
+    const char *prefix = run->options->operand_count == 0 ? "" : run->options->operands[0];
+
+    if (holdfast_locks(run->client, prefix, strlen(prefix), look->after, look->after_size,
+                       locks_listed, run) == NULL) {
+        run_refused(run, "locks");
+    }
+}
+
+static void locks_listed(const struct holdfast_result *result, void *context)
+{
+    struct run *run = context;
+    struct look *look = run->context;
+
+    if (result->status != HOLDFAST_OK) {
+        run_finish(run, run_complain(run, result, "locks"));
+        return;
+    }
+    for (size_t i = 0; i < result->lock_count; i++) {
+        print_lock(run, &result->locks[i]);
+    }
+    if (!result->more || result->lock_count == 0) {
+        run_finish(run, EXIT_DONE);
+        return;
+    }
+    const struct holdfast_lock_info *last = &result->locks[result->lock_count - 1];
+
+    ASSERT(last->name_size <= sizeof(look->after));
+    look->after_size = last->name_size;
+    memcpy(look->after, last->name, last->name_size);
+    ask_locks(run);
+}
+
+static void show_json(struct run *run, const struct holdfast_result *result)
+{
+    struct output *output = &run->output;
+
+    text_add(&output->text, "{");
+    output_bytes(output, "name", bytes_of_text(run->options->operands[0]));
+    output_text(output, "mode", "exclusive");
+    output_name(output, "holders");
+    text_add(&output->text, "[");
+    for (size_t i = 0; i < result->lock_count; i++) {
+        text_add(&output->text, i == 0 ? "{" : ",{");
+        add_holder_json(output, &result->locks[i]);
+        text_add(&output->text, "}");
+    }
+    text_add(&output->text, "]");
+    output_name(output, "queue");
+    text_add(&output->text, "[");
+    for (size_t i = 0; i < result->queue_count; i++) {
+        text_add(&output->text, i == 0 ? "{" : ",{");
+        output_u64(output, "session", result->queue[i].session);
+        output_text(output, "owner", result->queue[i].owner);
+        output_u64(output, "position", result->queue[i].position);
+        text_add(&output->text, "}");
+    }
+    text_add(&output->text, "]}");
+    output_line(output);
+}
+
+static void show_text(struct run *run, const struct holdfast_result *result)
+{
+    struct output *output = &run->output;
+
+    text_add(&output->text, run->options->operands[0]);
+    text_add(&output->text, ": exclusive");
+    output_line(output);
+    for (size_t i = 0; i < result->lock_count; i++) {
+        const struct holdfast_lock_info *holder = &result->locks[i];
+        char age[DURATION_TEXT_SIZE];
+        char left[DURATION_TEXT_SIZE];
+
+        text_add(&output->text, "  held by ");
+        text_add(&output->text, holder->owner);
+        text_add(&output->text, ", session ");
+        text_add_u64(&output->text, holder->session);
+        text_add(&output->text, ", token ");
+        text_add_u64(&output->text, holder->token);
+        text_add(&output->text, ", for ");
+        text_add(&output->text, duration_to_text(holder->age_ms, age));
+        text_add(&output->text, ", left ");
+        text_add(&output->text, duration_to_text(holder->left_ms, left));
+        output_line(output);
+    }
+    for (size_t i = 0; i < result->queue_count; i++) {
+        text_add(&output->text, "  ");
+        text_add_u64(&output->text, result->queue[i].position);
+        text_add(&output->text, ". ");
+        text_add(&output->text, result->queue[i].owner);
+        text_add(&output->text, ", session ");
+        text_add_u64(&output->text, result->queue[i].session);
+        output_line(output);
+    }
+}
+
+static void lock_shown(const struct holdfast_result *result, void *context)
+{
+    struct run *run = context;
+
+    if (result->status == HOLDFAST_NOT_FOUND) {
+        complain("locks show %s: nobody holds it", run->options->operands[0]);
+    }
+    if (result->status != HOLDFAST_OK) {
+        run_finish(run, run_complain(run, result, "locks show"));
+        return;
+    }
+    if (run->options->json) {
+        show_json(run, result);
+    } else {
+        show_text(run, result);
+    }
+    run_finish(run, EXIT_DONE);
+}
+
+static void print_session(struct run *run, const struct holdfast_session_info *session)
+{
+    struct output *output = &run->output;
+
+    if (run->options->json) {
+        text_add(&output->text, "{");
+        output_u64(output, "session", session->session);
+        output_text(output, "owner", session->owner);
+        output_u64(output, "ttl_ms", session->ttl_ms);
+        output_u64(output, "age_ms", session->age_ms);
+        output_u64(output, "left_ms", session->left_ms);
+        text_add(&output->text, "}");
+        output_line(output);
+        return;
+    }
+    add_head(run, "SESSION      TTL        AGE        LEFT       OWNER");
+    output_column_u64(output, session->session, NUMBER_WIDTH);
+    add_duration(output, session->ttl_ms);
+    add_duration(output, session->age_ms);
+    add_duration(output, session->left_ms);
+    text_add(&output->text, session->owner);
+    output_line(output);
+}
+
+static void sessions_listed(const struct holdfast_result *result, void *context);
+
+static void ask_sessions(struct run *run)
+{
+    const struct look *look = run->context;
+
+    if (holdfast_sessions(run->client, look->after_session, sessions_listed, run) == NULL) {
+        run_refused(run, "session ls");
+    }
+}
+
+static void sessions_listed(const struct holdfast_result *result, void *context)
+{
+    struct run *run = context;
+    struct look *look = run->context;
+
+    if (result->status != HOLDFAST_OK) {
+        run_finish(run, run_complain(run, result, "session ls"));
+        return;
+    }
+    for (size_t i = 0; i < result->session_count; i++) {
+        print_session(run, &result->sessions[i]);
+        look->after_session = result->sessions[i].session;
+    }
+    if (!result->more || result->session_count == 0) {
+        run_finish(run, EXIT_DONE);
+        return;
+    }
+    ask_sessions(run);
+}
+
+int look_run(struct run *run)
+{
+    struct look look = {.after_size = 0};
+
+    run->context = &look;
+    if (!run_open(run, 1)) {
+        return run->exit_status;
+    }
+    if (run->options->command == COMMAND_LOCKS) {
+        ask_locks(run);
+    } else if (run->options->command == COMMAND_SESSION_LS) {
+        ask_sessions(run);
+    } else {
+        const char *name = run->options->operands[0];
+
+        ASSERT(run->options->command == COMMAND_LOCKS_SHOW);
+        if (holdfast_lock_show(run->client, name, strlen(name), lock_shown, run) == NULL) {
+            run_refused(run, "locks show");
+        }
+    }
+    run_loop(run);
+    return run->exit_status;
+}

@@ -1,0 +1,93 @@
+/* client/command/options.h: what the command line of `holdfast` says, as a value.
+ *
+ * Pure: nothing is opened, allocated or printed. All strings are borrowed from the arguments and
+ * the environment. Options stand before or after the command's name, up to `--`; of a repeated
+ * option the last value holds. */
+#ifndef CLIENT_COMMAND_OPTIONS_H
+#define CLIENT_COMMAND_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "base/text.h"
+
+enum command {
+    COMMAND_DEV,
+    COMMAND_DEV_RESTART,
+    COMMAND_LOCK,
+    COMMAND_LOCKS,
+    COMMAND_LOCKS_SHOW,
+    COMMAND_PUT,
+    COMMAND_GET,
+    COMMAND_DEL,
+    COMMAND_CAS,
+    COMMAND_LS,
+    COMMAND_SESSION_LS,
+    COMMAND_SESSION_END,
+    COMMAND_STATUS,
+    COMMAND_BENCH,
+    COMMAND_HELP,
+    COMMAND_VERSION,
+};
+
+enum { OPTIONS_OPERAND_COUNT_MAX = 4, OPTIONS_PROBLEM_SIZE = 512, OPTIONS_ENDPOINT_COUNT_MAX = 16 };
+
+enum {
+    OPTIONS_KEY_SIZE_MAX = 480, /* Limits of the protocol (wire/messages.def). */
+    OPTIONS_NAME_SIZE_MAX = 255,
+    OPTIONS_OWNER_SIZE_MAX = 255,
+    OPTIONS_VALUE_SIZE_MAX = 512 * 1024,
+};
+
+struct options {
+    enum command command;
+    const char *operands[OPTIONS_OPERAND_COUNT_MAX]; /* Behind the command's words. */
+    uint32_t operand_count;
+    char *const *child; /* CMD and its arguments, ended by NULL; NULL without CMD. */
+    const char *endpoints;
+    bool json;
+    uint64_t timeout_ms;
+
+    const char *dir; /* dev; NULL: a new folder. */
+    uint64_t nodes;
+    bool nodes_given;
+    uint64_t port;
+
+    uint64_t ttl_ms; /* lock */
+    uint64_t wait_ms;
+    bool wait_given; /* Otherwise `lock` waits for ever. */
+    bool try;
+    const char *owner; /* NULL: made up. */
+
+    bool absent; /* cas */
+
+    uint64_t clients; /* bench */
+    uint64_t connections;
+    uint64_t value_size;
+    uint64_t keys;
+    uint64_t seconds_ms;
+    uint64_t warmup_ms;
+
+    bool help;
+    bool version;
+};
+
+struct options_problem {
+    int exit_status;                 /* EXIT_USAGE or EXIT_INPUT (client/command/exit.h). */
+    char text[OPTIONS_PROBLEM_SIZE]; /* What is wrong and what to do; no line end. */
+};
+
+/* `arguments` without the program's name, ended by NULL. `environment_endpoints` may be NULL. False
+ * with `*problem` filled in when the command line cannot be carried out. */
+MUST_USE bool options_parse(struct options *options, char *const *arguments,
+                            const char *environment_endpoints, struct options_problem *problem);
+
+/* "host:port,host:port": each port from 1 to 65535, at most OPTIONS_ENDPOINT_COUNT_MAX of them. */
+bool options_endpoints_are_valid(const char *endpoints);
+
+/* The text of `holdfast help`, or with a command's first word of that command alone; false when
+ * there is no such command. */
+MUST_USE bool options_help(const char *word, struct text *text);
+
+#endif

@@ -1,0 +1,345 @@
+/* client/command/status.c: what every node says of itself.
+ *
+ * The nodes of --endpoints are asked at the same time; then those members, once, whose addresses
+ * only the answers told. The leader is the one that says so itself in the newest term that anyone
+ * knows: a leader that was cut off, or killed a moment ago, is none. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "client/command/run.h"
+
+enum {
+    NODE_COUNT_MAX = OPTIONS_ENDPOINT_COUNT_MAX + 16,
+    NAME_SIZE = 33, /* With the final zero, as those below. */
+    ADDRESS_SIZE = 129,
+    ROLE_SIZE = 17,
+    REASON_SIZE = 128,
+    ASK_TIMEOUT_MS = 1000,
+};
+
+/* An address that is asked, and what came back. */
+struct asked {
+    struct run *run;
+    char address[ADDRESS_SIZE];
+    bool is_reachable;
+    char reason[REASON_SIZE]; /* Why not. */
+    char name[NAME_SIZE];
+    char role[ROLE_SIZE];
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    uint64_t state_hash;
+};
+
+struct member {
+    char name[NAME_SIZE]; /* Empty: not known, only its address. */
+    char client[ADDRESS_SIZE];
+    const struct asked *asked; /* NULL: not reachable. */
+};
+
+struct status {
+    struct asked asked[NODE_COUNT_MAX];
+    uint32_t asked_count;
+    uint32_t waiting_count;
+    struct member members[NODE_COUNT_MAX];
+    uint32_t member_count;
+    char cluster[NAME_SIZE];
+};
+
+static void copy(char *to, size_t size, const char *from)
+{
+    struct text text;
+
+    ASSERT(size > 0);
+    text_init(&text, to, size);
+    text_add(&text, from);
+}
+
+static struct member *find_member(struct status *status, const char *name)
+{
+    for (uint32_t i = 0; i < status->member_count; i++) {
+        if (strcmp(status->members[i].name, name) == 0) {
+            return &status->members[i];
+        }
+    }
+    return NULL;
+}
+
+static bool was_asked(const struct status *status, const char *address)
+{
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        if (strcmp(status->asked[i].address, address) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_members(struct status *status, const struct holdfast_node_status *node)
+{
+    for (size_t i = 0; i < node->member_count; i++) {
+        struct member *member = find_member(status, node->members[i].name);
+
+        if (member == NULL && status->member_count < NODE_COUNT_MAX) {
+            member = &status->members[status->member_count++];
+            copy(member->name, sizeof(member->name), node->members[i].name);
+        }
+        if (member != NULL && member->client[0] == '\0') {
+            copy(member->client, sizeof(member->client), node->members[i].client);
+        }
+    }
+}
+
+static void answered(const struct holdfast_result *result, void *context);
+
+static void ask(struct run *run, const char *address)
+{
+    struct status *status = run->context;
+
+    if (status->asked_count == NODE_COUNT_MAX || was_asked(status, address)) {
+        return;
+    }
+    struct asked *asked = &status->asked[status->asked_count++];
+
+    asked->run = run;
+    copy(asked->address, sizeof(asked->address), address);
+    if (holdfast_node_status(run->client, asked->address, ASK_TIMEOUT_MS, answered, asked) ==
+        NULL) {
+        copy(asked->reason, sizeof(asked->reason), "not a valid address");
+        return;
+    }
+    status->waiting_count++;
+}
+
+static void take_answer(struct asked *asked, const struct holdfast_node_status *node)
+{
+    struct status *status = asked->run->context;
+
+    asked->is_reachable = true;
+    copy(asked->name, sizeof(asked->name), node->node);
+    copy(asked->role, sizeof(asked->role), node->role);
+    asked->term = node->term;
+    asked->commit = node->commit;
+    asked->applied = node->applied;
+    asked->state_hash = node->state_hash;
+    copy(status->cluster, sizeof(status->cluster), node->cluster);
+    add_members(status, node);
+}
+
+static void answered(const struct holdfast_result *result, void *context)
+{
+    struct asked *asked = context;
+    struct status *status = asked->run->context;
+
+    ASSERT(status->waiting_count > 0);
+    status->waiting_count--;
+    if (result->status == HOLDFAST_OK && result->node != NULL) {
+        take_answer(asked, result->node);
+    } else {
+        copy(asked->reason, sizeof(asked->reason), result->text);
+    }
+    if (status->waiting_count != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < status->member_count; i++) {
+        if (status->members[i].client[0] != '\0') {
+            ask(asked->run, status->members[i].client);
+        }
+    }
+    if (status->waiting_count == 0) {
+        run_finish(asked->run, EXIT_NO_QUORUM);
+    }
+}
+
+/* Puts each answer beside its member. Addresses that did not answer are listed when no member is
+ * known at all: then they are all we know. */
+static void match(struct status *status)
+{
+    bool knows_members = status->member_count != 0;
+
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        const struct asked *asked = &status->asked[i];
+        struct member *member = asked->is_reachable ? find_member(status, asked->name) : NULL;
+
+        if (member == NULL && (asked->is_reachable || !knows_members) &&
+            status->member_count < NODE_COUNT_MAX) {
+            member = &status->members[status->member_count++];
+            copy(member->name, sizeof(member->name), asked->name);
+        }
+        if (member != NULL && member->asked == NULL) {
+            member->asked = asked->is_reachable ? asked : NULL;
+            copy(member->client, sizeof(member->client), asked->address);
+        }
+    }
+}
+
+static const struct asked *find_leader(const struct status *status)
+{
+    const struct asked *leader = NULL;
+    uint64_t newest_term = 0;
+
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        const struct asked *asked = &status->asked[i];
+
+        if (asked->is_reachable && asked->term >= newest_term) {
+            bool is_newer = asked->term > newest_term;
+
+            newest_term = asked->term;
+            if (strcmp(asked->role, "leader") == 0) {
+                leader = asked;
+            } else if (is_newer) {
+                leader = NULL;
+            }
+        }
+    }
+    return leader;
+}
+
+static void add_node_json(struct output *output, const struct member *member)
+{
+    const struct asked *asked = member->asked;
+
+    text_add(&output->text, "{");
+    if (member->name[0] == '\0') {
+        output_null(output, "name");
+    } else {
+        output_text(output, "name", member->name);
+    }
+    output_text(output, "client", member->client);
+    if (asked == NULL) {
+        output_null(output, "role");
+        output_null(output, "term");
+        output_null(output, "commit");
+        output_null(output, "applied");
+    } else {
+        output_text(output, "role", asked->role);
+        output_u64(output, "term", asked->term);
+        output_u64(output, "commit", asked->commit);
+        output_u64(output, "applied", asked->applied);
+    }
+    output_name(output, "reachable");
+    text_add(&output->text, asked == NULL ? "false" : "true");
+    output_null(output, "phi");
+    if (asked == NULL) {
+        output_null(output, "state_hash");
+    } else {
+        output_u64(output, "state_hash", asked->state_hash);
+    }
+    text_add(&output->text, "}");
+}
+
+static void print_json(struct output *output, const struct status *status,
+                       const struct asked *leader)
+{
+    uint64_t term = 0;
+
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        term = status->asked[i].term > term ? status->asked[i].term : term;
+    }
+    text_add(&output->text, "{");
+    if (status->cluster[0] == '\0') {
+        output_null(output, "cluster");
+    } else {
+        output_text(output, "cluster", status->cluster);
+    }
+    if (leader == NULL) {
+        output_null(output, "leader");
+    } else {
+        output_text(output, "leader", leader->name);
+    }
+    if (status->cluster[0] == '\0') {
+        output_null(output, "term");
+    } else {
+        output_u64(output, "term", term);
+    }
+    output_name(output, "nodes");
+    text_add(&output->text, "[");
+    for (uint32_t i = 0; i < status->member_count; i++) {
+        text_add(&output->text, i == 0 ? "" : ",");
+        add_node_json(output, &status->members[i]);
+    }
+    text_add(&output->text, "]}");
+    output_line(output);
+}
+
+static void print_text(struct output *output, const struct status *status,
+                       const struct asked *leader)
+{
+    text_add(&output->text, "cluster ");
+    text_add(&output->text, status->cluster[0] == '\0' ? "unknown" : status->cluster);
+    text_add(&output->text, leader == NULL ? ", no leader" : ", leader ");
+    text_add(&output->text, leader == NULL ? "" : leader->name);
+    output_line(output);
+    text_add(&output->text,
+             "  NAME       CLIENT                   ROLE           TERM     COMMIT       APPLIED");
+    output_line(output);
+    for (uint32_t i = 0; i < status->member_count; i++) {
+        const struct member *member = &status->members[i];
+        const struct asked *asked = member->asked;
+        const char *role = asked == NULL ? "unreachable" : asked->role;
+
+        text_add(&output->text, asked != NULL && asked == leader ? "* " : "  ");
+        output_column(output, bytes_of_text(member->name[0] == '\0' ? "?" : member->name), 10);
+        output_column(output, bytes_of_text(member->client), 24);
+        output_column(output, bytes_of_text(role), 14);
+        if (asked != NULL) {
+            output_column_u64(output, asked->term, 8);
+            output_column_u64(output, asked->commit, 12);
+            text_add_u64(&output->text, asked->applied);
+        }
+        output_line(output);
+    }
+}
+
+static void complain_of_silence(const struct status *status)
+{
+    complain("no node answers; start them, or see whether the endpoints are right:");
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        fprintf(stderr, "  %s: %s\n", status->asked[i].address, status->asked[i].reason);
+    }
+}
+
+static void ask_endpoints(struct run *run)
+{
+    const char *at = run->options->endpoints;
+    char address[ADDRESS_SIZE];
+
+    while (*at != '\0') {
+        size_t size = strcspn(at, ",");
+        struct text text;
+
+        text_init(&text, address, sizeof(address));
+        text_add_bytes(&text, bytes_of(at, size));
+        ask(run, address);
+        at += at[size] == '\0' ? size : size + 1;
+    }
+}
+
+int status_run(struct run *run)
+{
+    struct status status = {.asked_count = 0};
+
+    run->context = &status;
+    if (!run_open(run, 1)) {
+        return run->exit_status;
+    }
+    ask_endpoints(run);
+    if (status.waiting_count == 0) {
+        run_finish(run, EXIT_NO_QUORUM);
+    }
+    run_loop(run);
+    if (status.cluster[0] == '\0') {
+        complain_of_silence(&status);
+    }
+    match(&status);
+    const struct asked *leader = find_leader(&status);
+
+    if (run->options->json) {
+        print_json(&run->output, &status, leader);
+    } else {
+        print_text(&run->output, &status, leader);
+    }
+    return leader == NULL ? EXIT_NO_QUORUM : EXIT_DONE;
+}
