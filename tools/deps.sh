@@ -19,6 +19,7 @@ else
 fi
 header msgpack.h libmsgpack-dev
 tool python3 python3
+tool git git
 tool clang clang
 tool clang-tidy clang-tidy
 tool clang-format clang-format
