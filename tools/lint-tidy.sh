@@ -10,7 +10,7 @@ root=.
 # shellcheck source=tools/lint-common.sh
 . tools/lint-common.sh
 
-flags=(-std=c11 -I.)
+flags=(-std=c11 -I. -Iclient) # -Iclient: examples include the installed name.
 stamps=build/lint/tidy
 
 # Everything that the verdict on a source depends on, but for the headers of the system.

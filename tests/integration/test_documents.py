@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 
-from harness import BIN, ROOT, SANITIZED, Folder, expect, run
+from harness import BIN, ROOT, SANITIZED, Cluster, Folder, expect, run
 
 
 class Skipped(Exception):
@@ -66,4 +66,9 @@ def test_installed_library_compiles_the_example():
             result = run(["cc", "-Wall", "-Werror", f"-I{folder}/include", "-o", program,
                           os.path.join(ROOT, "docs/examples/lock.c"), *flags])
             expect(result.code == 0, f"{linked}: {result}")
+            with Cluster() as cluster:
+                cluster.leader()
+                environment = dict(os.environ, LD_LIBRARY_PATH=f"{folder}/lib")
+                result = run([program, cluster.endpoints], env=environment)
+                expect(result.code == 0 and "step 9 with token 1" in result.out, f"{linked}: {result}")
         expect(shutil.which("holdfastd", path=f"{folder}/bin"), "holdfastd is not installed")
