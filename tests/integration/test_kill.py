@@ -2,13 +2,12 @@
 import os
 import random
 import statistics
+import subprocess
 import threading
 import time
 
-from harness import LOAD, SOAK, SLOW, Cluster, Failure, await_true, expect, run, spawn
+from harness import LOAD, SOAK, SLOW, Cluster, await_true, expect, spawn
 import history
-
-import subprocess
 
 
 class Load:
@@ -50,21 +49,26 @@ def gap_after(operations, kill_us):
     return (min(ends) - kill_us) / 1000 if ends else None
 
 
+def kill_leaders(cluster, load, rounds):
+    """Kills and restarts the leader `rounds` times under load; the moments of the kills."""
+    kills = []
+    for _ in range(rounds):
+        load.await_acked(load.acked + 500)
+        leader = cluster.leader()
+        kills.append(time.monotonic_ns() // 1000)
+        leader.kill()
+        load.await_acked(load.acked + 50)
+        leader.start()
+        await_true(lambda: all(n["reachable"] for n in cluster.status()["nodes"]), 20,
+                   "the killed node to be back")
+    return kills
+
+
 def test_leader_killed_again_and_again_loses_nothing():
-    rounds = 20 if SOAK else 5
     with Cluster() as cluster:
         cluster.leader()
         load = Load(cluster)
-        kills = []
-        for _ in range(rounds):
-            load.await_acked(load.acked + 500)
-            leader = cluster.leader()
-            kills.append(time.monotonic_ns() // 1000)
-            leader.kill()
-            load.await_acked(load.acked + 50)
-            leader.start()
-            await_true(lambda: all(n["reachable"] for n in cluster.status()["nodes"]), 20,
-                       "the killed node to be back")
+        kills = kill_leaders(cluster, load, 20 if SOAK else 5)
         load.await_acked(load.acked + 500)
         operations = load.stop()
         cluster.equal_state()
