@@ -136,21 +136,42 @@ static struct log_place planned_place(const struct log *log)
     return place;
 }
 
-size_t log_stage_room(const struct log *log)
+/* Bytes of the largest batch that can be written there, and leaves room for the end batch. */
+static uint32_t batch_room(const struct log *log, struct log_place place, uint32_t reserve_size)
+{
+    bool is_last = place.segment == log->segment_count_max;
+    uint64_t kept = (uint64_t)place.offset + LOG_BLOCK_SIZE + (is_last ? reserve_size : 0);
+    uint64_t room = kept < log->segment_size ? log->segment_size - kept : 0;
+
+    ASSERT_VALUES(room % LOG_BLOCK_SIZE == 0, place.segment, place.offset);
+    return room < log->batch_size_max ? (uint32_t)room : log->batch_size_max;
+}
+
+size_t log_stage_room_beside(const struct log *log, uint32_t reserve_size)
 {
     struct log_place place = planned_place(log);
-    uint32_t size = log->batch_size_max;
+    uint32_t size = batch_room(log, place, reserve_size);
 
-    /* Whatever does not fit into this segment goes to the next one, unless this is the last. */
-    if (place.segment == log->segment_count_max && !log_fits(log, place, size)) {
-        size = log_fits(log, place, LOG_BLOCK_SIZE)
-                   ? log->segment_size - LOG_BLOCK_SIZE - place.offset
-                   : 0;
+    ASSERT_VALUES(reserve_size % LOG_BLOCK_SIZE == 0, reserve_size, LOG_BLOCK_SIZE);
+    if (size < log->batch_size_max && place.segment < log->segment_count_max) {
+        /* Whatever does not fit into this segment goes to the next one. */
+        struct log_place next = {.segment = place.segment + 1, .offset = LOG_BLOCK_SIZE};
+        uint32_t next_size = batch_room(log, next, reserve_size);
+
+        size = next_size > size ? next_size : size;
     }
     uint32_t capacity = size == 0 ? 0 : log_batch_body_capacity(size);
 
     ASSERT(log->staged->body_size <= log_batch_body_capacity(log->batch_size_max));
     return capacity > log->staged->body_size ? capacity - log->staged->body_size : 0;
+}
+
+size_t log_stage_room(const struct log *log)
+{
+    size_t room = log_stage_room_beside(log, 0);
+
+    ASSERT(room <= log->batch_size_max);
+    return room;
 }
 
 static void stage_begin(struct log *log)

@@ -107,6 +107,11 @@ uint64_t log_stage(struct log *log, log_index first_index, uint32_t record_count
  * ERR_FULL. */
 size_t log_stage_room(const struct log *log);
 
+/* The same, but leaves `reserve_size` bytes (a multiple of DISK_ALIGNMENT) of the last segment for
+ * others. However little is staged, each write takes at least one DISK_ALIGNMENT of it: so many
+ * more writes are possible when this has come to 0. Never more than log_stage_room(). */
+size_t log_stage_room_beside(const struct log *log, uint32_t reserve_size);
+
 /* Submits the staged batch if nothing is in flight, and the making of the next segment if one is
  * due. Called once at the end of each turn. */
 void log_flush(struct log *log);

@@ -145,6 +145,9 @@ static bool refuse_session_open(struct node *node, const struct origin *origin, 
     uint64_t open_count = lease_session_count(node->table) + node->requests.open_count;
     uint32_t floor_ms = ttl_floor_ms(node);
 
+    if (node_table_has_failed(node)) {
+        return true;
+    }
     if (open_count >= node->options.session_count_max) {
         answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
         return true;
@@ -191,13 +194,21 @@ static void propose(struct node *node, const struct origin *origin, const struct
     node->requests.open_count += rpc->method == WIRE_METHOD_session_open ? 1 : 0;
 }
 
-/* A request that is repeated is answered from what is kept, and costs no entry. */
+/* A request that is repeated is answered from what is kept, and costs no entry. True too when the
+ * table has failed: then there is no answer. */
 static bool answer_repeated(struct node *node, const struct origin *origin, const struct view *view)
 {
     struct machine_result result;
 
-    if (view->session == 0 || view->sequence == 0 ||
-        !machine_lookup(node->machine, view->session, view->sequence, &result)) {
+    if (view->session == 0 || view->sequence == 0) {
+        return false;
+    }
+    bool is_repeated = machine_lookup(node->machine, view->session, view->sequence, &result);
+
+    if (node_table_has_failed(node)) {
+        return true;
+    }
+    if (!is_repeated) {
         return false;
     }
     sessions_note(node, view->session, origin);

@@ -11,10 +11,15 @@ static bool next_entry(struct node *node, raft_index index, struct raft_entry *e
     struct applier *applier = &node->applier;
 
     if (raft_entry_at(node->raft, index, entry)) {
+        /* The last fetch may reach into the window: what is left of it would keep the one fetch
+         * from everybody else for ever. */
+        applier->fetched = (struct bytes){0};
         return true;
     }
-    if (applier->fetched_index != index || applier->fetched.size == 0) {
+    if (applier->fetched_index != index || index > applier->fetched_last) {
         applier->fetched = (struct bytes){0};
+    }
+    if (applier->fetched.size == 0) {
         return false;
     }
     if (!raft_entry_next(&applier->fetched, entry) || entry->index != index) {
@@ -24,15 +29,22 @@ static bool next_entry(struct node *node, raft_index index, struct raft_entry *e
         return false;
     }
     applier->fetched_index++;
+    if (index == applier->fetched_last) {
+        applier->fetched = (struct bytes){0}; /* `entry` stays valid until the next fetch. */
+    }
     return true;
 }
 
-static void apply(struct node *node, const struct raft_entry *entry)
+/* False when the table has failed: then nobody is told of an outcome. */
+static bool apply(struct node *node, const struct raft_entry *entry)
 {
     struct applier *applier = &node->applier;
     struct machine_result result;
 
     machine_apply(node->machine, entry, &result);
+    if (node_table_has_failed(node)) {
+        return false;
+    }
     applier->tick_is_due = result.more_is_due;
     applier->deadline_is_known = false;
     if (entry->index >= applier->tick_index) {
@@ -42,6 +54,7 @@ static void apply(struct node *node, const struct raft_entry *entry)
     if (result.effects != NULL) {
         sessions_notify(node, result.effects);
     }
+    return true;
 }
 
 void applier_run(struct node *node, raft_index commit_index)
@@ -57,7 +70,9 @@ void applier_run(struct node *node, raft_index commit_index)
         if (!next_entry(node, applied + 1, &entry)) {
             break;
         }
-        apply(node, &entry);
+        if (!apply(node, &entry)) {
+            return;
+        }
         applied++;
         count++;
         size += RAFT_ENTRY_HEADER_SIZE + entry.payload.size;
@@ -128,7 +143,7 @@ void applier_fetch(struct node *node)
     struct applier *applier = &node->applier;
 
     if (applier->fetch_owner != FETCH_FREE || applier->fetched.size != 0) {
-        return; /* Under way, or its bytes are still being used. */
+        return; /* Under way, or its bytes are still being used: committed, so not for long. */
     }
     for (uint32_t i = 0; i <= FETCH_FOR_APPLIER; i++) {
         uint32_t owner = (applier->fetch_cursor + i) % (FETCH_FOR_APPLIER + 1);
@@ -185,6 +200,11 @@ void applier_fetched(struct node *node)
                   "bring the node back with an empty folder as a new member");
         return;
     }
+    /* What was not committed yet may be replaced: it is fetched again when it is its turn. */
+    raft_index last = fetched.first_index + fetched.record_count - 1;
+
+    ASSERT_VALUES(fetched.record_count >= 1, fetched.first_index, last);
     applier->fetched = fetched.records;
     applier->fetched_index = fetched.first_index;
+    applier->fetched_last = last < node->status.commit_index ? last : node->status.commit_index;
 }

@@ -34,7 +34,8 @@ void cluster_time_turn(struct cluster_time *time, uint64_t now_ms);
 /* The last entry of our log carries `log_ms` now; smaller than before after a truncation. */
 void cluster_time_appended(struct cluster_time *time, uint64_t log_ms);
 
-/* The leader of `term` says that its clock shows `log_ms`. */
+/* The leader of `term` says that its clock shows `log_ms`. The caller has made sure that raft takes
+ * it for the leader of the present term: `term` is never above raft's own, nor below it. */
 void cluster_time_heard(struct cluster_time *time, raft_term term, uint64_t log_ms);
 
 /* We lead, or no longer lead, in `term`. Leading again in another term is a new start. */

@@ -127,6 +127,26 @@ static void mint(struct node *node, const uint32_t places[NODE_MEMBER_COUNT_MAX]
     }
 }
 
+/* A form in which two members share a name or an id would be saved, and then never be started
+ * from: no vote could be told from another. */
+static bool has_duplicates(const struct identity *identity)
+{
+    ASSERT(identity->member_count <= NODE_MEMBER_COUNT_MAX);
+    for (uint32_t i = 0; i < identity->member_count; i++) {
+        const struct identity_member *member = &identity->members[i];
+
+        for (uint32_t j = 0; j < i; j++) {
+            const struct identity_member *other = &identity->members[j];
+
+            if (member->id == other->id ||
+                bytes_equal(bytes_of_text(member->name), bytes_of_text(other->name))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* Every member of the form must be one of ours, and the other way round. */
 static bool read_form(const struct node *node, const struct wire_frame *frame,
                       struct identity *identity)
@@ -159,7 +179,7 @@ static bool read_form(const struct node *node, const struct wire_frame *frame,
             return false;
         }
     }
-    return true;
+    return !has_duplicates(identity);
 }
 
 void formation_take_form(struct node *node, world_connection number, const struct wire_frame *frame)

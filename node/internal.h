@@ -94,8 +94,18 @@ MUST_USE bool leader_known(const struct node *node, struct bytes *name, struct b
 
 /* --- status.c: what every node answers by itself --------------------------------------------- */
 
+/* What status says of the state. Clients poll it, and a hash writes out every window that is dirty:
+ * so it may be as old as one commit interval. */
+struct state_hash {
+    raft_index index;
+    uint64_t hash;
+    uint64_t until_ms; /* Good until then, and beyond while nothing more is applied. NEVER: none. */
+};
+
 void status_hello(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
 void status_answer(struct node *node, const struct origin *origin);
+/* The state was just written out, so its hash costs nothing. */
+void status_keep_hash(struct node *node);
 uint32_t ttl_floor_ms(const struct node *node);
 
 /* --- admission.c: which requests go further -------------------------------------------------- */
@@ -137,6 +147,8 @@ MUST_USE enum error requests_propose(struct node *node, const struct envelope *e
                                      raft_index *index);
 struct pending *requests_add(struct node *node, raft_index index);
 MUST_USE bool requests_have_room(const struct node *node);
+/* So many bytes of entries are on their way to the log. */
+void requests_take_room(struct node *node, size_t size);
 void requests_applied(struct node *node, const struct raft_entry *entry,
                       const struct machine_result *result);
 void requests_tick(struct node *node);
@@ -202,6 +214,9 @@ struct reads {
     uint8_t *params;
     uint64_t params_head; /* Positions; the offset is the position modulo the size. */
     uint64_t params_tail;
+    uint32_t served_count; /* In this turn. */
+    size_t served_bytes;
+    bool has_more; /* The budget of this turn ended it. */
 };
 
 size_t reads_memory_size(const struct node_options *options);
@@ -210,6 +225,8 @@ void reads_add(struct node *node, const struct origin *origin, enum wire_method 
                struct bytes params);
 void reads_ask(struct node *node);
 void reads_ready(struct node *node, const struct raft_effects *effects);
+/* The turn's budget is whole again. */
+void reads_begin(struct node *node);
 void reads_serve(struct node *node);
 void reads_leadership_lost(struct node *node);
 
@@ -320,6 +337,7 @@ struct applier {
     uint32_t fetch_cursor;    /* Who is looked at first next time. */
     struct bytes fetched;     /* What the applier has not used yet of its last fetch. */
     raft_index fetched_index; /* Of the first entry in it; 0: none. */
+    raft_index fetched_last;  /* Of the last one that was committed when it arrived. */
     bool has_more;            /* The budget of this turn ended it. */
     bool tick_is_due;         /* More sessions are due at the stamp applied last. */
     raft_index tick_index;    /* Of our tick under way; 0: none. */
@@ -352,8 +370,8 @@ struct node {
     uint64_t wake_ms;
     uint64_t raft_wake_ms;
     uint64_t lamport;
-    size_t stage_room; /* Bytes of entries that may still go into the log this turn. */
-    bool is_opening;   /* Within node_open(). */
+    size_t stage_room;  /* Bytes of entries that may still go into the log this turn; */
+    size_t client_room; /* and what clients may write of them, less when the log is nearly full. */
     bool is_stopping;
     bool is_stopped;
     bool stop_awaits_leader;    /* We led: the other's first heartbeat tells that it is done. */
@@ -370,6 +388,7 @@ struct node {
     struct formation formation;
     struct held held;
     struct applier applier;
+    struct state_hash state_hash;
     struct line_limit client_lines;
     struct line_limit peer_lines;
     struct line_limit link_lines;
@@ -382,6 +401,9 @@ struct node {
 };
 
 /* --- turn.c: raft's effects, carried out ----------------------------------------------------- */
+
+/* What the log has room for, at the start of a turn. */
+void node_refresh_room(struct node *node);
 
 void node_refresh_status(struct node *node);
 /* The payload of the no-op that would begin a term of ours now. */
@@ -398,5 +420,13 @@ void turn_plan(struct node *node); /* Sets wake_ms. */
 
 /* The node cannot go on. The first reason stays. */
 void node_fail(struct node *node, const char *what, const char *where, const char *advice);
+
+/* True when the table has failed, and then the node has too. A failed read looks like an absent
+ * key, so whatever was computed from the table since it was last asked about must not be told to
+ * anybody: asked after each use of the table and before each answer. */
+MUST_USE bool node_table_has_failed(struct node *node);
+
+/* The log cannot be written any more. */
+void node_fail_log(struct node *node, enum error error);
 
 #endif

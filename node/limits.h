@@ -22,6 +22,7 @@ enum {
     STAGED_COUNT_MAX = 2,        /* Tickets under way; more share the newest slot. */
     RENEWAL_ENTRY_COUNT_MAX = 4, /* Sessions renewed by one entry. */
     APPLY_COUNT_MAX = 3,         /* Entries applied in one turn. */
+    SERVE_COUNT_MAX = 2,         /* Reads answered in one turn. */
 #else
     READ_BATCH_COUNT_MAX = 256,
     READ_PARAMS_SIZE_MAX = 4096,
@@ -30,16 +31,23 @@ enum {
     STAGED_COUNT_MAX = 256,
     RENEWAL_ENTRY_COUNT_MAX = 4096,
     APPLY_COUNT_MAX = 2048,
+    SERVE_COUNT_MAX = 2048,
 #endif
     APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
+    SERVE_BYTES_MAX = 4 << 20,   /* Of answers to reads in one turn; one is always given. */
     COLLECT_COUNT_MAX = 4,       /* Rounds of raft_collect() in one turn. */
     APPEND_SIZE_MAX = 256 << 10, /* Entries of one AppendEntries. */
     INFLIGHT_COUNT_MAX = 2,      /* AppendEntries under way to one peer. */
     RAFT_MESSAGE_SIZE_MAX = 256, /* An encoded raft_message without its entries. */
     WINDOW_SIZE_MIN = 5 << 20,   /* Of node_options.window_size. */
     WINDOW_ENTRY_SIZE = 128,     /* Taken as the usual size of an entry in the window. */
-    STAGE_RESERVE = 4096,        /* Room in the log kept free for no-ops and ticks. */
-    FAILURE_SIZE_MAX = 1024,     /* An encoded failure with its envelope. */
+    STAGE_RESERVE = 4096,        /* Room in the log's next write, for no-ops and ticks. */
+    /* Of the last segment of the log, in blocks, as each write takes one: the last ones are for
+     * votes and no-ops, without which nobody could lead; those before them for what gives locks
+     * and sessions back. Both are for an orderly end, not for going on. */
+    VOTE_RESERVE_SIZE = 16 * DISK_ALIGNMENT,
+    CLIENT_RESERVE_SIZE = 64 * DISK_ALIGNMENT,
+    FAILURE_SIZE_MAX = 1024, /* An encoded failure with its envelope. */
     NOTICE_SIZE_MAX = 512,
     HELLO_SIZE_MAX = 1024, /* An encoded HELLO or REFUSE frame. */
     FORM_SIZE_MAX = 2048,
@@ -60,6 +68,10 @@ enum {
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
 
+/* No cluster lives to see this term: whoever names it is broken, and must not use the numbers up.
+ */
+#define TERM_MAX (UINT64_C(1) << 62)
+
 _Static_assert((int)RAFT_ENTRY_SIZE_MAX == (int)LOG_RECORD_SIZE_MAX, "an entry is a record");
 _Static_assert((int)RAFT_HARD_STATE_SIZE <= (int)LOG_HARD_STATE_SIZE_MAX,
                "the log keeps raft's hard state");
@@ -69,6 +81,10 @@ _Static_assert(RAFT_ENTRY_HEADER_SIZE + ENVELOPE_SIZE + 8 * RENEWAL_ENTRY_COUNT_
                "an entry of renewals stays small");
 _Static_assert((int)LOG_BATCH_SIZE_MAX_DEFAULT >= (int)RAFT_ENTRY_SIZE_MAX + 2 * (int)STAGE_RESERVE,
                "one largest entry and the reserve fit into one write");
+_Static_assert((int)LOG_BATCH_SIZE_MAX_DEFAULT - (int)CLIENT_RESERVE_SIZE >=
+                   (int)RAFT_ENTRY_SIZE_MAX + 2 * (int)STAGE_RESERVE,
+               "the last segment takes the largest entry beside its reserve");
+_Static_assert((int)VOTE_RESERVE_SIZE < (int)CLIENT_RESERVE_SIZE, "votes come last");
 _Static_assert((int)WIRE_PEER_FRAME_SIZE_MAX >=
                    (int)WIRE_FRAME_HEADER_SIZE + RAFT_MESSAGE_SIZE_MAX + (int)RAFT_ENTRY_SIZE_MAX,
                "the largest entry travels in one frame");

@@ -18,7 +18,10 @@ struct machine {
     struct windows *windows;
     raft_index applied_index;
     uint64_t log_ms;
-    bool dirty; /* The table's meta record is older than what was applied. */
+    bool dirty;         /* The table's meta record is older than what was applied. */
+    bool hash_is_known; /* At `hash_index`. */
+    raft_index hash_index;
+    uint64_t hash;
     struct lease_effects effects;
     uint8_t body[WINDOW_RESULT_SIZE_MAX];
     uint8_t *renewed; /* RENEW_COUNT_MAX bytes. */
@@ -392,17 +395,22 @@ void machine_commit(struct machine *machine)
 
 uint64_t machine_hash(struct machine *machine)
 {
-    flush(machine);
-    return table_hash(machine->table);
+    if (!machine->hash_is_known || machine->hash_index != machine->applied_index) {
+        flush(machine);
+        machine->hash = table_hash(machine->table);
+        machine->hash_index = machine->applied_index;
+        machine->hash_is_known = true;
+    }
+    return machine->hash;
 }
 
 enum error machine_read(struct machine *machine, enum wire_method method, struct bytes params,
-                        uint64_t log_ms, struct buffer *out)
+                        uint64_t now_ms, struct buffer *out)
 {
     struct machine_reader reader = {
         .table = machine->table,
-        /* A read may be served while the stamp of a later entry is known already. */
-        .log_ms = log_ms > machine->log_ms ? log_ms : machine->log_ms,
+        .log_ms = machine->log_ms,
+        .now_ms = now_ms > machine->log_ms ? now_ms : machine->log_ms,
         .items = buffer_of(machine->items, WIRE_FRAME_SIZE_MAX),
         .out = out,
     };

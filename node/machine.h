@@ -49,7 +49,8 @@ uint64_t machine_log_ms(const struct machine *machine);
 /* Writes what is kept in memory (dirty session windows) into the table and commits it. */
 void machine_commit(struct machine *machine);
 
-/* Hash of the whole state at the applied index; the same on every replica. */
+/* Hash of the whole state at the applied index; the same on every replica. Writes out what is kept
+ * in memory, unless nothing was applied since the last time. */
 uint64_t machine_hash(struct machine *machine);
 
 /* At admission: an answer that is already known, so that a retry costs no entry. False when the
@@ -59,9 +60,11 @@ MUST_USE bool machine_lookup(struct machine *machine, uint64_t session, uint64_t
 
 /* --- Reads, at the applied index. Appends the encoded result map to `out`, or returns an error:
  *     ERR_NOT_FOUND, ERR_MALFORMED (params), ERR_TOO_LARGE (it does not fit; lists instead stop
- *     early and say more = true). ------------------------------------------------------------- */
+ *     early and say more = true). Whether a session is alive is decided by the last applied stamp,
+ *     so that no answer ever goes back on an earlier one; `now_ms` is cluster time as the leader
+ *     knows it, and only tells how old things are and what is left of them. -------------------- */
 MUST_USE enum error machine_read(struct machine *machine, enum wire_method method,
-                                 struct bytes params, uint64_t log_ms, struct buffer *out);
+                                 struct bytes params, uint64_t now_ms, struct buffer *out);
 
 /* True for methods that machine_read() answers. */
 bool machine_is_read(enum wire_method method);

@@ -123,8 +123,8 @@ static enum error read_session_list(struct machine_reader *reader, struct bytes 
             .session = view.id,
             .owner = view.owner,
             .ttl_ms = view.ttl_ms,
-            .age_ms = left_until(reader->log_ms, view.opened_ms),
-            .left_ms = left_until(view.deadline_ms, reader->log_ms),
+            .age_ms = left_until(reader->now_ms, view.opened_ms),
+            .left_ms = left_until(view.deadline_ms, reader->now_ms),
         };
         size_t before = listing.items->size;
 
@@ -156,8 +156,8 @@ static enum error read_lock_list(struct machine_reader *reader, struct bytes par
             .session = view.holder,
             .owner = view.owner,
             .token = view.token,
-            .age_ms = left_until(reader->log_ms, view.granted_ms),
-            .left_ms = left_until(view.deadline_ms, reader->log_ms),
+            .age_ms = left_until(reader->now_ms, view.granted_ms),
+            .left_ms = left_until(view.deadline_ms, reader->now_ms),
             .waiters = view.waiter_count,
         };
         size_t before = listing.items->size;
@@ -206,8 +206,8 @@ static enum error read_lock_show(struct machine_reader *reader, struct bytes par
         .session = view.holder,
         .owner = view.owner,
         .token = view.token,
-        .age_ms = left_until(reader->log_ms, view.granted_ms),
-        .left_ms = left_until(view.deadline_ms, reader->log_ms),
+        .age_ms = left_until(reader->now_ms, view.granted_ms),
+        .left_ms = left_until(view.deadline_ms, reader->now_ms),
     };
     if (!wire_holder_encode(&item, &holder)) {
         return ERR_TOO_LARGE;

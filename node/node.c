@@ -392,7 +392,7 @@ static void take_events(struct node *node, struct node_event *events, uint32_t e
         }
     }
     if (node->raft != NULL) {
-        node->stage_room = log_stage_room(node->log);
+        node_refresh_room(node);
         node_refresh_noop(node);
     }
     for (uint32_t i = 0; i < event_count && node->problem == NULL; i++) {
@@ -400,17 +400,36 @@ static void take_events(struct node *node, struct node_event *events, uint32_t e
     }
 }
 
-static void look_for_failures(struct node *node)
+bool node_table_has_failed(struct node *node)
 {
     enum error error = table_error(node->table);
 
-    if (error != ERR_OK) {
-        node_fail(node, error_text(error), "the table",
-                  "check the disk and remove the table's files: they are built again from the log");
+    if (error == ERR_OK) {
+        return false;
+    }
+    node_fail(node, error_text(error), "the table",
+              "check the disk and remove the table's files: they are built again from the log");
+    ASSERT(node->problem != NULL);
+    return true;
+}
+
+void node_fail_log(struct node *node, enum error error)
+{
+    ASSERT(error != ERR_OK);
+    node_fail(node, error_text(error), "writing the log",
+              error == ERR_FULL
+                  ? "all segments of the log are used: raise segment_count_max in the node's "
+                    "options and start again: the log is kept"
+                  : "check the disk and start again: the log is recovered from what it holds");
+}
+
+static void look_for_failures(struct node *node)
+{
+    if (node_table_has_failed(node)) {
+        return;
     }
     if (node->log != NULL && log_error(node->log) != ERR_OK) {
-        node_fail(node, error_text(log_error(node->log)), "writing the log",
-                  "check the disk and start again: the log is recovered from what it holds");
+        node_fail_log(node, log_error(node->log));
     }
 }
 
@@ -440,9 +459,15 @@ static void stop(struct node *node)
     if (node->raft != NULL) {
         renewals_leadership_lost(node);
         reads_leadership_lost(node);
-        reads_serve(node);
+        do {
+            reads_begin(node);
+            reads_serve(node);
+        } while (node->reads.has_more && node->problem == NULL);
         if (node->status.durable_index >= machine_applied_index(node->machine)) {
             machine_commit(node->machine);
+        }
+        if (node_table_has_failed(node)) {
+            return; /* What was not committed must not pass for a table that is to be kept. */
         }
     }
     node->is_stopped = true;

@@ -262,7 +262,8 @@ static void take_hello(struct node *node, world_connection number, const struct 
     }
 }
 
-/* False when the entries would not fit into the log's next write: the leader sends them again. */
+/* False when the entries would not fit into the log's next write, or into the log: the leader
+ * sends them again. */
 static bool stage_room_is_enough(struct node *node, const struct raft_message *message)
 {
     size_t size = message->append.first.size + message->append.second.size;
@@ -270,8 +271,21 @@ static bool stage_room_is_enough(struct node *node, const struct raft_message *m
     if (size + STAGE_RESERVE > node->stage_room) {
         return false;
     }
-    node->stage_room -= size;
+    requests_take_room(node, size);
     return true;
+}
+
+/* The sender's clock counts only when raft has taken this very message as the leader's of the
+ * present term. Raft knows the term after a restart, cluster time does not: without this a deposed
+ * leader's clock would be believed, and sessions would end early
+ * (the_clock_of_a_deposed_leader_is_not_believed_after_a_restart). */
+static void hear_clock(struct node *node, const struct raft_message *message, uint64_t log_ms)
+{
+    ASSERT(node->time.heard_term <= node->status.term);
+    if ((message->kind == RAFT_APPEND || message->kind == RAFT_HEARTBEAT) &&
+        node->status.leader == message->source && node->status.term == message->term) {
+        cluster_time_heard(&node->time, message->term, log_ms);
+    }
 }
 
 static void take_raft(struct node *node, world_connection number, const struct wire_frame *frame)
@@ -283,12 +297,9 @@ static void take_raft(struct node *node, world_connection number, const struct w
         return; /* Not formed yet: the sender will try again for ever. */
     }
     if (wire_raft_decode(frame->body, &message) != ERR_OK || message.source != peer->id ||
-        message.target != node->identity.self) {
+        message.target != node->identity.self || message.term >= TERM_MAX) {
         refuse_peer(node, number, ERR_MALFORMED, "its raft message is not valid");
         return;
-    }
-    if (message.kind == RAFT_APPEND || message.kind == RAFT_HEARTBEAT) {
-        cluster_time_heard(&node->time, message.term, frame->log_ms);
     }
     if (message.kind == RAFT_APPEND && !stage_room_is_enough(node, &message)) {
         return;
@@ -298,6 +309,7 @@ static void take_raft(struct node *node, world_connection number, const struct w
     }
     raft_receive(node->raft, &message, node->now_ms);
     node_refresh_status(node);
+    hear_clock(node, &message, frame->log_ms);
 }
 
 static void take_frame(struct node *node, world_connection number, const struct wire_frame *frame)

@@ -1,8 +1,9 @@
 /* node/reads.c: linearizable reads.
  *
  * All reads of a turn share one ReadIndex round (Raft dissertation 6.4) and are served, in order,
- * once the entry that the round names is applied. When too many rounds are under way, later reads
- * wait and share the next one. */
+ * once the entry that the round names is applied, a bounded number in each turn: lists must not
+ * delay the heartbeats. When too many rounds are under way, later reads wait and share the next
+ * one. */
 #include "base/assert.h"
 #include "node/internal.h"
 
@@ -119,7 +120,15 @@ void reads_ready(struct node *node, const struct raft_effects *effects)
     }
 }
 
-static void serve_one(struct node *node, const struct read *read)
+void reads_begin(struct node *node)
+{
+    node->reads.served_count = 0;
+    node->reads.served_bytes = 0;
+    node->reads.has_more = false;
+}
+
+/* False when the table has failed: then there is no answer. */
+static bool serve_one(struct node *node, const struct read *read)
 {
     struct bytes params = bytes_of(node->reads.params + read->params_offset, read->params_size);
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
@@ -129,11 +138,41 @@ static void serve_one(struct node *node, const struct read *read)
     enum error error =
         machine_read(node->machine, read->method, params, cluster_time_now(&node->time), &out);
 
+    if (node_table_has_failed(node)) {
+        return false;
+    }
     if (error == ERR_OK) {
         answer_scratch(node, &read->origin, &out);
     } else {
         answer_retry(node, &read->origin, error, 0);
     }
+    node->reads.served_bytes += out.size;
+    return true;
+}
+
+/* As many of the batch as the turn's budget allows. False when that is over, or the table is. */
+static bool serve_batch(struct node *node, struct read_batch *batch)
+{
+    struct reads *reads = &node->reads;
+
+    ASSERT(batch->state != READ_BATCH_WAITS);
+    while (batch->count > 0) {
+        const struct read *read = &reads->ring[reads->head & reads->mask];
+
+        if (reads->served_count == SERVE_COUNT_MAX || reads->served_bytes >= SERVE_BYTES_MAX) {
+            reads->has_more = true;
+            return false;
+        }
+        if (batch->state == READ_BATCH_FAILED) {
+            answer_not_leader(node, &read->origin);
+        } else if (!serve_one(node, read)) {
+            return false;
+        }
+        pop(reads);
+        batch->count--;
+        reads->served_count++;
+    }
+    return true;
 }
 
 void reads_serve(struct node *node)
@@ -141,22 +180,15 @@ void reads_serve(struct node *node)
     struct reads *reads = &node->reads;
 
     while (reads->batch_head < reads->batch_tail) {
-        const struct read_batch *batch = batch_at(reads, reads->batch_head);
+        struct read_batch *batch = batch_at(reads, reads->batch_head);
 
         if (batch->state == READ_BATCH_WAITS ||
             (batch->state == READ_BATCH_READY &&
              batch->index > machine_applied_index(node->machine))) {
             return;
         }
-        for (uint32_t i = 0; i < batch->count; i++) {
-            const struct read *read = &reads->ring[reads->head & reads->mask];
-
-            if (batch->state == READ_BATCH_READY) {
-                serve_one(node, read);
-            } else {
-                answer_not_leader(node, &read->origin);
-            }
-            pop(reads);
+        if (!serve_batch(node, batch)) {
+            return;
         }
         reads->batch_head++;
     }

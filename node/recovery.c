@@ -173,7 +173,7 @@ enum error recovery_run(struct node *node)
     }
     raft_start(raft, node->now_ms);
     node->held.last_ticket = log_durable_ticket(node->log);
-    node->stage_room = log_stage_room(node->log);
+    node_refresh_room(node);
     node_refresh_status(node);
     return ERR_OK;
 }

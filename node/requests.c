@@ -51,6 +51,41 @@ bool requests_have_room(const struct node *node)
            (next->index == 0 || next->term != node->status.term);
 }
 
+/* What ends sessions and gives locks back goes on when the log is nearly full (DESIGN section 5).
+ */
+static bool is_urgent(uint8_t method)
+{
+    return method == ENVELOPE_TICK || method == ENVELOPE_RENEW ||
+           method == WIRE_METHOD_session_end || method == WIRE_METHOD_lock_release;
+}
+
+void requests_take_room(struct node *node, size_t size)
+{
+    ASSERT_VALUES(size <= node->stage_room, size, node->stage_room);
+    node->stage_room -= size;
+    node->client_room = node->client_room > size ? node->client_room - size : 0;
+}
+
+static bool has_log_room(struct node *node, uint8_t method, size_t size)
+{
+    if (is_urgent(method)) {
+        return size + STAGE_RESERVE <= node->stage_room;
+    }
+    if (size + STAGE_RESERVE <= node->client_room) {
+        return true;
+    }
+    if (size + STAGE_RESERVE <= node->stage_room) {
+        struct line line; /* Only the reserve of the last segment makes the two differ. */
+
+        line_begin(&line, "log_nearly_full");
+        line_add(&line, "text",
+                 "only renewals, releases and ends of sessions are taken: raise "
+                 "segment_count_max in the node's options");
+        line_write_limited(node, WORLD_WARNING, &line, &node->client_lines);
+    }
+    return false;
+}
+
 enum error requests_propose(struct node *node, const struct envelope *envelope, raft_index *index)
 {
     uint8_t header[ENVELOPE_SIZE];
@@ -60,7 +95,7 @@ enum error requests_propose(struct node *node, const struct envelope *envelope, 
     if (size > RAFT_ENTRY_SIZE_MAX) {
         return ERR_TOO_LARGE;
     }
-    if (size + STAGE_RESERVE > node->stage_room) {
+    if (!has_log_room(node, envelope->method, size)) {
         return ERR_OVERLOADED;
     }
     envelope_encode(header, envelope);
@@ -68,7 +103,7 @@ enum error requests_propose(struct node *node, const struct envelope *envelope, 
                                     node->now_ms, index);
 
     if (error == ERR_OK) {
-        node->stage_room -= size;
+        requests_take_room(node, size);
         /* Not the whole status: this is done for each request. */
         node->status.last_index = *index;
     }

@@ -84,6 +84,27 @@ static void encode_members(const struct node *node, struct buffer *items)
     }
 }
 
+void status_keep_hash(struct node *node)
+{
+    node->state_hash = (struct state_hash){
+        .index = machine_applied_index(node->machine),
+        .hash = machine_hash(node->machine),
+        .until_ms = node->now_ms + node->options.commit_interval_ms,
+    };
+    ASSERT(node->state_hash.until_ms != NEVER);
+}
+
+static void refresh_hash(struct node *node)
+{
+    const struct state_hash *kept = &node->state_hash;
+    raft_index applied = machine_applied_index(node->machine);
+
+    ASSERT_VALUES(kept->index <= applied, kept->index, applied);
+    if (kept->until_ms == NEVER || (kept->index != applied && node->now_ms >= kept->until_ms)) {
+        status_keep_hash(node);
+    }
+}
+
 void status_answer(struct node *node, const struct origin *origin)
 {
     uint8_t memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
@@ -91,22 +112,26 @@ void status_answer(struct node *node, const struct origin *origin)
     char cluster[CLUSTER_TEXT_SIZE + 1];
 
     encode_members(node, &items);
+    refresh_hash(node);
     struct wire_status_result result = {
         .cluster = cluster_to_text(node, cluster),
         .node = bytes_of_text(node->options.name),
         .role = bytes_of_text(node->raft == NULL ? "forming" : raft_role_name(node->status.role)),
         .term = node->status.term,
         .commit = node->status.commit_index,
-        .applied = machine_applied_index(node->machine),
+        .applied = node->state_hash.index,
         .last = node->status.last_index,
         .durable = node->status.durable_index,
         .log_ms = cluster_time_now(&node->time),
         .sessions = lease_session_count(node->table),
-        .state_hash = machine_hash(node->machine),
+        .state_hash = node->state_hash.hash,
         .members = {.raw = buffer_bytes(&items), .count = node->options.member_count},
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
+    if (node_table_has_failed(node)) {
+        return; /* Neither count nor hash is to be believed. */
+    }
     if (!leader_known(node, &result.leader, &result.leader_client)) {
         ASSERT(result.leader.size == 0);
     }

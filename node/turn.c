@@ -72,8 +72,16 @@ void node_refresh_noop(struct node *node)
     raft_set_noop_payload(node->raft, bytes_of(bytes, ENVELOPE_SIZE));
 }
 
-/* 1. Append and hard state go to the log as one unit. */
-static void stage(struct node *node, const struct raft_effects *effects)
+void node_refresh_room(struct node *node)
+{
+    node->stage_room = log_stage_room_beside(node->log, VOTE_RESERVE_SIZE);
+    node->client_room = log_stage_room_beside(node->log, CLIENT_RESERVE_SIZE);
+    ASSERT_VALUES(node->client_room <= node->stage_room, node->client_room, node->stage_room);
+}
+
+/* 1. Append and hard state go to the log as one unit. False when there is no room: then nothing of
+ * what raft wants done may be done, as it rests on what would have been written. */
+static bool stage(struct node *node, const struct raft_effects *effects)
 {
     uint8_t hard_state[RAFT_HARD_STATE_SIZE];
     struct raft_entry last;
@@ -81,7 +89,11 @@ static void stage(struct node *node, const struct raft_effects *effects)
     log_index first_index = effects->append_first_index;
 
     if (effects->append_count == 0 && !effects->hard_state_changed) {
-        return;
+        return true;
+    }
+    if (effects->append_first.size + effects->append_second.size > log_stage_room(node->log)) {
+        node_fail_log(node, ERR_FULL);
+        return false;
     }
     if (effects->append_count == 0) {
         first_index = log_last_index(node->log) + 1;
@@ -96,6 +108,7 @@ static void stage(struct node *node, const struct raft_effects *effects)
         effects->hard_state_changed ? bytes_of(hard_state, sizeof(hard_state)) : (struct bytes){0});
 
     held_staged(node, ticket, &effects->tag);
+    return true;
 }
 
 static void note_fetches(struct node *node, const struct raft_effects *effects)
@@ -116,7 +129,9 @@ static bool carry_out(struct node *node)
     bool has_effects = raft_collect(node->raft, &effects);
 
     if (has_effects) {
-        stage(node, &effects);
+        if (!stage(node, &effects)) {
+            return false;
+        }
         for (uint32_t i = 0; i < effects.send_now_count; i++) {
             peers_send_raft(node, &effects.send_now[i]);
         }
@@ -129,9 +144,11 @@ static bool carry_out(struct node *node)
     node->raft_wake_ms = effects.wake_ms;
     node_refresh_status(node);
     applier_run(node, effects.commit_index);
-    reads_serve(node);
-    applier_tick(node);
-    return has_effects;
+    if (node->problem == NULL) {
+        reads_serve(node);
+        applier_tick(node);
+    }
+    return has_effects && node->problem == NULL;
 }
 
 /* The table's transaction ends now and then, never ahead of the durable log. */
@@ -145,6 +162,7 @@ static void commit_table(struct node *node)
     }
     if (node->now_ms >= node->commit_ms && node->status.durable_index >= applied) {
         machine_commit(node->machine);
+        status_keep_hash(node);
         node->committed_index = applied;
         node->commit_ms = node->now_ms + node->options.commit_interval_ms;
     }
@@ -153,6 +171,7 @@ static void commit_table(struct node *node)
 void turn_advance(struct node *node)
 {
     node_refresh_noop(node);
+    reads_begin(node);
     held_release(node);
     raft_tick(node->raft, node->now_ms);
     node_refresh_status(node);
@@ -164,6 +183,9 @@ void turn_advance(struct node *node)
 
     while (rounds < COLLECT_COUNT_MAX && carry_out(node)) {
         rounds++;
+    }
+    if (node->problem != NULL) {
+        return;
     }
     if (rounds == COLLECT_COUNT_MAX) {
         node->raft_wake_ms = node->now_ms; /* More may be owed. */
@@ -212,7 +234,7 @@ void turn_plan(struct node *node)
         return;
     }
     wake_at(node, node->raft_wake_ms);
-    if (node->applier.has_more) {
+    if (node->applier.has_more || node->reads.has_more) {
         wake_at(node, node->now_ms);
     }
     if (node->requests.orphan_ms != NEVER) {

@@ -16,6 +16,7 @@
 #include "base/prng.h"
 #include "base/table.h"
 #include "node/node.h"
+#include "raft/message.h"
 #include "wire/wire.h"
 
 enum {
@@ -166,6 +167,16 @@ uint32_t fake_leader(struct fake_cluster *cluster);
 
 /* Has the node logged `text` since it was last started? */
 bool fake_has_logged(struct fake_cluster *cluster, uint32_t place, const char *text);
+
+/* --- fake_peer.c: frames that no member would send -----------------------------------------------
+ */
+
+/* As if `source` had sent it on its link to `target`, which must be up. Source, target and what the
+ * frame's header says of the sender are filled in. */
+void fake_send_raft(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                    struct raft_message message, uint64_t log_ms);
+void fake_send_form(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                    const struct wire_peer_form *form);
 
 /* --- fake_client.c: clients ---------------------------------------------------------------------
  */

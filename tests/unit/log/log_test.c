@@ -387,6 +387,44 @@ static void room_in_the_last_segment_counts_the_batch_in_flight(void **state)
     test_log_close(test);
 }
 
+/* Fills the log but for the reserve, with batches as large as they may be; then counts what else
+ * can be written one block at a time. */
+static uint32_t writes_left(uint32_t segment_count, uint32_t reserve_size, uint32_t size_max)
+{
+    struct log_options options = test_log_options();
+    uint32_t count = 0;
+    options.segment_count_max = segment_count;
+    struct test_log *test = log_with(options);
+
+    while (log_stage_room_beside(test->log, reserve_size) >= TEST_RECORD_SIZE_MIN) {
+        uint32_t room = (uint32_t)log_stage_room_beside(test->log, reserve_size);
+
+        assert_true(room <= log_stage_room(test->log));
+        test_log_append(test, 1, room < size_max ? room : size_max);
+    }
+    while (log_stage_room(test->log) >= TEST_RECORD_SIZE_MIN) {
+        test_log_append(test, 1, TEST_RECORD_SIZE_MIN);
+        count++;
+    }
+    assert_int_equal(log_error(test->log), ERR_OK);
+    test_log_restart(test);
+    assert_true(test_log_matches(test, &test->durable));
+    test_log_close(test);
+    return count;
+}
+
+static void a_reserve_of_blocks_is_left_for_so_many_writes(void **state)
+{
+    (void)state;
+
+    for (uint32_t segments = 1; segments <= 3; segments++) {
+        for (uint32_t blocks = 0; blocks <= 13; blocks++) {
+            assert_int_equal(writes_left(segments, blocks * DISK_ALIGNMENT, 500), blocks);
+            assert_int_equal(writes_left(segments, blocks * DISK_ALIGNMENT, UINT32_MAX), blocks);
+        }
+    }
+}
+
 static void full_log_ends_when_not_even_a_hard_state_fits(void **state)
 {
     struct log_options options = test_log_options();
@@ -541,6 +579,7 @@ int main(void)
         LAW(staging_goes_on_while_the_next_segment_is_not_ready),
         cmocka_unit_test(full_log_has_no_room_and_loses_nothing),
         cmocka_unit_test(room_in_the_last_segment_counts_the_batch_in_flight),
+        cmocka_unit_test(a_reserve_of_blocks_is_left_for_so_many_writes),
         cmocka_unit_test(full_log_ends_when_not_even_a_hard_state_fits),
         LAW(cut_records_stay_cut_after_a_restart),
         LAW(cut_alone_survives_a_restart),

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "tests/support/node/fake_world.h"
 
 static struct fake_cluster *open_cluster(uint32_t *leader)
@@ -304,6 +305,37 @@ static void requests_are_taken_however_the_bytes_arrive(void **state)
     (void)state;
 }
 
+/* A hash writes out every window that has changed: clients that poll must not make it happen each
+ * time. Then applied and hash are those of one moment, a little ago. */
+static void status_writes_the_state_out_at_most_once_in_an_interval(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(1, 29);
+    uint64_t applied[16] = {0};
+    uint32_t different = 0;
+    fake_start(cluster, 0);
+    fake_leader(cluster);
+    uint32_t client = fake_client_open(cluster, 0);
+    uint64_t session = fake_open_session(cluster, client, 5000);
+    uint64_t begin_ms = cluster->now_ms;
+    (void)state;
+
+    for (uint64_t i = 0; i < COUNT_OF(applied); i++) {
+        fake_outcome(cluster, client, fake_put(cluster, client, session, i + 1, "a", "1"));
+        struct wire_status_result status = fake_status(cluster, 0);
+        applied[i] = status.applied;
+        assert_true(status.applied <= status.commit);
+        different += i > 0 && applied[i] != applied[i - 1] ? 1 : 0;
+    }
+    uint64_t elapsed_ms = cluster->now_ms - begin_ms;
+    fake_run(cluster, 300);
+
+    /* By a commit or by a status, each at most once in 100 ms. */
+    assert_in_range(different, 0, 2 * (elapsed_ms / 100) + 2);
+    assert_true(different < COUNT_OF(applied) - 1);
+    assert_int_equal(fake_status(cluster, 0).applied, fake_status(cluster, 0).commit);
+    fake_cluster_close(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +354,7 @@ int main(void)
         cmocka_unit_test(requests_beyond_their_limit_are_refused_at_once),
         cmocka_unit_test(a_client_that_never_reads_is_dropped),
         cmocka_unit_test(requests_are_taken_however_the_bytes_arrive),
+        cmocka_unit_test(status_writes_the_state_out_at_most_once_in_an_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,6 +219,58 @@ static void garbage_at_the_peer_port_costs_only_its_connection(void **state)
     (void)state;
 }
 
+enum { FORM_ITEMS_SIZE_MAX = 1024 };
+
+/* A form for the three members n1, n2, n3, except that the last has this name and this id. */
+static void send_form(struct fake_cluster *cluster, const char *name, uint64_t id)
+{
+    const char *const names[] = {"n1", "n2", name};
+    const uint64_t ids[] = {1, 2, id};
+    uint8_t cluster_id[IDENTITY_CLUSTER_SIZE] = {7, 7};
+    uint8_t memory[FORM_ITEMS_SIZE_MAX];
+    struct buffer items = buffer_of(memory, sizeof(memory));
+
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct wire_peer_member member = {
+            .name = bytes_of_text(names[i]),
+            .id = ids[i],
+            .incarnation = i < 2 ? identity_of(cluster, i).incarnation : 3,
+        };
+        assert_true(wire_peer_member_encode(&member, &items));
+    }
+    const struct wire_peer_form form = {
+        .cluster = bytes_of(cluster_id, IDENTITY_CLUSTER_SIZE),
+        .members = {.raw = buffer_bytes(&items), .count = 3},
+    };
+    fake_send_form(cluster, 0, 1, &form);
+    fake_run(cluster, 10);
+}
+
+static void a_form_that_lists_a_member_twice_is_refused(void **state)
+{
+    const struct {
+        const char *name;
+        uint64_t id;
+    } forms[] = {{"n3", 2}, {"n3", 1}, {"n2", 3}, {"n1", 3}};
+    (void)state;
+
+    for (uint32_t i = 0; i < 4; i++) {
+        struct fake_cluster *cluster = fake_cluster_open(3, 9 + i);
+        fake_start(cluster, 0);
+        fake_start(cluster, 1);
+        fake_run(cluster, 50);
+
+        send_form(cluster, forms[i].name, forms[i].id);
+
+        assert_false(has_formed(cluster, 1));
+        assert_true(fake_has_logged(cluster, 1, "peer_refused peer=n1 reason=MALFORMED"));
+        fake_run(cluster, 1000);     /* It dials again. */
+        send_form(cluster, "n3", 3); /* The same without the flaw. */
+        assert_true(has_formed(cluster, 1));
+        fake_cluster_close(cluster);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +284,7 @@ int main(void)
         cmocka_unit_test(two_wiped_nodes_of_three_form_no_new_cluster),
         cmocka_unit_test(a_node_of_another_cluster_is_refused),
         cmocka_unit_test(garbage_at_the_peer_port_costs_only_its_connection),
+        cmocka_unit_test(a_form_that_lists_a_member_twice_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

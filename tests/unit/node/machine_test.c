@@ -344,6 +344,47 @@ static void listing_stops_where_its_room_ends_and_says_so(void **state)
     assert_true(bytes_equal(pair.key, bytes_of_text("k00")));
 }
 
+/* The list of all sessions, asked when the leader's clock shows `now_ms`. */
+static struct wire_session_list_result list_sessions(struct fixture *fixture, uint64_t now_ms)
+{
+    struct buffer params = buffer_of(fixture->params, sizeof(fixture->params));
+    struct buffer out = buffer_of(fixture->out, sizeof(fixture->out));
+    struct wire_session_list message = {0};
+    struct wire_session_list_result result;
+
+    assert_true(wire_session_list_encode(&message, &params));
+    assert_int_equal(machine_read(fixture->machine, WIRE_METHOD_session_list, buffer_bytes(&params),
+                                  now_ms, &out),
+                     ERR_OK);
+    struct bytes body = buffer_bytes(&out);
+    assert_int_equal(wire_session_list_result_decode(&body, &result), ERR_OK);
+    return result;
+}
+
+/* A later leader may begin from a clock that is behind: what one leader has listed as dead without
+ * an entry that says so, the next would list as alive again. */
+static void a_session_is_listed_until_an_applied_stamp_ends_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct wire_session_item item;
+    uint64_t session = open_session(fixture, 5000);
+
+    struct wire_session_list_result running = list_sessions(fixture, fixture->log_ms + 4000);
+    assert_int_equal(running.items.count, 1);
+    assert_int_equal(wire_session_item_decode(&running.items.raw, &item), ERR_OK);
+    assert_int_equal(item.age_ms, 4000);
+    assert_int_equal(item.left_ms, 1000);
+    struct wire_session_list_result over = list_sessions(fixture, fixture->log_ms + 6000);
+    assert_int_equal(over.items.count, 1);
+    assert_int_equal(wire_session_item_decode(&over.items.raw, &item), ERR_OK);
+    assert_int_equal(item.session, session);
+    assert_int_equal(item.left_ms, 0);
+
+    fixture->log_ms += 6000;
+    apply(fixture, ENVELOPE_TICK, 0, 0, (struct bytes){0});
+    assert_int_equal(list_sessions(fixture, 0).items.count, 0);
+}
+
 #define LAW(name) cmocka_unit_test_setup_teardown(name, fixture_open, fixture_close)
 
 int main(void)
@@ -361,6 +402,7 @@ int main(void)
         LAW(hash_does_not_depend_on_when_it_was_committed),
         LAW(entry_that_is_not_understood_changes_nothing_but_the_index),
         LAW(listing_stops_where_its_room_ends_and_says_so),
+        LAW(a_session_is_listed_until_an_applied_stamp_ends_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,76 @@ static void a_lagging_member_is_fed_from_the_disk(void **state)
     (void)state;
 }
 
+static void put_large_values(struct fake_cluster *cluster, uint32_t place, uint32_t count)
+{
+    static char value[40001];
+    uint32_t client = fake_client_open(cluster, place);
+
+    memset(value, 'x', sizeof(value) - 1);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t id = fake_put(cluster, client, 0, 0, "a", value);
+
+        assert_int_equal(fake_outcome(cluster, client, id), ERR_OK);
+    }
+}
+
+/* The leader's own replay reads the end of its log from the disk, up into raft's window: what it
+ * does not use of that must not keep the follower from being fed. */
+static void a_lagging_member_is_fed_by_a_leader_that_restarted(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 7);
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t behind = (leader + 1) % 3;
+    uint32_t other = (leader + 2) % 3;
+    fake_crash(cluster, behind);
+    put_large_values(cluster, leader, 200); /* More than the window of 5 MiB. */
+    fake_run(cluster, 200);
+
+    fake_crash(cluster, leader);
+    fake_crash(cluster, other);
+    fake_start(cluster, leader);
+    fake_start(cluster, other);
+    leader = fake_leader(cluster);
+    fake_start(cluster, behind);
+    fake_run(cluster, 3000);
+
+    assert_int_equal(fake_status(cluster, behind).applied, fake_status(cluster, leader).applied);
+    assert_int_equal(fake_status(cluster, behind).state_hash,
+                     fake_status(cluster, leader).state_hash);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+/* After the restart it knows of a few entries only that they are committed. What its own replay
+ * read beyond them must not wait for a commit that needs the one fetch. */
+static void a_restarted_leader_feeds_the_member_that_its_majority_needs(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 15);
+    fake_start_all(cluster);
+    uint32_t first = fake_leader(cluster);
+    put_large_values(cluster, first, 2);
+    fake_crash(cluster, first); /* Votes carry a commit index to the disk. */
+    uint32_t leader = fake_leader(cluster);
+    fake_start(cluster, first);
+    fake_run(cluster, 1000);
+    uint32_t other = 3 - first - leader;
+    fake_crash(cluster, other);
+    put_large_values(cluster, leader, 200);
+    (void)state;
+
+    fake_crash(cluster, first);
+    fake_crash(cluster, leader);
+    fake_start(cluster, leader);
+    fake_start(cluster, other);
+
+    assert_int_equal(fake_leader(cluster), leader);
+    fake_run(cluster, 1000);
+    assert_int_equal(fake_status(cluster, other).state_hash,
+                     fake_status(cluster, leader).state_hash);
+    fake_cluster_close(cluster);
+}
+
 static void the_largest_value_is_replicated_and_read(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(3, 14);
@@ -339,6 +409,8 @@ int main(void)
         cmocka_unit_test(a_single_node_stops_too),
         cmocka_unit_test(a_node_that_never_formed_stops_at_once),
         cmocka_unit_test(a_lagging_member_is_fed_from_the_disk),
+        cmocka_unit_test(a_lagging_member_is_fed_by_a_leader_that_restarted),
+        cmocka_unit_test(a_restarted_leader_feeds_the_member_that_its_majority_needs),
         cmocka_unit_test(the_largest_value_is_replicated_and_read),
         cmocka_unit_test(a_failing_disk_is_reported_and_never_ignored),
         cmocka_unit_test(a_failed_write_of_the_log_is_the_end),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "node/limits.h"
 #include "tests/support/node/fake_world.h"
@@ -138,6 +139,93 @@ static void reads_beyond_their_limit_are_refused(void **state)
     (void)state;
 }
 
+/* Whole answers that the node has given and the client has not taken. */
+static uint32_t count_answers(const struct fake_client *client)
+{
+    struct bytes rest = bytes_of(client->back.data, client->back.size);
+    struct wire_rpc rpc;
+    uint32_t count = 0;
+
+    while (rest.size > 0 && wire_rpc_next(&rest, &rpc) == ERR_OK) {
+        count++;
+    }
+    return count;
+}
+
+static void reads_of_one_turn_are_bounded_in_number(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(1, 46);
+    enum { COUNT = 2 * SERVE_COUNT_MAX + 500 };
+    uint32_t answered = 0;
+    uint32_t most = 0;
+    cluster->worlds[0].options.request_count_max = 8192;
+    cluster->output_size_max = 64 << 20;
+    fake_start(cluster, 0);
+    fake_leader(cluster);
+    uint32_t number = fake_client_open(cluster, 0);
+    fake_answer(cluster, number, 1);
+    struct fake_client *client = &cluster->clients[number];
+    client->reads = false;
+
+    for (uint32_t i = 0; i < COUNT; i++) {
+        fake_get(cluster, number, "absent");
+    }
+    for (uint32_t i = 0; i < 100; i++) {
+        fake_run(cluster, 1); /* One turn at most. */
+        uint32_t count = count_answers(client);
+        most = count - answered > most ? count - answered : most;
+        answered = count;
+    }
+
+    assert_int_equal(answered, COUNT);
+    assert_in_range(most, 1, SERVE_COUNT_MAX);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+/* Asks `count` times for a list of all keys. */
+static void ask_for_lists(struct fake_cluster *cluster, uint32_t number, uint32_t count)
+{
+    const struct wire_list list = {0};
+    uint8_t memory[64];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+
+    assert_true(wire_list_encode(&list, &params));
+    for (uint32_t i = 0; i < count; i++) {
+        fake_request(cluster, number, WIRE_METHOD_list, &params);
+    }
+}
+
+static void reads_of_one_turn_are_bounded_in_bytes(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(1, 47);
+    static char value[300001];
+    size_t size = 0;
+    size_t most = 0;
+    cluster->output_size_max = 64 << 20;
+    memset(value, 'x', sizeof(value) - 1);
+    fake_start(cluster, 0);
+    fake_leader(cluster);
+    uint32_t number = fake_client_open(cluster, 0);
+    fake_answer(cluster, number, fake_put(cluster, number, 0, 0, "a", value));
+    fake_answer(cluster, number, fake_put(cluster, number, 0, 0, "b", value));
+    struct fake_client *client = &cluster->clients[number];
+    client->reads = false;
+
+    ask_for_lists(cluster, number, 30); /* 600 kB each. */
+    for (uint32_t i = 0; i < 100; i++) {
+        fake_run(cluster, 1);
+        most = client->back.size - size > most ? client->back.size - size : most;
+        size = client->back.size;
+    }
+
+    assert_int_equal(count_answers(client), 30);
+    assert_in_range(size, 30 * 600000, 30 * 601000);
+    assert_in_range(most, 1, SERVE_BYTES_MAX + 601000);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +234,8 @@ int main(void)
         cmocka_unit_test(a_leader_that_cannot_reach_the_majority_serves_no_read),
         cmocka_unit_test(reads_of_one_turn_are_all_answered_in_order),
         cmocka_unit_test(reads_beyond_their_limit_are_refused),
+        cmocka_unit_test(reads_of_one_turn_are_bounded_in_number),
+        cmocka_unit_test(reads_of_one_turn_are_bounded_in_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
