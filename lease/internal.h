@@ -161,9 +161,19 @@ MUST_USE bool lease_claim_first(struct table *table, lease_session_id session,
 
 /* --- lock.c ----------------------------------------------------------------------------------- */
 
+/* What a call that passes locks on carries along. */
+struct lease_pass {
+    uint64_t log_ms;
+    uint32_t skips_left; /* Due waiters that the call may still take out of queues. */
+    struct lease_effects *effects;
+};
+
+/* Of a whole call: begins with LEASE_SKIP_COUNT_MAX skips. */
+struct lease_pass lease_pass_begin(uint64_t log_ms, struct lease_effects *effects);
+
 /* Takes one claim from a session: passes the lock on or leaves its queue. Adds at most one grant
- * to *effects, which has room for it. */
+ * to the effects, which have room for it. */
 void lease_claim_drop(struct table *table, lease_session_id session, struct bytes name,
-                      uint64_t ticket, uint64_t log_ms, struct lease_effects *effects);
+                      uint64_t ticket, struct lease_pass *pass);
 
 #endif

@@ -28,6 +28,7 @@ enum {
     LEASE_NAME_SIZE_MAX = 255,  /* Of a lock's name, at least 1. */
     LEASE_OWNER_SIZE_MAX = 255, /* Of an owner's label, may be empty. */
     LEASE_GRANT_COUNT_MAX = 64, /* Grants and ends of one call at most: the rest with the next. */
+    LEASE_SKIP_COUNT_MAX = 64,  /* Due waiters that one call takes out in front of live ones. */
 };
 
 /* What a call brought about, for the pushed events. */
@@ -99,7 +100,8 @@ MUST_USE enum error lease_lock_acquire(struct table *table, lease_session_id ses
 /* Gives the lock up, or leaves its queue. `token` 0: whatever the session has there; else it must
  * be the session's token: ERR_FENCED. ERR_NOT_FOUND when the session neither holds nor waits.
  * ERR_SESSION_EXPIRED. The next live waiter is granted in the same step; waiters whose session is
- * due are taken out of the queue. */
+ * due are taken out of the queue. Behind more than LEASE_SKIP_COUNT_MAX of those, the next of them
+ * holds the lock until lease_advance() comes to its session, and nobody is told of a grant. */
 MUST_USE enum error lease_lock_release(struct table *table, lease_session_id session,
                                        struct bytes name, lease_token token, uint64_t log_ms,
                                        struct lease_effects *effects);

@@ -153,10 +153,21 @@ static void grant_to_waiter(struct table *table, struct bytes name, struct lease
     lock->owner = bytes_of(NULL, 0);
 }
 
+struct lease_pass lease_pass_begin(uint64_t log_ms, struct lease_effects *effects)
+{
+    ASSERT(effects->grant_count <= LEASE_GRANT_COUNT_MAX);
+    return (struct lease_pass){
+        .log_ms = log_ms, .skips_left = LEASE_SKIP_COUNT_MAX, .effects = effects};
+}
+
 /* The holder's lock goes to the first waiter that is alive; waiters that are not are taken out of
- * the queue on the way, each once in its life. Without any the lock is forgotten. */
+ * the queue on the way. Without any the lock is forgotten.
+ *
+ * When no skip is left, the first waiter becomes the holder even if its session is due. It is told
+ * nothing. Its session is in lease_advance()'s backlog, which takes this claim as any other and
+ * passes the lock on from there. Meanwhile the lock is held, so that whoever asks queues behind. */
 static void lock_pass_on(struct table *table, struct bytes name, struct lease_lock *lock,
-                         uint64_t log_ms, struct lease_effects *effects)
+                         struct lease_pass *pass)
 {
     struct lease_waiter waiter;
 
@@ -164,11 +175,15 @@ static void lock_pass_on(struct table *table, struct bytes name, struct lease_lo
     while (lease_waiter_seek(table, name, 0, &waiter)) {
         ASSERT_VALUES(lock->waiter_count > 0, waiter.session, waiter.ticket);
         lock->waiter_count--;
-        if (lease_session_is_alive(table, waiter.session, log_ms)) {
-            grant_to_waiter(table, name, lock, &waiter, log_ms);
-            effects_add_grant(effects, name, lock->holder, lock->token);
+        bool is_alive = lease_session_is_alive(table, waiter.session, pass->log_ms);
+        if (is_alive || pass->skips_left == 0) {
+            grant_to_waiter(table, name, lock, &waiter, pass->log_ms);
+            if (is_alive) {
+                effects_add_grant(pass->effects, name, lock->holder, lock->token);
+            }
             return;
         }
+        pass->skips_left--;
         lease_waiter_erase(table, name, waiter.ticket);
         lease_claim_erase(table, waiter.session, name);
     }
@@ -177,7 +192,7 @@ static void lock_pass_on(struct table *table, struct bytes name, struct lease_lo
 }
 
 void lease_claim_drop(struct table *table, lease_session_id session, struct bytes name,
-                      uint64_t ticket, uint64_t log_ms, struct lease_effects *effects)
+                      uint64_t ticket, struct lease_pass *pass)
 {
     struct lease_lock lock;
 
@@ -185,7 +200,7 @@ void lease_claim_drop(struct table *table, lease_session_id session, struct byte
         return;
     }
     if (lock.holder == session) {
-        lock_pass_on(table, name, &lock, log_ms, effects);
+        lock_pass_on(table, name, &lock, pass);
     } else {
         waiter_withdraw(table, name, &lock, session, ticket);
     }
@@ -208,7 +223,8 @@ enum error lease_lock_release(struct table *table, lease_session_id session, str
         if (token != 0 && token != lock.token) {
             return ERR_FENCED;
         }
-        lock_pass_on(table, name, &lock, log_ms, effects);
+        struct lease_pass pass = lease_pass_begin(log_ms, effects);
+        lock_pass_on(table, name, &lock, &pass);
         return ERR_OK;
     }
     if (!lease_claim_load(table, session, name, &ticket)) {

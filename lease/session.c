@@ -102,8 +102,8 @@ static uint32_t steps_allowed(const struct lease_effects *effects, uint32_t rese
 }
 
 /* Takes away one claim for each step, then the session itself. False when steps ran out before. */
-static bool session_dismantle(struct table *table, lease_session_id id, uint64_t log_ms,
-                              uint32_t *step_count, struct lease_effects *effects)
+static bool session_dismantle(struct table *table, lease_session_id id, uint32_t *step_count,
+                              struct lease_pass *pass)
 {
     struct lease_name name;
     uint64_t ticket;
@@ -111,10 +111,10 @@ static bool session_dismantle(struct table *table, lease_session_id id, uint64_t
     while (*step_count > 0) {
         (*step_count)--;
         if (!lease_claim_first(table, id, &name, &ticket)) {
-            session_remove(table, id, effects);
+            session_remove(table, id, pass->effects);
             return true;
         }
-        lease_claim_drop(table, id, lease_name_bytes(&name), ticket, log_ms, effects);
+        lease_claim_drop(table, id, lease_name_bytes(&name), ticket, pass);
     }
     return false;
 }
@@ -123,12 +123,13 @@ enum error lease_session_end(struct table *table, lease_session_id id, uint64_t 
                              struct lease_effects *effects)
 {
     struct lease_session session;
+    struct lease_pass pass = lease_pass_begin(log_ms, effects);
     uint32_t step_count = steps_allowed(effects, 0);
 
     if (!lease_session_load(table, id, &session) || lease_session_is_due(&session, log_ms)) {
         return ERR_SESSION_EXPIRED;
     }
-    if (session_dismantle(table, id, log_ms, &step_count, effects)) {
+    if (session_dismantle(table, id, &step_count, &pass)) {
         return ERR_OK;
     }
     /* The rest is left to lease_advance(): due from now on. */
@@ -149,6 +150,7 @@ bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *e
     struct lease_session session;
     uint64_t filed_ms;
     lease_session_id id;
+    struct lease_pass pass = lease_pass_begin(log_ms, effects);
     uint32_t step_count = steps_allowed(effects, LEASE_GRANT_COUNT_MAX - STEP_COUNT_MAX);
     uint32_t refile_count = REFILE_COUNT_MAX;
 
@@ -163,7 +165,7 @@ bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *e
             }
             refile_count--;
             refile(table, id, &session);
-        } else if (!session_dismantle(table, id, log_ms, &step_count, effects)) {
+        } else if (!session_dismantle(table, id, &step_count, &pass)) {
             return true;
         }
     }

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/version.h"
 #include "node/node.h"
 #include "server/data_folder.h"
 #include "server/disk_posix.h"
@@ -20,7 +21,6 @@
 #include "server/logger.h"
 #include "server/loop.h"
 #include "server/table_lmdb.h"
-#include "server/version.h"
 #include "server/world_uv.h"
 
 enum { DESCRIPTOR_COUNT_OTHER = 64 }; /* Files, links and libuv's own. */

@@ -82,6 +82,8 @@ static int flags_of(enum disk_mode mode)
         break;
     case DISK_MODE_READ:
         return O_RDONLY | O_CLOEXEC;
+    case DISK_MODE_READ_DIRECT:
+        return O_RDONLY | O_DIRECT | O_CLOEXEC;
     case DISK_MODE_DIRECT:
         return O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC;
     case DISK_MODE_BUFFERED:
@@ -177,6 +179,28 @@ enum error disk_files_write(struct disk_files *files, const struct disk_name *na
     return fdatasync(descriptor) == 0 ? ERR_OK : failed(files, "sync");
 }
 
+/* Reads until `*size_read` is `size` or the file ends. Returns an errno. */
+static int read_at(int descriptor, uint64_t offset, uint8_t *data, uint64_t size,
+                   uint64_t *size_read)
+{
+    while (*size_read < size) {
+        ssize_t result =
+            pread(descriptor, data + *size_read, size - *size_read, (off_t)(offset + *size_read));
+
+        if (result < 0 && errno == EINTR) {
+            continue;
+        }
+        if (result < 0) {
+            return errno;
+        }
+        if (result == 0) {
+            break;
+        }
+        *size_read += (uint64_t)result;
+    }
+    return 0;
+}
+
 enum error disk_files_read(struct disk_files *files, const struct disk_name *name, uint64_t offset,
                            uint8_t *data, uint64_t size, uint64_t *size_read)
 {
@@ -186,22 +210,34 @@ enum error disk_files_read(struct disk_files *files, const struct disk_name *nam
     if (descriptor < 0) {
         return failed(files, "open");
     }
-    while (*size_read < size) {
-        ssize_t result =
-            pread(descriptor, data + *size_read, size - *size_read, (off_t)(offset + *size_read));
+    errno = read_at(descriptor, offset, data, size, size_read);
+    return errno == 0 ? ERR_OK : failed(files, "read");
+}
 
-        if (result < 0 && errno == EINTR) {
-            continue;
+enum error disk_files_read_direct(struct disk_files *files, const struct disk_name *name,
+                                  uint64_t offset, uint8_t *data, uint64_t size,
+                                  uint64_t *size_read)
+{
+    *size_read = 0;
+    if (!atomic_load(&files->folder->is_buffered)) {
+        int descriptor = descriptor_of(files, name, DISK_MODE_READ_DIRECT);
+        int number = descriptor < 0 ? errno : read_at(descriptor, offset, data, size, size_read);
+
+        if (number == 0) {
+            return ERR_OK;
         }
-        if (result < 0) {
-            return failed(files, "read");
+        if (number != EINVAL) {
+            errno = number;
+            return failed(files, descriptor < 0 ? "open" : "read");
         }
-        if (result == 0) {
-            break;
-        }
-        *size_read += (uint64_t)result;
+        /* No O_DIRECT here, or the file ends off the alignment and the look behind it was refused:
+         * all of it is read again. Whether writes go past the cache is for them to find out. */
     }
-    return ERR_OK;
+    int descriptor = descriptor_of(files, name, DISK_MODE_READ);
+    if (descriptor >= 0) {
+        (void)posix_fadvise(descriptor, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    }
+    return disk_files_read(files, name, offset, data, size, size_read);
 }
 
 /* --- Names ------------------------------------------------------------------------------------ */
@@ -307,19 +343,47 @@ enum error disk_fill_begin(struct disk_files *files, struct disk_fill *fill,
     return errno == 0 ? ERR_OK : failed(files, "reserve space for");
 }
 
+/* One piece of zeros, durable. Returns an errno. */
+static int zeros_write(const struct disk_files *files, const struct disk_fill *fill, size_t size)
+{
+    int number = write_at(fill->descriptor, fill->offset, bytes_of(files->folder->zeros, size),
+                          fill->is_direct);
+
+    if (number == 0 && !fill->is_direct && fdatasync(fill->descriptor) != 0) {
+        number = errno;
+    }
+    return number;
+}
+
+/* From now on through the page cache. O_DSYNC stays: it cannot be taken back. Returns an errno. */
+static int direct_give_up(struct disk_files *files, struct disk_fill *fill)
+{
+    int flags = fcntl(fill->descriptor, F_GETFL);
+
+    ASSERT(fill->is_direct);
+    if (flags < 0 || fcntl(fill->descriptor, F_SETFL, flags & ~O_DIRECT) != 0) {
+        return errno;
+    }
+    fill->is_direct = false;
+    atomic_store(&files->folder->is_buffered, true);
+    return 0;
+}
+
 enum error disk_fill_step(struct disk_files *files, struct disk_fill *fill)
 {
     uint64_t rest = fill->size - fill->offset;
     size_t size = rest < DISK_FILL_CHUNK_SIZE ? (size_t)rest : DISK_FILL_CHUNK_SIZE;
 
     ASSERT_VALUES(fill->offset <= fill->size, fill->offset, fill->size);
-    errno = write_at(fill->descriptor, fill->offset, bytes_of(files->folder->zeros, size),
-                     fill->is_direct);
-    if (errno != 0) {
-        return failed(files, "fill");
+    int number = zeros_write(files, fill, size);
+    if (number == EINVAL && fill->is_direct) {
+        /* Some file systems take the flag when a file is opened and refuse the write. */
+        number = direct_give_up(files, fill);
+        number = number == 0 ? zeros_write(files, fill, size) : number;
     }
-    if (!fill->is_direct && fdatasync(fill->descriptor) != 0) {
-        return failed(files, "sync");
+    if (number != 0) {
+        errno = number;
+        return failed(files, "fill");
     }
     fill->offset += size;
     return ERR_OK;

@@ -28,8 +28,9 @@ struct disk_folder {
 enum disk_mode {
     DISK_MODE_NONE,
     DISK_MODE_READ,
-    DISK_MODE_DIRECT,   /* O_DIRECT|O_DSYNC */
-    DISK_MODE_BUFFERED, /* Written through the page cache; fdatasync() follows. */
+    DISK_MODE_READ_DIRECT, /* O_DIRECT */
+    DISK_MODE_DIRECT,      /* O_DIRECT|O_DSYNC */
+    DISK_MODE_BUFFERED,    /* Written through the page cache; fdatasync() follows. */
 };
 
 struct disk_files {
@@ -57,6 +58,12 @@ MUST_USE enum error disk_files_write(struct disk_files *files, const struct disk
 MUST_USE enum error disk_files_read(struct disk_files *files, const struct disk_name *name,
                                     uint64_t offset, uint8_t *data, uint64_t size,
                                     uint64_t *size_read);
+
+/* The same past the page cache, for a file into which another thread writes with O_DIRECT: memory,
+ * offset and size are aligned. Where that is refused, cached pages are dropped before the read. */
+MUST_USE enum error disk_files_read_direct(struct disk_files *files, const struct disk_name *name,
+                                           uint64_t offset, uint8_t *data, uint64_t size,
+                                           uint64_t *size_read);
 
 MUST_USE enum error disk_files_remove(struct disk_files *files, const struct disk_name *name);
 

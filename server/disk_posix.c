@@ -20,9 +20,10 @@
 #include "server/folder.h"
 
 enum {
-    /* A fill rests three times as long as its last piece took: a quarter of the disk at most. */
+    /* A fill rests three times as long as its last piece took, a quarter of the disk at most, but
+     * only while it is ahead of this pace: the log may wait for the segment already. */
     FILL_REST_FACTOR = 3,
-    FILL_REST_NS_MAX = 100 * 1000 * 1000,
+    FILL_SIZE_PER_SECOND = 64 << 20,
     SECOND_NS = 1000 * 1000 * 1000,
 };
 
@@ -51,7 +52,9 @@ struct disk {
     uint32_t first;
     uint32_t count;
     struct disk_failure failure;
-    uint32_t under_way; /* The loop's own: submitted and not yet taken. */
+    bool
+        failure_is_of_fill; /* The node may live on without it: the next failure takes its place. */
+    uint32_t under_way;     /* The loop's own: submitted and not yet taken. */
 };
 
 static void lock(pthread_mutex_t *mutex)
@@ -69,10 +72,11 @@ static void unlock(pthread_mutex_t *mutex)
 }
 
 static void failure_note(struct disk *disk, const struct disk_files *files,
-                         const struct disk_name *name)
+                         const struct disk_name *name, bool is_of_fill)
 {
     lock(&disk->mutex);
-    if (disk->failure.number == 0) {
+    if (disk->failure.number == 0 || disk->failure_is_of_fill) {
+        disk->failure_is_of_fill = is_of_fill;
         disk->failure = (struct disk_failure){
             .number = files->number, .operation = files->operation, .name = *name};
     }
@@ -158,22 +162,32 @@ static bool lane_rest(struct lane *lane, uint64_t rest_ns)
     return goes_on;
 }
 
+/* How long a fill may rest that has written `size` bytes in `since_ns`, the last in `step_ns`. */
+static uint64_t fill_rest_ns(uint64_t size, uint64_t since_ns, uint64_t step_ns)
+{
+    uint64_t due_ns = size * SECOND_NS / FILL_SIZE_PER_SECOND;
+    uint64_t ahead_ns = since_ns < due_ns ? due_ns - since_ns : 0;
+    uint64_t rest_ns = step_ns * FILL_REST_FACTOR;
+
+    return rest_ns < ahead_ns ? rest_ns : ahead_ns;
+}
+
 /* `lane` is NULL when the whole is to be done at once. */
 static enum error fill(struct disk_files *files, struct lane *lane, const struct disk_name *name,
                        uint64_t size)
 {
     struct disk_fill under_way;
+    uint64_t begin_ns = now_ns();
     enum error error = disk_fill_begin(files, &under_way, name, size);
 
     while (error == ERR_OK && under_way.offset < under_way.size) {
-        uint64_t begin_ns = now_ns();
+        uint64_t step_ns = now_ns();
 
         error = disk_fill_step(files, &under_way);
         if (error == ERR_OK && lane != NULL) {
-            uint64_t rest_ns = (now_ns() - begin_ns) * FILL_REST_FACTOR;
-            if (!lane_rest(lane, rest_ns < FILL_REST_NS_MAX ? rest_ns : FILL_REST_NS_MAX)) {
-                error = ERR_STOPPING;
-            }
+            uint64_t end_ns = now_ns();
+            uint64_t rest_ns = fill_rest_ns(under_way.offset, end_ns - begin_ns, end_ns - step_ns);
+            error = lane_rest(lane, rest_ns) ? ERR_OK : ERR_STOPPING;
         }
     }
     if (error == ERR_OK) {
@@ -194,8 +208,8 @@ static bool is_aligned(const struct disk_request *request)
 static enum error read_padded(struct disk_files *files, const struct disk_request *request)
 {
     uint64_t size_read;
-    enum error error = disk_files_read(files, &request->name, request->offset, request->data,
-                                       request->size, &size_read);
+    enum error error = disk_files_read_direct(files, &request->name, request->offset, request->data,
+                                              request->size, &size_read);
 
     if (error == ERR_OK && size_read < request->size) {
         memset(request->data + size_read, 0, request->size - size_read);
@@ -213,6 +227,7 @@ static enum error carry_out(struct lane *lane, const struct disk_request *reques
         return disk_files_write(files, &request->name, request->offset,
                                 bytes_of(request->data, request->size), true);
     case DISK_READ:
+        ASSERT(is_aligned(request));
         return read_padded(files, request);
     case DISK_FILL:
         return fill(files, lane, &request->name, request->size);
@@ -269,7 +284,7 @@ static void *lane_run(void *argument)
             break;
         }
         if (error != ERR_OK) {
-            failure_note(lane->disk, &lane->files, &request.name);
+            failure_note(lane->disk, &lane->files, &request.name, request.operation == DISK_FILL);
         }
         complete(lane->disk, request.tag, error);
     }
@@ -400,7 +415,7 @@ static enum error noted(struct disk *disk, const struct disk_name *name, enum er
     ASSERT(disk->under_way == 0);
     /* Whoever opens a log asks for files that may not be there. */
     if (error != ERR_OK && error != ERR_MISSING) {
-        failure_note(disk, &disk->files, name);
+        failure_note(disk, &disk->files, name, false);
     }
     return error;
 }

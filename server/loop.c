@@ -177,9 +177,12 @@ static bool turn_once(struct loop *loop, uint64_t now_ms)
     uint32_t count = gather(loop);
 
     node_turn(loop->node, loop->events, count, now_ms);
+    if (node_problem(loop->node) != NULL) {
+        /* What it has said in this turn may rest on what failed: none of it leaves. */
+        return true;
+    }
     world_uv_settle(loop->world, loop->events, count);
-    return node_problem(loop->node) != NULL ||
-           (loop->is_told_stopping && node_is_stopped(loop->node));
+    return loop->is_told_stopping && node_is_stopped(loop->node);
 }
 
 /* Runs after every poll. A node that always has more to do is not run for ever here: its wake time

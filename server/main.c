@@ -8,11 +8,11 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/dump.h"
 #include "server/folder.h"
-#include "server/version.h"
 
 enum { HELP_SIZE = 4096 };
 

@@ -7,16 +7,16 @@
 #include "server/table_lmdb.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <lmdb.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "server/folder.h"
+#include "server/table_marker.h"
 
 enum {
     CHECKSUM_SIZE = 8,
@@ -28,7 +28,6 @@ enum {
  * in-memory table's. */
 static const uint64_t checksum_seed = 0;
 
-static const char marker_name[] = "clean";
 static const char hash_key[] = "hash";
 
 struct table {
@@ -40,7 +39,8 @@ struct table {
     uint64_t hash;
     uint64_t dirty_bytes;
     enum error error;
-    char folder[PATH_MAX]; /* DIR/env */
+    char folder[PATH_MAX];             /* DIR */
+    char environment_folder[PATH_MAX]; /* DIR/env */
     /* What is to be stored, copied here first: a caller's bytes may be borrowed from a page that
      * LMDB moves in the very call that stores them. */
     uint8_t key[TABLE_KEY_SIZE_MAX];
@@ -313,27 +313,16 @@ enum error table_error(const struct table *table)
 
 /* --- Opening and closing ---------------------------------------------------------------------- */
 
-/* Removes the marker; without one, removes everything. */
-static enum error environment_claim(const char *folder, bool *was_clean)
+/* Without a marker of the present identity, everything is removed. */
+static enum error environment_claim(const char *folder, const char *environment, bool *was_clean)
 {
-    char marker[PATH_MAX];
+    enum error error = table_marker_take(folder, was_clean);
 
-    if (!folder_join(marker, sizeof(marker), folder, marker_name)) {
-        errno = ENAMETOOLONG;
-        return ERR_IO;
+    if (error != ERR_OK || *was_clean) {
+        return error;
     }
-    *was_clean = unlink(marker) == 0;
-    if (!*was_clean && errno != ENOENT) {
-        return folder_error(errno);
-    }
-    if (!*was_clean) {
-        enum error error = folder_remove_files(folder, "");
-        if (error != ERR_OK) {
-            return error;
-        }
-    }
-    /* The marker must not come back after a crash that this process does not survive. */
-    return folder_sync(folder);
+    error = folder_remove_files(environment, "");
+    return error == ERR_OK ? folder_sync(environment) : error;
 }
 
 /* Opens both databases and reads the hash. */
@@ -378,7 +367,7 @@ static enum error environment_open(struct table *table, uint64_t map_size)
     if (code == MDB_SUCCESS) {
         /* Not synced: what a crash leaves is thrown away. Never MDB_WRITEMAP: a stray write of
          * ours would go straight into the state. */
-        code = mdb_env_open(table->environment, table->folder,
+        code = mdb_env_open(table->environment, table->environment_folder,
                             MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, FILE_MODE);
     }
     if (code == MDB_SUCCESS) {
@@ -402,14 +391,15 @@ enum error table_lmdb_open(struct table **opened, const char *folder, uint64_t m
         errno = ENOMEM;
         return ERR_IO;
     }
-    if (!folder_join(table->folder, sizeof(table->folder), folder, "env")) {
+    if (!folder_join(table->folder, sizeof(table->folder), folder, ".") ||
+        !folder_join(table->environment_folder, sizeof(table->environment_folder), folder, "env")) {
         errno = ENAMETOOLONG;
         error = ERR_IO;
         goto undo_table;
     }
-    error = folder_make(table->folder);
+    error = folder_make(table->environment_folder);
     if (error == ERR_OK) {
-        error = environment_claim(table->folder, was_clean);
+        error = environment_claim(folder, table->environment_folder, was_clean);
     }
     if (error == ERR_OK) {
         error = environment_open(table, map_size);
@@ -417,7 +407,7 @@ enum error table_lmdb_open(struct table **opened, const char *folder, uint64_t m
     if (error == ERR_CORRUPT) {
         /* It was closed cleanly and has rotted since: as disposable as any other. */
         *was_clean = false;
-        error = folder_remove_files(table->folder, "");
+        error = folder_remove_files(table->environment_folder, "");
         if (error == ERR_OK) {
             error = environment_open(table, map_size);
         }
@@ -446,22 +436,6 @@ void table_lmdb_close(struct table *table)
     free(table);
 }
 
-static enum error marker_leave(const char *folder)
-{
-    char marker[PATH_MAX];
-
-    if (!folder_join(marker, sizeof(marker), folder, marker_name)) {
-        return ERR_IO;
-    }
-    int descriptor = open(marker, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
-    if (descriptor < 0) {
-        return folder_error(errno);
-    }
-    enum error error = fsync(descriptor) == 0 ? ERR_OK : folder_error(errno);
-    close(descriptor);
-    return error == ERR_OK ? folder_sync(folder) : error;
-}
-
 enum error table_lmdb_close_clean(struct table *table)
 {
     table_commit(table);
@@ -471,10 +445,10 @@ enum error table_lmdb_close_clean(struct table *table)
     }
     if (error == ERR_OK) {
         /* The names of LMDB's files, before the marker that vouches for them. */
-        error = folder_sync(table->folder);
+        error = folder_sync(table->environment_folder);
     }
     if (error == ERR_OK) {
-        error = marker_leave(table->folder);
+        error = table_marker_leave(table->folder);
     }
     table_lmdb_close(table);
     return error;

@@ -216,3 +216,19 @@ def test_version_and_help():
         for option in ("--version", "--help"):
             result = run([program, option])
             expect(result.code == 0 and result.out.strip(), f"{program} {option}: {result}")
+
+
+def test_write_that_was_sent_and_never_answered_is_74():
+    """The leader takes the write, and both followers are frozen."""
+    for arguments in (["put", "k", "new"], ["cas", "k", "old", "new"], ["del", "k"]):
+        with Cluster() as cluster:
+            leader = cluster.leader()
+            expect(cluster.holdfast("put", "k", "old").code == 0, "put")
+            for node in cluster.nodes:
+                if node is not leader:
+                    node.process.send_signal(signal.SIGSTOP)
+            result = run([HOLDFAST, "--endpoints", leader.client, "--timeout", "300ms", *arguments])
+            expect(result.code == 74, f"{arguments}: expected 74, got {result}")
+            result = run([HOLDFAST, "--endpoints", leader.client, "--timeout", "1s", "lock", "l",
+                          "--wait", "500ms", "--", "true"])
+            expect(result.code in (75, 77), f"lock: expected 75 or 77, got {result}")

@@ -172,3 +172,46 @@ def test_lock_of_a_killed_leader_stays_with_its_holder():
         expect(result.code == 75, f"expected 75, got {result}")
         expect(holder.process.poll() is None and not holder.all_dead(), "the holder was lost")
         end(holder.process)
+
+
+def test_what_the_command_left_in_its_group_is_dead_before_the_lock_is_granted():
+    with Cluster() as cluster:
+        cluster.leader()
+        path = os.path.join(cluster.folder, "stamps-left")
+        # The command leaves two processes behind that do not heed SIGTERM, and waits for the word.
+        script = f"{sys.executable} {STAMPER} {path} & read word; exit 3"
+        first = cluster.spawn_holdfast("lock", "left", "--ttl", "3s", "--", "sh", "-c", script,
+                                       stdin=subprocess.PIPE, text=True)
+        await_true(lambda: {s[1] for s in stamps(path)} == {"parent", "child"}, 10,
+                   "what the command leaves behind to run")
+        second = cluster.spawn_holdfast("lock", "left", "--", sys.executable, "-c", NOW,
+                                        stdout=subprocess.PIPE, text=True)
+        await_true(lambda: json.loads(cluster.holdfast("locks", "show", "left", "--json").out)["queue"],
+                   10, "the second taker to wait")
+        first.communicate("go\n", timeout=10 * SLOW)
+        expect(first.returncode == 3, f"the command's own status is 3, not {first.returncode}")
+        out, _ = second.communicate(timeout=10 * SLOW)
+        granted_ns = int(out)
+        rows = stamps(path)
+        last_ns = max(s[0] for s in rows)
+        left = {s[2] for s in rows if alive(s[2])}
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        expect(not left, "a process of the group still lives")
+        expect(last_ns < granted_ns, "the group lived when the lock was granted to another")
+        return f"dead {(granted_ns - last_ns) / 1e6:.0f} ms before the grant"
+
+
+def test_what_heeds_sigterm_in_the_commands_group_may_end_by_it():
+    with Cluster() as cluster:
+        cluster.leader()
+        path = os.path.join(cluster.folder, "said")
+        script = (f"(trap 'echo ended >{path}; exit' TERM; echo ready >{path}; while :; do read w; done) "
+                  f"<&3 & until [ -s {path} ]; do :; done; exit 0")
+        result = cluster.holdfast("lock", "heeds", "--", "sh", "-c",
+                                  f"mkfifo {path}.pipe; exec 3<>{path}.pipe; {script}")
+        expect(result.code == 0 and "process group" in result.err, f"{result}")
+        with open(path) as said:
+            expect(said.read() == "ended\n", "SIGTERM did not come before SIGKILL")
+        shown = cluster.holdfast("locks", "show", "heeds")
+        expect(shown.code == 1, f"the lock is not free: {shown}")

@@ -97,22 +97,36 @@ static void waiter_remove(struct model_lock *lock, uint32_t at)
             (lock->waiter_count - at) * sizeof(lock->waiters[0]));
 }
 
+static void tell(const struct model_lock *lock, struct lease_effects *effects)
+{
+    struct lease_grant *grant = &effects->grants[effects->grant_count++];
+
+    grant->session = lock->holder;
+    grant->token = lock->token;
+    grant->name_size = lock->name_size;
+    memcpy(grant->name, lock->name, lock->name_size);
+}
+
+/* To the first waiter that is alive, or to the first of all once enough were skipped. */
 static void pass_on(struct model *model, struct model_lock *lock, uint64_t log_ms,
                     struct lease_effects *effects)
 {
     lock->holder = 0;
     while (lock->waiter_count > 0 && lock->holder == 0) {
         lease_session_id session = lock->waiters[0];
+        bool is_alive = model_session_is_alive(model, session, log_ms);
         waiter_remove(lock, 0);
-        if (model_session_is_alive(model, session, log_ms)) {
-            struct lease_grant *grant = &effects->grants[effects->grant_count++];
-            lock->holder = session;
-            lock->token = ++model->token_last;
-            lock->granted_ms = log_ms;
-            grant->session = session;
-            grant->token = lock->token;
-            grant->name_size = lock->name_size;
-            memcpy(grant->name, lock->name, lock->name_size);
+        if (!is_alive && model->skip_count < LEASE_SKIP_COUNT_MAX) {
+            model->skip_count++;
+            continue;
+        }
+        lock->holder = session;
+        lock->token = ++model->token_last;
+        lock->granted_ms = log_ms;
+        if (is_alive) {
+            tell(lock, effects);
+        } else {
+            model->due_holder_count++;
         }
     }
 }
@@ -160,6 +174,7 @@ static uint32_t due_find(const struct model *model, uint64_t log_ms)
 
 bool model_advance(struct model *model, uint64_t log_ms, struct lease_effects *effects)
 {
+    model->skip_count = 0;
     for (uint32_t step = 0; step + 1 < LEASE_GRANT_COUNT_MAX; step++) {
         uint32_t at = due_find(model, log_ms);
         if (at == model->session_count) {
@@ -175,6 +190,7 @@ enum error model_session_end(struct model *model, lease_session_id id, uint64_t 
 {
     uint32_t used = (uint32_t)size_max(effects->grant_count, effects->ended_count);
 
+    model->skip_count = 0;
     if (!model_session_is_alive(model, id, log_ms)) {
         return ERR_SESSION_EXPIRED;
     }
@@ -227,6 +243,7 @@ enum error model_release(struct model *model, lease_session_id session, uint32_t
     struct model_lock *lock = &model->locks[at];
     uint32_t queued = waiter_find(lock, session);
 
+    model->skip_count = 0;
     if (!model_session_is_alive(model, session, log_ms)) {
         return ERR_SESSION_EXPIRED;
     }

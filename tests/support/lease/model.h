@@ -2,7 +2,7 @@
  *
  * Arrays that are searched from front to back, no table, no indices. It takes the same commands as
  * lease/ and gives the same answers, so that random schedules can be compared step by step. It is
- * exact while fewer sessions exist than lease_advance() files anew in one call (64). */
+ * exact while fewer sessions were renewed than lease_advance() files anew in one call (64). */
 #ifndef TESTS_SUPPORT_LEASE_MODEL_H
 #define TESTS_SUPPORT_LEASE_MODEL_H
 
@@ -12,7 +12,7 @@
 #include "lease/lease.h"
 
 enum {
-    MODEL_SESSION_COUNT_MAX = 40,
+    MODEL_SESSION_COUNT_MAX = 160,
     MODEL_NAME_COUNT = 84, /* All names of 1 to 3 of the letters 0x00, 'a', 'b', 0xff. */
 };
 
@@ -38,6 +38,8 @@ struct model {
     struct model_session sessions[MODEL_SESSION_COUNT_MAX]; /* In the order of ids. */
     struct model_lock locks[MODEL_NAME_COUNT];              /* In the order of names. */
     lease_token token_last;
+    uint32_t skip_count;       /* Due waiters that the present call took out in front of others. */
+    uint64_t due_holder_count; /* Locks that a due waiter came to hold, as too many were skipped. */
 };
 
 void model_init(struct model *model);

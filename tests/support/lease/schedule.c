@@ -7,6 +7,8 @@
 #include "base/bytes.h"
 #include "base/macros.h"
 
+enum { POSITION_EXACT_MAX = 65, LEAP_RARITY = 60 };
+
 void schedule_init(struct schedule *schedule, struct table *table,
                    const struct schedule_profile *profile, uint64_t seed)
 {
@@ -180,7 +182,13 @@ static void command_acquire(struct schedule *schedule)
 
     ASSERT_VALUES(got == expected, got, expected);
     ASSERT_VALUES(b.token == a.token, b.token, a.token);
-    ASSERT_VALUES(b.position == a.position, b.position, a.position);
+    /* Exact near the head; further back it may be too large, as lease/lease.h says. */
+    ASSERT_VALUES(b.position >= a.position, b.position, a.position);
+    if (a.position <= POSITION_EXACT_MAX) {
+        ASSERT_VALUES(b.position == a.position, b.position, a.position);
+    } else {
+        ASSERT(b.position <= schedule->model.locks[at].waiter_count);
+    }
     ASSERT_VALUES(b.holder == a.holder, b.holder, a.holder);
     ASSERT_VALUES(b.holder_token == a.holder_token, b.holder_token, a.holder_token);
     if (was_free && b.token != 0) {
@@ -228,9 +236,13 @@ void schedule_step(struct schedule *schedule)
     if (prng_below(&schedule->prng, 3) != 0) {
         schedule->log_ms += prng_between(&schedule->prng, 0, profile->advance_ms_max);
     }
+    if (schedule->model.session_count == profile->session_count_max &&
+        prng_below(&schedule->prng, LEAP_RARITY) == 0) {
+        schedule->log_ms += profile->leap_ms;
+    }
     advance(schedule);
     if (schedule->model.session_count < profile->session_count_max &&
-        prng_below(&schedule->prng, 8) == 0) {
+        prng_below(&schedule->prng, 100) < profile->open_share) {
         command_open(schedule);
     } else if (choice < profile->renew_share) {
         command_renew(schedule);

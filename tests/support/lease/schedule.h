@@ -21,6 +21,8 @@ struct schedule_profile {
     uint32_t end_share;
     uint32_t ttl_ms_max;
     uint32_t advance_ms_max; /* Between two commands, at most. */
+    uint32_t open_share;     /* Sessions opened while there is room, in hundredths. */
+    uint32_t leap_ms;        /* When there is no room, one command of sixty comes so much later. */
 };
 
 struct schedule {

@@ -168,6 +168,84 @@ static void lock_is_forgotten_when_all_waiters_are_due(void **state)
     lease_check(fixture->table);
 }
 
+/* Session 1 holds "a"; sessions 2 to `last_due` wait for it, are due at 1050 and are not yet ended;
+ * behind them waits `last_due` + 1, and there is one session more. */
+static void queue_due_waiters(struct lease_fixture *fixture, lease_session_id last_due)
+{
+    fixture_open_sessions(fixture, 1, 1, 1000, 1000);
+    fixture_open_sessions(fixture, 2, last_due, 50, 1000);
+    fixture_open_sessions(fixture, last_due + 1, last_due + 2, 1000, 1000);
+    fixture_take(fixture, 1, "a", 1000);
+    for (lease_session_id id = 2; id <= last_due + 1; id++) {
+        fixture_queue(fixture, id, "a", 1000);
+    }
+}
+
+static void release_skips_as_many_due_waiters_as_a_call_may(void **state)
+{
+    struct lease_fixture *fixture = *state;
+    lease_session_id live = 1 + LEASE_SKIP_COUNT_MAX + 1;
+
+    queue_due_waiters(fixture, live - 1);
+    assert_int_equal(fixture_release(fixture, 1, "a", 0, 1050), ERR_OK);
+
+    assert_int_equal(fixture->effects.grant_count, 1);
+    assert_int_equal(fixture->effects.grants[0].session, live);
+    assert_int_equal(fixture_holder(fixture, "a"), live);
+}
+
+static void release_leaves_the_lock_to_a_due_waiter_when_it_may_skip_no_more(void **state)
+{
+    struct lease_fixture *fixture = *state;
+    struct lease_acquired acquired;
+    struct lease_lock_view view;
+    lease_session_id live = LEASE_SKIP_COUNT_MAX + 3;
+
+    queue_due_waiters(fixture, live - 1);
+    assert_int_equal(fixture_release(fixture, 1, "a", 0, 1050), ERR_OK);
+
+    assert_int_equal(fixture->effects.grant_count, 0);
+    assert_true(lease_lock_get(fixture->table, bytes_of_text("a"), &view));
+    assert_int_equal(view.holder, live - 1);
+    assert_true(view.deadline_ms <= 1050);
+    assert_int_equal(view.waiter_count, 1);
+    lease_check(fixture->table);
+    assert_int_equal(fixture_release(fixture, 1, "a", 0, 1050), ERR_NOT_FOUND);
+    assert_int_equal(fixture_acquire(fixture, 1, "a", false, 1050, &acquired), ERR_HELD);
+    assert_int_equal(fixture_queue(fixture, live + 1, "a", 1050), 2);
+    /* The leader is told that there is more to do, now. */
+    uint64_t deadline_ms = 0;
+    assert_true(lease_next_deadline(fixture->table, &deadline_ms));
+    assert_true(deadline_ms <= 1050);
+    assert_true(fixture_advance(fixture, 1050));
+    fixture_advance_all(fixture, 1050);
+    assert_int_equal(fixture_holder(fixture, "a"), live);
+    assert_int_equal(fixture_release(fixture, live, "a", 0, 1050), ERR_OK);
+    assert_int_equal(fixture_holder(fixture, "a"), live + 1);
+}
+
+static void thousand_due_waiters_cost_a_bounded_number_of_calls_in_each_entry(void **state)
+{
+    struct lease_fixture *fixture = *state;
+    const uint64_t calls_max = 10 * (LEASE_GRANT_COUNT_MAX + LEASE_SKIP_COUNT_MAX);
+    lease_session_id live = 1001;
+    bool has_more = true;
+
+    queue_due_waiters(fixture, live - 1);
+    uint64_t before = memory_table_call_count(fixture->table);
+    assert_int_equal(fixture_release(fixture, 1, "a", 0, 1050), ERR_OK);
+    assert_true(memory_table_call_count(fixture->table) - before <= calls_max);
+
+    while (has_more) {
+        before = memory_table_call_count(fixture->table);
+        has_more = fixture_advance(fixture, 1050);
+        assert_true(memory_table_call_count(fixture->table) - before <= calls_max);
+        lease_session_id holder = fixture_holder(fixture, "a");
+        assert_true(holder > 1 && holder <= live);
+    }
+    assert_int_equal(fixture_holder(fixture, "a"), live);
+}
+
 static void release_with_another_token_is_fenced(void **state)
 {
     struct lease_fixture *fixture = *state;
@@ -339,6 +417,14 @@ int main(void)
                                         lease_fixture_open, lease_fixture_close),
         cmocka_unit_test_setup_teardown(lock_is_forgotten_when_all_waiters_are_due,
                                         lease_fixture_open, lease_fixture_close),
+        cmocka_unit_test_setup_teardown(release_skips_as_many_due_waiters_as_a_call_may,
+                                        lease_fixture_open, lease_fixture_close),
+        cmocka_unit_test_setup_teardown(
+            release_leaves_the_lock_to_a_due_waiter_when_it_may_skip_no_more, lease_fixture_open,
+            lease_fixture_close),
+        cmocka_unit_test_setup_teardown(
+            thousand_due_waiters_cost_a_bounded_number_of_calls_in_each_entry, lease_fixture_open,
+            lease_fixture_close),
         cmocka_unit_test_setup_teardown(release_with_another_token_is_fenced, lease_fixture_open,
                                         lease_fixture_close),
         cmocka_unit_test_setup_teardown(release_of_what_a_session_has_not_is_not_found,

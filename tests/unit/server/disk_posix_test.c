@@ -227,6 +227,39 @@ static void fill_of_an_odd_size_is_exact(void **state)
     assert_int_equal(temporary_file_size(&fixture->folder, "small"), 1000);
 }
 
+static void fill_rests_only_while_it_is_ahead_of_its_pace(void **state)
+{
+    const uint64_t step_ns = SECOND_NS / 1000;
+
+    (void)state;
+    /* A second for 64 MiB; three times the last piece while there is time for that. */
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 4, step_ns), 3 * step_ns);
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 2 - step_ns, step_ns),
+                     step_ns);
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 2, step_ns), 0);
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS, SECOND_NS), 0);
+    /* The largest segment that a node takes. */
+    assert_int_equal(fill_rest_ns(UINT64_C(1) << 30, 0, step_ns), 3 * step_ns);
+}
+
+/* A segment ahead may not be needed; what fails after it is what ended the node. */
+static void failed_fill_gives_way_to_the_failure_after_it(void **state)
+{
+    struct fixture *fixture = *state;
+    struct disk_request fill = request_of(fixture, DISK_FILL, "log-2", 1);
+    struct disk_request write = request_of(fixture, DISK_WRITE, "log-1", 2);
+    struct disk_request other = request_of(fixture, DISK_WRITE, "log-3", 3);
+
+    fill.size = UINT64_C(1) << 60; /* More than any file system has. */
+    assert_int_not_equal(carried_out(fixture, &fill), ERR_OK);
+    assert_string_equal(disk_posix_failure(fixture->disk).name.text, "log-2");
+    assert_false(temporary_file_exists(&fixture->folder, "log-2.tmp"));
+    assert_int_equal(carried_out(fixture, &write), ERR_MISSING);
+    assert_int_equal(carried_out(fixture, &other), ERR_MISSING);
+
+    assert_string_equal(disk_posix_failure(fixture->disk).name.text, "log-1");
+}
+
 static void stop_interrupts_a_fill(void **state)
 {
     struct fixture *fixture = *state;
@@ -400,6 +433,8 @@ int main(void)
         LAW(missing_file_is_said_to_be_missing),
         LAW(filled_file_is_zeros_under_its_own_name_only),
         LAW(fill_of_an_odd_size_is_exact),
+        LAW(fill_rests_only_while_it_is_ahead_of_its_pace),
+        LAW(failed_fill_gives_way_to_the_failure_after_it),
         LAW(stop_interrupts_a_fill),
         LAW(read_behind_the_end_gives_zeros),
         LAW(synchronous_read_stops_at_the_end),

@@ -38,6 +38,7 @@ static int open_fixture(void **state)
     static struct fixture fixture;
 
     temporary_folder_open(&fixture.folder);
+    temporary_file_write(&fixture.folder, "identity", "node 1", 6);
     reopen(&fixture);
     *state = &fixture;
     return 0;
@@ -167,6 +168,41 @@ static void marker_counts_once(void **state)
     assert_false(has(fixture->table, "a", "1"));
 }
 
+static void table_of_another_identity_is_thrown_away(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_text(fixture->table, "a", "1");
+    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    temporary_file_write(&fixture->folder, "identity", "node 2", 6);
+    reopen(fixture);
+
+    assert_false(fixture->was_clean);
+    assert_false(has(fixture->table, "a", "1"));
+    assert_int_equal(table_hash(fixture->table), 0);
+}
+
+static void table_whose_identity_is_gone_is_thrown_away(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[TEMPORARY_PATH_SIZE + 16];
+
+    put_text(fixture->table, "a", "1");
+    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    (void)snprintf(path, sizeof(path), "%s/identity", fixture->folder.path);
+    assert_int_equal(remove(path), 0);
+    reopen(fixture);
+
+    assert_false(fixture->was_clean);
+    assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
+    assert_false(has(fixture->table, "a", "1"));
+    /* Nothing vouches for a table without an identity. */
+    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_MISSING);
+    assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
+    reopen(fixture);
+    assert_false(fixture->was_clean);
+}
+
 static void rotten_value_is_never_handed_out(void **state)
 {
     static const char value[] = "a value that is easily found in a file";
@@ -274,6 +310,8 @@ int main(void)
         LAW(table_is_used_again_after_a_clean_stop),
         LAW(table_is_thrown_away_after_any_other_stop),
         LAW(marker_counts_once),
+        LAW(table_of_another_identity_is_thrown_away),
+        LAW(table_whose_identity_is_gone_is_thrown_away),
         LAW(rotten_value_is_never_handed_out),
         LAW(rotten_value_is_noticed_when_it_is_replaced),
         LAW(rotten_head_of_the_file_means_an_empty_table),

@@ -1,0 +1,20 @@
+/* server/table_marker.h: the file that says that a table was closed cleanly, and for which node.
+ *
+ * DIR/env/clean holds the checksum of DIR/identity. A table belongs to the log of that identity: a
+ * folder whose identity is gone, or another, gets an empty table. */
+#ifndef SERVER_TABLE_MARKER_H
+#define SERVER_TABLE_MARKER_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/macros.h"
+
+/* Removes the marker, durably. `*was_clean`: there was one, and it is of the present identity.
+ * ERR_NO_SPACE, ERR_IO: errno says more. */
+MUST_USE enum error table_marker_take(const char *folder, bool *was_clean);
+
+/* Leaves a marker, durably. ERR_MISSING: there is no identity to bind it to. */
+MUST_USE enum error table_marker_leave(const char *folder);
+
+#endif
