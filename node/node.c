@@ -418,8 +418,8 @@ void node_fail_log(struct node *node, enum error error)
     ASSERT(error != ERR_OK);
     node_fail(node, error_text(error), "writing the log",
               error == ERR_FULL
-                  ? "all segments of the log are used: raise segment_count_max in the node's "
-                    "options and start again: the log is kept"
+                  ? "all segments of the log are used: raise max-segments and start again: the "
+                    "log is kept"
                   : "check the disk and start again: the log is recovered from what it holds");
 }
 

@@ -79,8 +79,7 @@ static bool has_log_room(struct node *node, uint8_t method, size_t size)
 
         line_begin(&line, "log_nearly_full");
         line_add(&line, "text",
-                 "only renewals, releases and ends of sessions are taken: raise "
-                 "segment_count_max in the node's options");
+                 "only renewals, releases and ends of sessions are taken: raise max-segments");
         line_write_limited(node, WORLD_WARNING, &line, &node->client_lines);
     }
     return false;

@@ -26,6 +26,7 @@ void config_init(struct config *config)
     config->margin_ms = 100;
     config->max_connections = 1024;
     config->max_sessions = 10000;
+    config->max_segments = 1024;
     config->map_size = (uint64_t)16 << 30;
 }
 

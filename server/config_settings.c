@@ -37,6 +37,8 @@ static const struct config_setting settings[] = {
      "client connections; more are closed at once [1024]"},
     {"max-sessions", CONFIG_NUMBER, FIELD(max_sessions), 1, 1000000, "N",
      "open sessions; more are refused [10000]"},
+    {"max-segments", CONFIG_NUMBER, FIELD(max_segments), 2, 65536, "N",
+     "files of 64 MiB that the log may have [1024]"},
     {"map-size", CONFIG_SIZE, FIELD(map_size), 16 << 20, (uint64_t)1 << 46, "SIZE",
      "what the table may grow to [16GiB]"},
     {"dump", CONFIG_PATH, FIELD(dump), 0, 0, "DIR", "print the log in DIR as JSON lines and end"},

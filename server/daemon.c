@@ -114,6 +114,7 @@ static void options_fill(struct daemon *daemon)
     options->clock_rate_ppm = (uint32_t)config->clock_rate_ppm;
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
+    options->segment_count_max = (uint32_t)config->max_segments;
     world->member_count = options->member_count;
     world->self = options->self;
     world->client_count_max = (uint32_t)config->max_connections;

@@ -131,7 +131,7 @@ static void end_full_log(uint64_t seed, uint32_t renewals)
     uint32_t restarts = restart_until_problem(cluster, &problem);
 
     assert_in_range(restarts, 20, RESTARTS_MAX - 1);
-    assert_non_null(strstr(problem, "raise segment_count_max"));
+    assert_non_null(strstr(problem, "raise max-segments"));
     fake_crash(cluster, 0);
     cluster->worlds[0].options.segment_count_max = 3;
     fake_start(cluster, 0);

@@ -97,6 +97,7 @@ static void defaults_are_those_of_the_node(void **state)
     assert_int_equal(fixture->config.clock_rate_ppm, options.clock_rate_ppm);
     assert_int_equal(fixture->config.margin_ms, options.margin_ms);
     assert_int_equal(fixture->config.max_sessions, options.session_count_max);
+    assert_int_equal(fixture->config.max_segments, options.segment_count_max);
 }
 
 static void flags_take_their_value_behind_a_space_or_an_equals_sign(void **state)
