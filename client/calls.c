@@ -85,13 +85,23 @@ static struct bytes keep(struct holdfast_call *call, const void *data, size_t si
     return bytes_of(copy, size);
 }
 
-/* True when the call may go on. The limits are those of wire/messages.def. */
+/* True when the call may go on. The limits are those of wire/messages.def. A request beyond them is
+ * never sent: in a session it would use up a sequence that no node takes. */
 static bool check_size(struct holdfast_call *call, size_t size, size_t limit)
 {
     if (size > limit && call->refusal == ERR_OK) {
         call->refusal = ERR_TOO_LARGE;
     }
     return call->refusal == ERR_OK;
+}
+
+/* The same of a key or a name, which is not empty. */
+static bool check_name(struct holdfast_call *call, size_t size, size_t limit)
+{
+    if (size == 0 && call->refusal == ERR_OK) {
+        call->refusal = ERR_MALFORMED;
+    }
+    return check_size(call, size, limit);
 }
 
 static struct holdfast_call *submit(struct holdfast_call *call)
@@ -119,7 +129,14 @@ void holdfast_cancel(struct holdfast_call *call)
 
 /* --- Keys ------------------------------------------------------------------------------------ */
 
-enum { KEY_SIZE_MAX = 480, VALUE_SIZE_MAX = 524288, LOCK_NAME_SIZE_MAX = 255 };
+enum {
+    KEY_SIZE_MAX = 480,
+    VALUE_SIZE_MAX = 524288,
+    CAS_VALUE_SIZE_MAX = 512000,
+    LOCK_NAME_SIZE_MAX = 255,
+};
+_Static_assert(KEY_SIZE_MAX + 2 * CAS_VALUE_SIZE_MAX + 1024 <= WIRE_FRAME_SIZE_MAX,
+               "a key and both values of cas fit one message");
 
 static struct holdfast_call *put(struct holdfast *client, struct holdfast_session *session,
                                  struct bytes key, struct bytes value, struct holdfast_call *call)
@@ -129,7 +146,7 @@ static struct holdfast_call *put(struct holdfast *client, struct holdfast_sessio
         return NULL;
     }
     call->core.session = session == NULL ? NULL : &session->core;
-    if (check_size(call, key.size, KEY_SIZE_MAX) && check_size(call, value.size, VALUE_SIZE_MAX) &&
+    if (check_name(call, key.size, KEY_SIZE_MAX) && check_size(call, value.size, VALUE_SIZE_MAX) &&
         reserve(call, key.size + value.size)) {
         call->core.request.put.key = keep(call, key.data, key.size);
         call->core.request.put.value = keep(call, value.data, value.size);
@@ -163,7 +180,7 @@ struct holdfast_call *holdfast_get(struct holdfast *client, const void *key, siz
     if (call == NULL) {
         return NULL;
     }
-    if (check_size(call, key_size, KEY_SIZE_MAX) && reserve(call, key_size)) {
+    if (check_name(call, key_size, KEY_SIZE_MAX) && reserve(call, key_size)) {
         call->core.request.get.key = keep(call, key, key_size);
     }
     return submit(call);
@@ -177,7 +194,7 @@ struct holdfast_call *holdfast_delete(struct holdfast *client, const void *key, 
     if (call == NULL) {
         return NULL;
     }
-    if (check_size(call, key_size, KEY_SIZE_MAX) && reserve(call, key_size)) {
+    if (check_name(call, key_size, KEY_SIZE_MAX) && reserve(call, key_size)) {
         call->core.request.remove.key = keep(call, key, key_size);
     }
     return submit(call);
@@ -193,12 +210,9 @@ struct holdfast_call *holdfast_cas(struct holdfast *client, const struct holdfas
     if (call == NULL) {
         return NULL;
     }
-    /* Both values and the key must fit one message. */
-    if (check_size(call, pair->key_size, KEY_SIZE_MAX) &&
-        check_size(call, pair->value_size, VALUE_SIZE_MAX) &&
-        check_size(call, present_size, VALUE_SIZE_MAX) &&
-        check_size(call, pair->key_size + pair->value_size + present_size,
-                   WIRE_FRAME_SIZE_MAX - 1024) &&
+    if (check_name(call, pair->key_size, KEY_SIZE_MAX) &&
+        check_size(call, pair->value_size, CAS_VALUE_SIZE_MAX) &&
+        check_size(call, present_size, CAS_VALUE_SIZE_MAX) &&
         reserve(call, pair->key_size + pair->value_size + present_size)) {
         struct wire_cas *cas = &call->core.request.cas;
         cas->key = keep(call, pair->key, pair->key_size);
@@ -233,11 +247,13 @@ static struct holdfast_session *take_session(struct holdfast *client,
                                              const struct holdfast_session_options *options)
 {
     const char *owner = options->owner == NULL ? client->owner : options->owner;
+    size_t owner_size = strlen(owner);
 
+    ASSERT_VALUES(owner_size <= CLIENT_OWNER_SIZE_MAX, owner_size, CLIENT_OWNER_SIZE_MAX);
     client_lock(client);
     struct list *first = list_pop_front(&client->free_sessions);
     client_unlock(client);
-    if (first == NULL || strlen(owner) > CLIENT_OWNER_SIZE_MAX) {
+    if (first == NULL) {
         return NULL;
     }
     struct holdfast_session *session = CONTAINER_OF(first, struct holdfast_session, queue);
@@ -246,7 +262,7 @@ static struct holdfast_session *take_session(struct holdfast *client,
     session->core.slot = slot;
     session->on_state = options->on_state;
     session->context = options->context;
-    memcpy(session->owner, owner, strlen(owner) + 1);
+    memcpy(session->owner, owner, owner_size + 1);
     atomic_store(&session->id, 0);
     atomic_store(&session->deadline_ms, 0);
     atomic_store(&session->state, (int)HOLDFAST_SESSION_SUSPECT);
@@ -293,6 +309,18 @@ struct holdfast_call *holdfast_session_end(struct holdfast_session *session,
     return submit(call);
 }
 
+struct holdfast_call *holdfast_session_end_id(struct holdfast *client, uint64_t session,
+                                              holdfast_callback callback, void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_session_end, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    call->core.request.session_end.session = session;
+    return submit(call);
+}
+
 enum holdfast_session_state holdfast_session_state(const struct holdfast_session *session)
 {
     int state = atomic_load(&session->state);
@@ -310,10 +338,19 @@ uint64_t holdfast_session_id(const struct holdfast_session *session)
 
 uint64_t holdfast_session_left_ms(const struct holdfast_session *session)
 {
+    uint64_t before_ms;
     uint64_t deadline_ms = atomic_load(&session->deadline_ms);
-    uint64_t now_ms = host_now_ms();
 
-    return deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    /* A deadline that has passed may have moved while the clock was read. */
+    do {
+        uint64_t now_ms = host_now_ms();
+        if (deadline_ms > now_ms) {
+            return deadline_ms - now_ms;
+        }
+        before_ms = deadline_ms;
+        deadline_ms = atomic_load(&session->deadline_ms);
+    } while (deadline_ms != before_ms);
+    return 0;
 }
 
 /* --- Locks ----------------------------------------------------------------------------------- */
@@ -321,10 +358,7 @@ uint64_t holdfast_session_left_ms(const struct holdfast_session *session)
 static bool keep_name(struct holdfast_call *call, const void *name, size_t name_size,
                       struct bytes *kept)
 {
-    if (name_size == 0) {
-        call->refusal = ERR_MALFORMED;
-    }
-    if (!check_size(call, name_size, LOCK_NAME_SIZE_MAX) || !reserve(call, name_size)) {
+    if (!check_name(call, name_size, LOCK_NAME_SIZE_MAX) || !reserve(call, name_size)) {
         return false;
     }
     *kept = keep(call, name, name_size);

@@ -1,4 +1,4 @@
-/* client/client.h: what holdfast.c, calls.c, result.c, sync.c, host.c and uv.c share. Private to
+/* client/client.h: what holdfast.c, calls.c, result.c, sync.c and uv.c share. Private to
  * client/.
  *
  * A client is driven by its loop: the shell calls client_turn() after every wake-up. Calls of the
@@ -13,6 +13,7 @@
 
 #include "client/core.h"
 #include "client/holdfast.h"
+#include "client/host.h"
 
 enum {
     CLIENT_CALL_COUNT_MAX = 16384,
@@ -45,7 +46,7 @@ struct holdfast_session {
     holdfast_state_callback on_state;
     void *context;
     struct list queue; /* Free. */
-    /* Copies for other threads, made at the end of each turn. */
+    /* Copies for other threads, made in each turn, before anything is told and at its end. */
     _Atomic uint64_t id;
     _Atomic uint64_t deadline_ms;
     _Atomic int state;
@@ -103,13 +104,6 @@ void call_release(struct holdfast *client, struct holdfast_call *call);
 /* result.c */
 void client_result(struct holdfast *client, const struct core_call *call,
                    struct holdfast_result *result);
-
-/* --- The machine (host.c) -------------------------------------------------------------------- */
-
-/* Milliseconds of the client's clock: the raw monotonic one, with the time suspended. */
-uint64_t host_now_ms(void);
-uint64_t host_entropy(void);
-void host_owner_label(char *label, size_t size);
 
 /* --- The shell (uv.c) ------------------------------------------------------------------------ */
 

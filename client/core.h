@@ -127,7 +127,7 @@ struct core_call {
     uint32_t slot; /* Below `call_count_max`, one for each call alive. */
     enum wire_method method;
     union core_request request;
-    struct core_session *session; /* session_open, session_end, and writes in a session. */
+    struct core_session *session; /* session_open, and writes in a session, its end too. */
     int64_t wait_ms;              /* lock_acquire: < 0 for ever, 0 not at all. */
     uint32_t timeout_ms;
     struct bytes address; /* status: the node to ask. */
@@ -191,10 +191,11 @@ struct core_session {
     enum core_session_state reported;
     uint64_t id;
     uint32_t ttl_ms;
-    uint64_t deadline_ms; /* D of DESIGN.md 6; 0 until it is open. Never moves back. */
-    uint64_t renew_ms;    /* The next renewal is due. */
-    uint64_t suspect_ms;  /* Suspect then, unless a renewal is confirmed. */
-    uint64_t end_until_ms;
+    uint64_t deadline_ms;  /* D of DESIGN.md 6; 0 until it is open. Never moves back. */
+    uint64_t renew_ms;     /* The next renewal is due. */
+    uint64_t suspect_ms;   /* Suspect then, unless a renewal is confirmed. */
+    uint64_t end_retry_ms; /* Lost: the cluster is told then, */
+    uint64_t end_until_ms; /* or not at all. */
     uint64_t attempt_count;
     struct core_attempt attempts[CORE_ATTEMPT_COUNT];
     uint64_t end_request_id; /* 0: none on its way. */

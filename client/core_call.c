@@ -386,12 +386,15 @@ static void overloaded(struct core *core, struct core_call *call, enum error sta
     retry_later(core, call, delay_ms);
 }
 
-/* An answer that ends it. */
-static void conclude(struct core *core, struct core_call *call, enum error status)
+/* An answer with which the node has not taken the sequence: all behind it is a gap, for ever. */
+static bool leaves_hole(enum error status)
 {
-    if (list_is_linked(&call->window)) {
-        window_answered(core, call);
-    }
+    return status == ERR_MALFORMED || status == ERR_TOO_LARGE || status == ERR_UNKNOWN_METHOD ||
+           status == ERR_AUTH || status == ERR_SEQUENCE_GAP;
+}
+
+static void decide(struct core *core, struct core_call *call, enum error status)
+{
     if (call->class == CORE_ACQUIRE) {
         lock_answered(core, call, status);
         return;
@@ -410,14 +413,35 @@ static void conclude(struct core *core, struct core_call *call, enum error statu
     call_finish(core, call, status, outcome);
 }
 
+/* An answer that ends it. A session that can do nothing more but be renewed is better lost. */
+static void conclude(struct core *core, struct core_call *call, enum error status)
+{
+    struct core_session *session = call->session;
+    bool is_in_window = list_is_linked(&call->window);
+
+    if (is_in_window) {
+        window_answered(core, call);
+    }
+    decide(core, call, status);
+    if (is_in_window && leaves_hole(status)) {
+        session_lost(core, session);
+    }
+}
+
+/* While an earlier request is unanswered the gap is no wonder: it goes again behind that one, as
+ * often as that takes. */
 static void gap(struct core *core, struct core_call *call)
 {
-    call->gap_count++;
+    bool is_oldest = is_sequenced(call) && call->session->window.next == &call->window;
+
+    if (is_oldest) {
+        call->gap_count++;
+    }
     if (!is_sequenced(call) || call->gap_count > GAP_COUNT_MAX) {
         conclude(core, call, ERR_SEQUENCE_GAP);
         return;
     }
-    retry_later(core, call, call->gap_count <= 2 ? 0 : POLL_MS_MIN);
+    retry_later(core, call, is_oldest && call->gap_count <= 2 ? 0 : POLL_MS_MIN);
 }
 
 static void failed(struct core *core, struct core_call *call, enum error status)

@@ -21,7 +21,7 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_session_open:
         return CORE_SESSION_OPEN;
     case WIRE_METHOD_session_end:
-        return CORE_SESSION_END;
+        return in_session ? CORE_SESSION_END : CORE_WRITE_ALONE; /* Ours, or anyone's by number. */
     case WIRE_METHOD_status:
         return CORE_NODE_STATUS;
     case WIRE_METHOD_NONE:
@@ -126,10 +126,8 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
         open.attempt = call->attempt;
         return wire_session_open_encode(&open, output);
     }
-    case WIRE_METHOD_session_end: {
-        struct wire_session_end end = {.session = call->session->id};
-        return wire_session_end_encode(&end, output);
-    }
+    case WIRE_METHOD_session_end:
+        return wire_session_end_encode(&request->session_end, output);
     case WIRE_METHOD_session_list:
         return wire_session_list_encode(&request->session_list, output);
     case WIRE_METHOD_lock_acquire:

@@ -109,8 +109,11 @@ void lock_answered(struct core *core, struct core_call *call, enum error status)
         return;
     }
     if (status != ERR_OK) {
-        enum error told = status == ERR_SESSION_EXPIRED ? ERR_LOST : status;
-        call_finish(core, call, told, error_outcome(told));
+        bool is_lost = status == ERR_SESSION_EXPIRED;
+        enum error told = is_lost ? ERR_LOST : status;
+        /* An earlier attempt may have been granted before the session expired. */
+        enum outcome outcome = is_lost && call->in_doubt ? OUTCOME_UNKNOWN : error_outcome(told);
+        call_finish(core, call, told, outcome);
         return;
     }
     if (call->answer.lock_acquire.token != 0) {

@@ -60,6 +60,9 @@ static void timer_update(struct core *core, struct core_session *session)
         }
     } else if (session->end_wanted) {
         due_ms = session->end_until_ms;
+        if (session->end_retry_ms > core->now_ms && session->end_retry_ms < due_ms) {
+            due_ms = session->end_retry_ms;
+        }
     }
     timer_set(&core->timers, &session->timer, due_ms);
 }
@@ -277,7 +280,7 @@ void session_wake(struct core *core, struct core_session *session)
         return;
     }
     if (session->end_wanted) {
-        if (session->end_request_id == 0) {
+        if (session->end_request_id == 0 && core->now_ms >= session->end_retry_ms) {
             send_end(core, session, connection);
         }
         return;
@@ -302,6 +305,8 @@ void session_timer_due(struct core *core, struct core_session *session)
     if (session->end_wanted && core->now_ms >= session->end_until_ms) {
         session->end_wanted = false;
         session->end_request_id = 0;
+    } else if (session->end_wanted) {
+        session_ready(core, session);
     } else if (is_open(session)) {
         if (core->now_ms >= session->suspect_ms && session->state == CORE_SESSION_CONNECTED) {
             move(core, session, CORE_SESSION_SUSPECT);
@@ -335,23 +340,39 @@ void session_disconnected(struct core *core, struct core_session *session,
     timer_update(core, session);
 }
 
+/* What a node asks for, within reason. */
+static uint64_t retry_delay_ms(struct core *core, const struct wire_failure *failure)
+{
+    uint64_t delay_ms = core_random_between(core, POLL_MS_MIN, POLL_MS_MAX);
+    uint64_t asked_ms = failure->retry_after_ms;
+
+    asked_ms = asked_ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : asked_ms;
+    return asked_ms > delay_ms ? asked_ms : delay_ms;
+}
+
+/* The node cannot serve, another one may. */
+static bool is_of_another(enum error status)
+{
+    return status == ERR_NOT_LEADER || status == ERR_NOT_FORMED || status == ERR_STOPPING;
+}
+
 static void renewal_failed(struct core *core, struct core_session *session,
                            struct core_connection *connection, const struct wire_failure *failure)
 {
     enum error status = error_from_number(failure->code);
-    uint64_t delay_ms = core_random_between(core, POLL_MS_MIN, POLL_MS_MAX);
 
     if (status == ERR_SESSION_EXPIRED) {
         session_lost(core, session);
         return;
     }
-    if (status == ERR_NOT_LEADER || status == ERR_NOT_FORMED || status == ERR_STOPPING) {
+    if (is_of_another(status)) {
         session->renew_ms = core->now_ms;
         call_redirect(core, connection, failure);
     } else {
-        uint64_t asked_ms = failure->retry_after_ms;
-        asked_ms = asked_ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : asked_ms;
-        session->renew_ms = core->now_ms + (asked_ms > delay_ms ? asked_ms : delay_ms);
+        /* No longer than after a renewal that is not answered: what is asked may lie behind D. */
+        uint64_t delay_ms = retry_delay_ms(core, failure);
+        uint64_t delay_ms_max = session->ttl_ms / 9 + 1;
+        session->renew_ms = core->now_ms + (delay_ms < delay_ms_max ? delay_ms : delay_ms_max);
     }
     session_ready(core, session);
     timer_update(core, session);
@@ -383,21 +404,43 @@ static void renewal_answered(struct core *core, struct core_session *session,
     }
 }
 
+/* The cluster has ended a lost session, or refused to. A request that cannot succeed is not sent
+ * again; all else is, until the session has surely expired. */
+static void end_answered(struct core *core, struct core_session *session,
+                         struct core_connection *connection, const struct wire_rpc *rpc)
+{
+    struct wire_failure failure;
+    struct bytes body = rpc->body;
+
+    session->end_request_id = 0;
+    if (!session->end_wanted) {
+        return; /* The user's own end is under way. */
+    }
+    if (!rpc->failed) {
+        session->end_wanted = false;
+    } else if (wire_failure_decode(&body, &failure) != ERR_OK) {
+        connection_broken(core, connection);
+    } else {
+        enum error status = error_from_number(failure.code);
+        session->end_wanted = is_of_another(status) || status == ERR_OVERLOADED ||
+                              status == ERR_RATE_LIMITED ||
+                              error_outcome(status) == OUTCOME_UNKNOWN;
+        if (is_of_another(status)) {
+            session_ready(core, session);
+            call_redirect(core, connection, &failure);
+        } else {
+            session->end_retry_ms = core->now_ms + retry_delay_ms(core, &failure);
+        }
+    }
+    timer_update(core, session);
+}
+
 /* The answer to a renewal, or to the end of a lost session. */
 void session_answered(struct core *core, struct core_session *session,
                       struct core_connection *connection, const struct wire_rpc *rpc)
 {
     if (session->end_request_id != 0 && rpc->id == session->end_request_id) {
-        struct wire_failure failure = {0};
-        struct bytes body = rpc->body;
-        session->end_request_id = 0;
-        session->end_wanted = false;
-        if (rpc->failed && wire_failure_decode(&body, &failure) == ERR_OK &&
-            error_from_number(failure.code) == ERR_NOT_LEADER) {
-            session->end_wanted = true;
-            call_redirect(core, connection, &failure);
-        }
-        timer_update(core, session);
+        end_answered(core, session, connection, rpc);
         return;
     }
     for (uint32_t i = 0; i < CORE_ATTEMPT_COUNT; i++) {

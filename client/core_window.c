@@ -39,7 +39,11 @@ void window_pump(struct core *core, struct core_session *session)
 {
     ASSERT(session->connection != NULL && session->connection->state == CORE_LEADER);
     if (has_refused(session)) {
-        if (core->now_ms < session->resend_ms || !resend(core, session)) {
+        if (core->now_ms < session->resend_ms) {
+            return;
+        }
+        if (!resend(core, session)) {
+            session_ready(core, session);
             return;
         }
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/client.h"
+#include "client/owner.h"
 
 enum { TIMEOUT_MS_DEFAULT = 5000, TURN_ROUND_COUNT_MAX = 4 };
 
@@ -98,7 +99,7 @@ static void start(struct holdfast *client, struct holdfast_call *call)
         refuse(client, call);
     } else if (call->core.method == WIRE_METHOD_session_open) {
         core_session_start(&client->core, session, &call->core);
-    } else if (call->core.method == WIRE_METHOD_session_end) {
+    } else if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
         core_session_finish(&client->core, session, &call->core);
     } else {
         core_call_start(&client->core, &call->core);
@@ -135,9 +136,11 @@ static void take_submitted(struct holdfast *client)
 
 static void publish(struct holdfast_session *session)
 {
-    atomic_store(&session->id, session->core.id);
-    atomic_store(&session->deadline_ms, session->core.deadline_ms);
-    atomic_store(&session->state, (int)public_state(session->core.state));
+    /* The id last: who sees a session that is open sees its deadline too. */
+    atomic_store_explicit(&session->deadline_ms, session->core.deadline_ms, memory_order_release);
+    atomic_store_explicit(&session->state, (int)public_state(session->core.state),
+                          memory_order_release);
+    atomic_store_explicit(&session->id, session->core.id, memory_order_release);
 }
 
 static void tell_changes(struct holdfast *client)
@@ -168,7 +171,7 @@ static void tell_result(struct holdfast *client, struct holdfast_call *call)
     }
     client_lock(client);
     list_remove(&call->cancelled); /* Too late. */
-    if (call->core.method == WIRE_METHOD_session_end) {
+    if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
         list_push_front(&client->free_sessions, &session_of(session)->queue);
     }
     if (core_call_delivered(&client->core, &call->core)) {
@@ -229,6 +232,8 @@ bool client_turn(struct holdfast *client, uint64_t now_ms)
 {
     core_advance(&client->core, now_ms);
     shell_receive(client->shell);
+    publish_all(
+        client); /* Before callbacks, which may take long: a renewal has moved a deadline. */
     for (uint32_t round = 0; round < TURN_ROUND_COUNT_MAX; round++) {
         tell_results(client);
         take_freed(client);
@@ -317,7 +322,7 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
     core_open(&client->core, &arena, &core_options, bytes_of_text(options->endpoints),
               host_now_ms());
     init_slots(client);
-    host_owner_label(client->owner, sizeof client->owner);
+    owner_label(client->owner, sizeof client->owner, NULL);
     return shell_open(&client->shell, client, loop);
 }
 

@@ -225,6 +225,12 @@ struct holdfast_call *holdfast_session_open(struct holdfast *client,
 struct holdfast_call *holdfast_session_end(struct holdfast_session *session,
                                            holdfast_callback callback, void *context);
 
+/* Ends a session of anybody by its number, for operators: its locks are free at once, and its
+ * holder is told LOST. Like a write without a session it is not sent again once it may have been
+ * applied. HOLDFAST_SESSION_EXPIRED when there is no such session. One's own is ended above. */
+struct holdfast_call *holdfast_session_end_id(struct holdfast *client, uint64_t session,
+                                              holdfast_callback callback, void *context);
+
 enum holdfast_session_state holdfast_session_state(const struct holdfast_session *session);
 uint64_t holdfast_session_id(const struct holdfast_session *session); /* 0: not open yet. */
 

@@ -9,8 +9,9 @@
 #include "client/command/output.h"
 
 struct bench_counts {
+    uint64_t ops; /* That ended within the measured time. */
     uint64_t errors;
-    struct histogram latency_us; /* Of every operation that ended within the measured time. */
+    struct histogram latency_us; /* Of them, and up to the end of those outstanding then. */
 };
 
 /* The result, as JSON or for people. `measured_ms` is how long was measured. */

@@ -28,8 +28,8 @@ static void report_json(struct output *output, const struct options *options, ui
     output_text(output, "workload", options->operands[0]);
     output_u64(output, "clients", options->clients);
     output_fixed(output, "seconds", measured_ms);
-    output_u64(output, "ops", latency->count);
-    output_fixed(output, "ops_per_s", rate_milli(latency->count, measured_ms));
+    output_u64(output, "ops", counts->ops);
+    output_fixed(output, "ops_per_s", rate_milli(counts->ops, measured_ms));
     output_u64(output, "p50_us", histogram_percentile(latency, P50));
     output_u64(output, "p99_us", histogram_percentile(latency, P99));
     output_u64(output, "p999_us", histogram_percentile(latency, P999));
@@ -123,9 +123,9 @@ static void report_text(struct output *output, const struct options *options, ui
     text_add(&output->text, " clients, ");
     text_add_fixed(&output->text, measured_ms, 3);
     text_add(&output->text, " s, ");
-    text_add_u64(&output->text, latency->count);
+    text_add_u64(&output->text, counts->ops);
     text_add(&output->text, " operations, ");
-    text_add_u64(&output->text, rate_milli(latency->count, measured_ms) / 1000);
+    text_add_u64(&output->text, rate_milli(counts->ops, measured_ms) / 1000);
     text_add(&output->text, " per second, ");
     text_add_u64(&output->text, counts->errors);
     text_add(&output->text, " errors");

@@ -4,8 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,8 +14,25 @@
 #include "base/assert.h"
 #include "client/command/exit.h"
 
+static void set_number(const char *name, uint64_t value)
+{
+    char digits[24];
+    int size = snprintf(digits, sizeof(digits), "%" PRIu64, value);
+
+    ASSERT(size > 0 && size < (int)sizeof(digits));
+    setenv(name, digits, 1);
+}
+
+void child_name_lock(const char *name, uint64_t token, uint64_t deadline_wall_ms)
+{
+    ASSERT(name != NULL);
+    setenv("HOLDFAST_LOCK", name, 1);
+    set_number("HOLDFAST_TOKEN", token);
+    set_number("HOLDFAST_DEADLINE_MS", deadline_wall_ms);
+}
+
 /* The dispositions that libuv and main() set are the parent's own. */
-static void reset_signals(const sigset_t *mask)
+static void reset_signals(const sigset_t *mask, const sigset_t *ignored)
 {
     for (int number = 1; number < SIGRTMIN; number++) {
         if (number != SIGKILL && number != SIGSTOP) {
@@ -22,7 +40,7 @@ static void reset_signals(const sigset_t *mask)
 
             /* What the caller of holdfast ignores (nohup) stays ignored. */
             bool is_ours = sigaction(number, NULL, &action) == 0 &&
-                           (action.sa_handler != SIG_IGN || number == SIGPIPE);
+                           (action.sa_handler != SIG_IGN || sigismember(ignored, number) == 0);
             if (is_ours) {
                 signal(number, SIG_DFL);
             }
@@ -31,13 +49,14 @@ static void reset_signals(const sigset_t *mask)
     sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
-static _Noreturn void child_main(const int gate[2], const sigset_t *mask, char *const *arguments)
+static _Noreturn void child_main(const int gate[2], const sigset_t *mask, const sigset_t *ignored,
+                                 char *const *arguments)
 {
     char byte;
     ssize_t size;
 
     setpgid(0, 0);
-    reset_signals(mask);
+    reset_signals(mask, ignored);
     close(gate[1]);
     do {
         size = read(gate[0], &byte, 1);
@@ -52,7 +71,36 @@ static _Noreturn void child_main(const int gate[2], const sigset_t *mask, char *
     _exit(error == ENOENT ? EXIT_NOT_THERE : EXIT_CANNOT_RUN);
 }
 
-bool child_open(struct child *child, char *const *arguments)
+/* Whatever standard input is: what asks for a password opens the terminal itself. A background job
+ * of a script, known by its ignored SIGINT, must not take it from the script. */
+static void give_terminal(struct child *child, const sigset_t *ignored)
+{
+    ASSERT(child->pid > 1);
+    child->terminal_fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (child->terminal_fd < 0) {
+        return;
+    }
+    child->has_terminal = sigismember(ignored, SIGINT) == 0 &&
+                          tcgetpgrp(child->terminal_fd) == getpgrp() &&
+                          tcsetpgrp(child->terminal_fd, child->pid) == 0;
+    if (!child->has_terminal) {
+        close(child->terminal_fd);
+    }
+}
+
+static void take_terminal_back(struct child *child)
+{
+    ASSERT(child->has_terminal);
+    /* From the background, where taking the terminal is answered with SIGTTOU. */
+    void (*before)(int) = signal(SIGTTOU, SIG_IGN);
+
+    tcsetpgrp(child->terminal_fd, getpgrp());
+    signal(SIGTTOU, before);
+    close(child->terminal_fd);
+    child->has_terminal = false;
+}
+
+bool child_open(struct child *child, char *const *arguments, const sigset_t *ignored)
 {
     int gate[2];
     sigset_t all;
@@ -67,7 +115,7 @@ bool child_open(struct child *child, char *const *arguments)
     sigprocmask(SIG_BLOCK, &all, &mask);
     child->pid = fork();
     if (child->pid == 0) {
-        child_main(gate, &mask, arguments);
+        child_main(gate, &mask, ignored, arguments);
     }
     int error = errno;
 
@@ -82,8 +130,8 @@ bool child_open(struct child *child, char *const *arguments)
     /* Both sides do it: whoever is first, the group is there when either goes on. */
     setpgid(child->pid, child->pid);
     child->gate_fd = gate[1];
-    child->has_terminal = isatty(STDIN_FILENO) == 1 && tcgetpgrp(STDIN_FILENO) == getpgrp() &&
-                          tcsetpgrp(STDIN_FILENO, child->pid) == 0;
+    child->has_terminal = false;
+    give_terminal(child, ignored);
     return true;
 }
 
@@ -134,11 +182,7 @@ int child_close(struct child *child)
     }
     child->pid = 0;
     if (child->has_terminal) {
-        /* From the background, where taking the terminal is answered with SIGTTOU. */
-        void (*before)(int) = signal(SIGTTOU, SIG_IGN);
-
-        tcsetpgrp(STDIN_FILENO, getpgrp());
-        signal(SIGTTOU, before);
+        take_terminal_back(child);
     }
     return WIFSIGNALED(status) ? EXIT_SIGNAL_BASE + WTERMSIG(status) : WEXITSTATUS(status);
 }

@@ -3,7 +3,9 @@
 #ifndef CLIENT_COMMAND_CHILD_H
 #define CLIENT_COMMAND_CHILD_H
 
+#include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/macros.h"
@@ -12,12 +14,17 @@ struct child {
     pid_t pid; /* Also the number of its group; 0: none. */
     int gate_fd;
     bool has_terminal; /* It was put into the terminal's foreground. */
+    int terminal_fd;   /* Then: the terminal. */
 };
 
 enum child_state { CHILD_RUNS, CHILD_IS_SUSPENDED, CHILD_HAS_ENDED };
 
-/* False, with errno, when it cannot be forked. `arguments` end in NULL. */
-MUST_USE bool child_open(struct child *child, char *const *arguments);
+/* Puts what a command may know of its lock into the environment of the children to come. */
+void child_name_lock(const char *name, uint64_t token, uint64_t deadline_wall_ms);
+
+/* False, with errno, when it cannot be forked. `arguments` end in NULL. `ignored` are the signals
+ * that the caller of holdfast ignored at its start. */
+MUST_USE bool child_open(struct child *child, char *const *arguments, const sigset_t *ignored);
 
 void child_start(struct child *child);
 

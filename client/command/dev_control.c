@@ -246,17 +246,19 @@ static bool read_reply(int fd, char reply[DEV_REPLY_SIZE])
 int dev_restart_run(struct run *run)
 {
     const struct options *options = run->options;
-    const char *number = options->operands[0];
+    uint64_t number = 0;
     char request[DEV_REQUEST_SIZE];
     char reply[DEV_REPLY_SIZE];
+    bool is_number = text_parse_u64(bytes_of_text(options->operands[0]), &number);
     int fd = connect_control(options->dir);
 
+    ASSERT(is_number);
     if (fd < 0) {
         complain("no dev runs in %s (%s); start one with `holdfast dev --dir %s`", options->dir,
                  strerror(errno), options->dir);
         return EXIT_REFUSED;
     }
-    int size = snprintf(request, sizeof(request), "restart %s\n", number);
+    int size = snprintf(request, sizeof(request), "restart %" PRIu64 "\n", number);
 
     ASSERT(size > 0 && size < (int)sizeof(request));
     bool is_answered = write(fd, request, (size_t)size) == size && read_reply(fd, reply);
@@ -272,7 +274,7 @@ int dev_restart_run(struct run *run)
     }
     if (options->json) {
         text_add(&run->output.text, "{\"node\":\"n");
-        text_add(&run->output.text, number);
+        text_add_u64(&run->output.text, number);
         text_add(&run->output.text, "\"}");
         output_line(&run->output);
     }

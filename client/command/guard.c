@@ -61,26 +61,6 @@ static void end_group(struct guarding *guarding, int number)
     kill(-guarding->group, SIGCONT);
 }
 
-static void carry_out(struct guarding *guarding, const struct order *order)
-{
-    switch (order->order) {
-    case ORDER_WATCH:
-        guarding->group = (pid_t)order->group;
-        guarding->has_ended = false;
-        guard_plan_init(&guarding->plan, guarding->ttl_ms, order->deadline_ms);
-        say(REPLY_UNTOUCHED);
-        return;
-    case ORDER_EXTEND:
-        guard_plan_extend(&guarding->plan, order->deadline_ms);
-        return;
-    case ORDER_RELEASE:
-        guarding->group = 0;
-        say(guarding->has_ended ? REPLY_ENDED : REPLY_UNTOUCHED);
-        return;
-    }
-    UNREACHABLE();
-}
-
 static void step(struct guarding *guarding)
 {
     if (guarding->group == 0) {
@@ -94,6 +74,28 @@ static void step(struct guarding *guarding)
         return;
     case GUARD_KILL:
         end_group(guarding, SIGKILL);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void carry_out(struct guarding *guarding, const struct order *order)
+{
+    switch (order->order) {
+    case ORDER_WATCH:
+        guarding->group = (pid_t)order->group;
+        guarding->has_ended = false;
+        guard_plan_init(&guarding->plan, guarding->ttl_ms, order->deadline_ms);
+        /* The parent may have been frozen since it was granted the lock. */
+        step(guarding);
+        say(guarding->has_ended ? REPLY_ENDED : REPLY_UNTOUCHED);
+        return;
+    case ORDER_EXTEND:
+        guard_plan_extend(&guarding->plan, order->deadline_ms);
+        return;
+    case ORDER_RELEASE:
+        guarding->group = 0;
+        say(guarding->has_ended ? REPLY_ENDED : REPLY_UNTOUCHED);
         return;
     }
     UNREACHABLE();
@@ -253,12 +255,35 @@ static char await_reply(const struct guard *guard)
     }
 }
 
+/* SIGKILL ends a stopped process too. */
+static void end_process(struct guard *guard)
+{
+    ASSERT(guard->pid >= 0);
+    if (guard->pid == 0) {
+        return;
+    }
+    kill(guard->pid, SIGKILL);
+    while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    guard->pid = 0;
+}
+
+static bool ask(struct guard *guard, const struct order *order)
+{
+    char reply = give(guard, order) ? await_reply(guard) : 0;
+
+    if (reply == 0) {
+        end_process(guard);
+    }
+    return reply == REPLY_UNTOUCHED;
+}
+
 bool guard_watch(struct guard *guard, pid_t group, uint64_t deadline_ms)
 {
     const struct order order = {.deadline_ms = deadline_ms, .group = group, .order = ORDER_WATCH};
 
     ASSERT(group > 1);
-    return give(guard, &order) && await_reply(guard) == REPLY_UNTOUCHED;
+    return ask(guard, &order);
 }
 
 void guard_extend(struct guard *guard, uint64_t deadline_ms)
@@ -290,14 +315,13 @@ bool guard_release(struct guard *guard)
 {
     const struct order order = {.order = ORDER_RELEASE};
 
-    return give(guard, &order) && await_reply(guard) == REPLY_UNTOUCHED;
+    return ask(guard, &order);
 }
 
 void guard_close(struct guard *guard)
 {
-    ASSERT(guard->pid > 0);
+    ASSERT(guard->to_fd > STDERR_FILENO && guard->from_fd > STDERR_FILENO);
+    end_process(guard);
     close(guard->to_fd);
     close(guard->from_fd);
-    while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR) {
-    }
 }

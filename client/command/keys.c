@@ -158,7 +158,7 @@ int keys_run(struct run *run)
     if (run->options->command == COMMAND_LS) {
         ask_list(run);
     } else if (start(run) == NULL) {
-        run_refused(run, "keys");
+        run_refused(run, run->is_write ? "write" : "get");
     }
     run_loop(run);
     return run->exit_status;

@@ -1,28 +1,31 @@
 /* client/command/lock.c: takes a lock, holds it while a command runs, and gives it back.
  *
- *   ACQUIRING --granted--> HOLDING --command or signal ends it--> ENDING
- *       |                     |                                     ^
- *       |                     +--lost--> LOSING --command is gone---+
- *       +--refused, signal------------------------------------------+
+ *   ACQUIRING --granted--> HOLDING --group is gone, or signal--> ENDING
+ *       |                     |                                    ^
+ *       |                     +--lost--> LOSING --group is gone----+
+ *       +--refused, signal-----------------------------------------+
+ *
+ * When the command itself has ended, its group may live on: it is ended before the lock is given
+ * back. Until then the command's zombie keeps the group's number, and the guard watches.
  *
  * Two processes watch the deadline while a command runs: this one by the library's LOST, and the
  * guard (guard.h), which also acts when this one is frozen or dead. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "client/command/child.h"
 #include "client/command/clock.h"
+#include "client/command/group.h"
 #include "client/command/guard.h"
 #include "client/command/guard_plan.h"
 #include "client/command/run.h"
+#include "client/owner.h"
 
 enum lock_phase { LOCK_ACQUIRING, LOCK_HOLDING, LOCK_LOSING, LOCK_ENDING };
 
@@ -32,6 +35,8 @@ enum {
     SIGNAL_COUNT = COUNT_OF(watched_signals),
     PATIENCE_MS = 2000, /* Before a person at a terminal is told what we wait for. */
     EXTEND_INTERVAL_MIN_MS = 20,
+    SWEEP_GRACE_MS = 500,   /* From SIGTERM to SIGKILL for those that outlive the command. */
+    SWEEP_INTERVAL_MS = 10, /* They are not our children: nothing tells of their end. */
 };
 
 struct lock {
@@ -44,6 +49,8 @@ struct lock {
     uint64_t asked_ms; /* When the waiting for the lock began; 0: not yet. */
     uint64_t token;
     struct child child;
+    bool child_has_ended; /* The rest of its group is being ended. */
+    bool group_was_killed;
     struct guard guard;
     bool has_guard;
     uint64_t deadline_ms; /* That the guard knows. */
@@ -53,6 +60,7 @@ struct lock {
     uv_timer_t patience_timer;
     uv_timer_t extend_timer;
     uv_timer_t kill_timer;
+    uv_timer_t sweep_timer;
     uv_poll_t guard_poll;
 };
 
@@ -72,6 +80,7 @@ static void finish(struct lock *lock, int exit_status)
     uv_close((uv_handle_t *)&lock->patience_timer, NULL);
     uv_close((uv_handle_t *)&lock->extend_timer, NULL);
     uv_close((uv_handle_t *)&lock->kill_timer, NULL);
+    uv_close((uv_handle_t *)&lock->sweep_timer, NULL);
     if (lock->has_guard) {
         uv_close((uv_handle_t *)&lock->guard_poll, NULL);
     }
@@ -105,12 +114,47 @@ static void give_back(struct lock *lock, int exit_status)
 
 /* --- Loss ------------------------------------------------------------------------------------ */
 
+static void kill_group(struct lock *lock)
+{
+    ASSERT(lock->phase == LOCK_LOSING || lock->child_has_ended);
+    lock->group_was_killed = true;
+    child_signal(&lock->child, SIGKILL);
+}
+
 static void kill_is_due(uv_timer_t *timer)
 {
-    struct lock *lock = timer->data;
+    kill_group(timer->data);
+}
 
-    ASSERT(lock->phase == LOCK_LOSING);
-    child_signal(&lock->child, SIGKILL);
+static uint64_t session_deadline_ms(const struct lock *lock)
+{
+    /* The clock first: what passes between the two readings makes the deadline earlier. */
+    uint64_t now_ms = clock_now_ms();
+
+    return now_ms + holdfast_session_left_ms(lock->session);
+}
+
+/* SIGTERM now, and SIGKILL after a grace, or a little before the deadline if that is earlier: at
+ * once when it has passed, or the cluster has ended the session and may have a next holder. */
+static void end_group(struct lock *lock)
+{
+    struct guard_plan plan;
+    uint64_t deadline_ms = session_deadline_ms(lock);
+    uint64_t now_ms = clock_now_ms();
+
+    ASSERT(lock->child.pid != 0);
+    deadline_ms = deadline_ms < lock->deadline_ms ? deadline_ms : lock->deadline_ms;
+    guard_plan_init(&plan, lock->run->options->ttl_ms, deadline_ms);
+    if (now_ms + plan.kill_before_ms >= deadline_ms) {
+        kill_group(lock);
+        return;
+    }
+    uint64_t left_ms = deadline_ms - plan.kill_before_ms - now_ms;
+    uint64_t grace_ms = lock->phase == LOCK_LOSING ? plan.grace_ms : SWEEP_GRACE_MS;
+
+    child_signal(&lock->child, SIGTERM);
+    child_signal(&lock->child, SIGCONT);
+    uv_timer_start(&lock->kill_timer, kill_is_due, left_ms < grace_ms ? left_ms : grace_ms, 0);
 }
 
 /* `exit_status` is EXIT_LOST, or EXIT_REFUSED when the guard is gone: the lock is held, but nothing
@@ -125,18 +169,12 @@ static void lose(struct lock *lock, int exit_status, const char *why)
         finish(lock, exit_status);
         return;
     }
-    struct guard_plan plan;
-    uint64_t now_ms = clock_now_ms();
-
     lock->phase = LOCK_LOSING;
-    guard_plan_init(&plan, lock->run->options->ttl_ms, lock->deadline_ms);
-    uint64_t kill_ms = lock->deadline_ms - plan.kill_before_ms;
-    uint64_t left_ms = kill_ms > now_ms ? kill_ms - now_ms : 0;
-
-    child_signal(&lock->child, SIGTERM);
-    child_signal(&lock->child, SIGCONT);
-    uv_timer_start(&lock->kill_timer, kill_is_due,
-                   left_ms < plan.grace_ms ? left_ms : plan.grace_ms, 0);
+    if (lock->child_has_ended) {
+        kill_group(lock);
+    } else {
+        end_group(lock);
+    }
 }
 
 static void state_changed(struct holdfast_session *session, enum holdfast_session_state state,
@@ -152,13 +190,19 @@ static void state_changed(struct holdfast_session *session, enum holdfast_sessio
     }
     if (state == HOLDFAST_SESSION_LOST && lock->phase == LOCK_HOLDING) {
         lose(lock, EXIT_LOST, "lost: its session was not renewed in time, or was ended");
+    } else if (state == HOLDFAST_SESSION_LOST && lock->phase == LOCK_LOSING) {
+        kill_group(lock); /* What was left is no more. */
     }
 }
 
 /* --- The command ------------------------------------------------------------------------------ */
 
-static void child_ended(struct lock *lock)
+/* Nothing of its group lives any more. */
+static void group_ended(struct lock *lock)
 {
+    ASSERT(lock->child_has_ended);
+    uv_timer_stop(&lock->sweep_timer);
+    uv_timer_stop(&lock->kill_timer);
     /* Before the group's number can be another's. */
     bool is_untouched = guard_release(&lock->guard);
     bool is_lost = lock->phase == LOCK_HOLDING &&
@@ -168,8 +212,6 @@ static void child_ended(struct lock *lock)
         lose(lock, EXIT_LOST, "lost: its deadline passed while the command ran");
     }
     if (lock->phase == LOCK_LOSING) {
-        /* Those of the group that outlived the command itself. */
-        child_signal(&lock->child, SIGKILL);
         child_close(&lock->child);
         lock->phase = LOCK_ENDING;
         finish(lock, lock->loss_status);
@@ -178,9 +220,54 @@ static void child_ended(struct lock *lock)
     give_back(lock, child_close(&lock->child));
 }
 
+/* True when nothing of the group was left. */
+static bool sweep(struct lock *lock)
+{
+    ASSERT(lock->child_has_ended);
+    if (group_lives(lock->child.pid)) {
+        return false;
+    }
+    if (!lock->group_was_killed) {
+        /* One that was forked while we looked is ended by this, and then we look again. */
+        kill_group(lock);
+        if (group_lives(lock->child.pid)) {
+            return false;
+        }
+    }
+    group_ended(lock);
+    return true;
+}
+
+static void sweep_is_due(uv_timer_t *timer)
+{
+    (void)sweep(timer->data);
+}
+
+static void child_ended(struct lock *lock)
+{
+    ASSERT(!lock->child_has_ended);
+    lock->child_has_ended = true;
+    if (lock->phase == LOCK_LOSING) {
+        kill_group(lock);
+    }
+    if (sweep(lock)) {
+        return;
+    }
+    if (!lock->group_was_killed) {
+        complain("lock %s: the command has ended; ending the rest of its process group",
+                 lock->name);
+        end_group(lock);
+    }
+    uv_timer_start(&lock->sweep_timer, sweep_is_due, SWEEP_INTERVAL_MS, SWEEP_INTERVAL_MS);
+}
+
 static void child_changed(struct lock *lock)
 {
     if (lock->child.pid == 0) {
+        return;
+    }
+    if (lock->child_has_ended) {
+        (void)sweep(lock);
         return;
     }
     switch (child_look(&lock->child)) {
@@ -197,14 +284,6 @@ static void child_changed(struct lock *lock)
         return;
     }
     UNREACHABLE();
-}
-
-static uint64_t session_deadline_ms(const struct lock *lock)
-{
-    /* The clock first: what passes between the two readings makes the deadline earlier. */
-    uint64_t now_ms = clock_now_ms();
-
-    return now_ms + holdfast_session_left_ms(lock->session);
 }
 
 static void extend_is_due(uv_timer_t *timer)
@@ -246,32 +325,42 @@ static void guard_spoke(uv_poll_t *poll, int status, int events)
     }
 }
 
-static void set_number(const char *name, uint64_t value)
+/* Before anything of the command has run. */
+static void give_up_child(struct lock *lock)
 {
-    char digits[24];
+    uint64_t left_ms = holdfast_session_left_ms(lock->session);
+    /* A guard that is there has said that it is too late. */
+    bool is_lost = lock->guard.pid != 0 || left_ms == 0;
 
-    snprintf(digits, sizeof(digits), "%" PRIu64, value);
-    setenv(name, digits, 1);
+    child_signal(&lock->child, SIGKILL);
+    (void)!guard_release(&lock->guard);
+    child_close(&lock->child);
+    complain("lock %s (token %" PRIu64 "): %s", lock->name, lock->token,
+             is_lost ? "lost before the command began; run it again"
+                     : "the process that guards the deadline is gone; run it again");
+    if (left_ms == 0) {
+        lock->phase = LOCK_ENDING;
+        finish(lock, EXIT_LOST);
+    } else {
+        give_back(lock, is_lost ? EXIT_LOST : EXIT_REFUSED);
+    }
 }
 
 static void start_child(struct lock *lock)
 {
     uint64_t interval_ms = lock->run->options->ttl_ms / 10;
 
-    setenv("HOLDFAST_LOCK", lock->name, 1);
-    set_number("HOLDFAST_TOKEN", lock->token);
-    set_number("HOLDFAST_DEADLINE_MS", clock_wall_ms() + holdfast_session_left_ms(lock->session));
-    if (!child_open(&lock->child, lock->run->options->child)) {
+    child_name_lock(lock->name, lock->token,
+                    clock_wall_ms() + holdfast_session_left_ms(lock->session));
+    if (!child_open(&lock->child, lock->run->options->child, &lock->run->ignored)) {
         complain("cannot start %s: %s", lock->run->options->child[0], strerror(errno));
         give_back(lock, EXIT_REFUSED);
         return;
     }
     lock->deadline_ms = session_deadline_ms(lock);
-    if (!guard_watch(&lock->guard, lock->child.pid, lock->deadline_ms)) {
-        complain("the process that guards the deadline is gone; run it again");
-        child_signal(&lock->child, SIGKILL);
-        child_close(&lock->child);
-        give_back(lock, EXIT_REFUSED);
+    if (!guard_watch(&lock->guard, lock->child.pid, lock->deadline_ms) ||
+        holdfast_session_left_ms(lock->session) == 0) {
+        give_up_child(lock);
         return;
     }
     child_start(&lock->child);
@@ -375,6 +464,13 @@ static int64_t wait_left_ms(struct lock *lock)
     return waited_ms < options->wait_ms ? (int64_t)(options->wait_ms - waited_ms) : HOLDFAST_TRY;
 }
 
+static void refuse(struct lock *lock)
+{
+    lock->phase = LOCK_ENDING;
+    complain("lock %s: too many calls at once; try again later", lock->name);
+    finish(lock, EXIT_REFUSED);
+}
+
 static void opened(const struct holdfast_result *result, void *context)
 {
     struct lock *lock = context;
@@ -388,9 +484,7 @@ static void opened(const struct holdfast_result *result, void *context)
     }
     if (holdfast_lock_acquire(lock->session, lock->name, strlen(lock->name), wait_left_ms(lock),
                               acquired, lock) == NULL) {
-        lock->phase = LOCK_ENDING;
-        complain("lock %s: not a valid name", lock->name);
-        finish(lock, EXIT_INPUT);
+        refuse(lock);
     }
 }
 
@@ -402,9 +496,7 @@ static void open_session(struct lock *lock)
                                                      .context = lock};
 
     if (holdfast_session_open(lock->run->client, &options, &lock->session, opened, lock) == NULL) {
-        lock->phase = LOCK_ENDING;
-        complain("lock %s: the owner's text or the TTL is not valid", lock->name);
-        finish(lock, EXIT_INPUT);
+        refuse(lock);
     }
 }
 
@@ -437,6 +529,7 @@ static void signalled(uv_signal_t *handle, int number)
     case LOCK_HOLDING:
         if (lock->child.pid != 0) {
             child_signal(&lock->child, number);
+            child_signal(&lock->child, SIGCONT); /* A stopped process would not act on it. */
         } else {
             give_back(lock, EXIT_DONE);
         }
@@ -451,13 +544,6 @@ static void signalled(uv_signal_t *handle, int number)
     UNREACHABLE();
 }
 
-static bool hang_up_is_ignored(void)
-{
-    struct sigaction action;
-
-    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
-}
-
 static void start_handles(struct lock *lock)
 {
     uv_loop_t *loop = &lock->run->loop;
@@ -466,16 +552,18 @@ static void start_handles(struct lock *lock)
         uv_signal_init(loop, &lock->signals[i]);
         lock->signals[i].data = lock;
         /* Under nohup a hang-up stays ignored. */
-        if (watched_signals[i] != SIGHUP || !hang_up_is_ignored()) {
+        if (watched_signals[i] != SIGHUP || sigismember(&lock->run->ignored, SIGHUP) == 0) {
             uv_signal_start(&lock->signals[i], signalled, watched_signals[i]);
         }
     }
     uv_timer_init(loop, &lock->patience_timer);
     uv_timer_init(loop, &lock->extend_timer);
     uv_timer_init(loop, &lock->kill_timer);
+    uv_timer_init(loop, &lock->sweep_timer);
     lock->patience_timer.data = lock;
     lock->extend_timer.data = lock;
     lock->kill_timer.data = lock;
+    lock->sweep_timer.data = lock;
     uv_timer_start(&lock->patience_timer, patience_is_over, PATIENCE_MS, 0);
     if (lock->has_guard) {
         int error = uv_poll_init(loop, &lock->guard_poll, lock->guard.from_fd);
@@ -485,45 +573,15 @@ static void start_handles(struct lock *lock)
     }
 }
 
-/* "user@host pid N command arguments", printable, cut at what the protocol allows. */
-static void make_owner(struct lock *lock)
-{
-    const struct options *options = lock->run->options;
-    const struct passwd *user = getpwuid(geteuid());
-    char host[64] = "";
-    struct text text;
-
-    if (options->owner != NULL) {
-        snprintf(lock->owner, sizeof(lock->owner), "%s", options->owner);
-        return;
-    }
-    gethostname(host, sizeof(host) - 1);
-    text_init(&text, lock->owner, sizeof(lock->owner));
-    text_add(&text, user == NULL ? "?" : user->pw_name);
-    text_add(&text, "@");
-    text_add(&text, host);
-    text_add(&text, " pid ");
-    text_add_u64(&text, (uint64_t)getpid());
-    if (options->child == NULL) {
-        text_add(&text, " holdfast lock ");
-        text_add(&text, lock->name);
-    }
-    for (char *const *at = options->child; at != NULL && *at != NULL; at++) {
-        text_add(&text, " ");
-        text_add(&text, *at);
-    }
-    for (size_t i = 0; i < text.size; i++) {
-        bool is_plain = lock->owner[i] >= 0x20 && lock->owner[i] < 0x7f;
-
-        lock->owner[i] = is_plain ? lock->owner[i] : '?';
-    }
-}
-
 int lock_run(struct run *run)
 {
     struct lock lock = {.run = run, .name = run->options->operands[0]};
 
-    make_owner(&lock);
+    if (run->options->owner != NULL) {
+        snprintf(lock.owner, sizeof(lock.owner), "%s", run->options->owner);
+    } else {
+        owner_label(lock.owner, sizeof(lock.owner), run->options->child);
+    }
     /* First of all, while this process has nothing open that the guard would inherit. */
     lock.has_guard = run->options->child != NULL;
     if (lock.has_guard && !guard_open(&lock.guard, run->options->ttl_ms)) {

@@ -10,6 +10,7 @@ struct look {
     uint8_t after[OPTIONS_NAME_SIZE_MAX];
     size_t after_size;
     uint64_t after_session;
+    uint64_t session; /* To be ended. */
     bool has_printed;
 };
 
@@ -241,6 +242,54 @@ static void sessions_listed(const struct holdfast_result *result, void *context)
     ask_sessions(run);
 }
 
+static void session_ended(const struct holdfast_result *result, void *context)
+{
+    struct run *run = context;
+    struct output *output = &run->output;
+    const struct look *look = run->context;
+
+    ASSERT(run->is_write);
+    if (result->status == HOLDFAST_SESSION_EXPIRED) {
+        complain("session end: there is no session %s; see `holdfast session ls`",
+                 run->options->operands[0]);
+        run_finish(run, EXIT_NO);
+        return;
+    }
+    if (result->status != HOLDFAST_OK) {
+        run_finish(run, run_complain(run, result, "session end"));
+        return;
+    }
+    if (run->options->json) {
+        text_add(&output->text, "{");
+        output_u64(output, "session", look->session);
+        text_add(&output->text, "}");
+        output_line(output);
+    }
+    run_finish(run, EXIT_DONE);
+}
+
+static void end_session(struct run *run)
+{
+    struct look *look = run->context;
+    bool is_number = text_parse_u64(bytes_of_text(run->options->operands[0]), &look->session);
+
+    ASSERT(is_number); /* options_parse() */
+    run->is_write = true;
+    if (holdfast_session_end_id(run->client, look->session, session_ended, run) == NULL) {
+        run_refused(run, "session end");
+    }
+}
+
+static void show_lock(struct run *run)
+{
+    const char *name = run->options->operands[0];
+
+    ASSERT(run->options->command == COMMAND_LOCKS_SHOW);
+    if (holdfast_lock_show(run->client, name, strlen(name), lock_shown, run) == NULL) {
+        run_refused(run, "locks show");
+    }
+}
+
 int look_run(struct run *run)
 {
     struct look look = {.after_size = 0};
@@ -253,13 +302,10 @@ int look_run(struct run *run)
         ask_locks(run);
     } else if (run->options->command == COMMAND_SESSION_LS) {
         ask_sessions(run);
+    } else if (run->options->command == COMMAND_SESSION_END) {
+        end_session(run);
     } else {
-        const char *name = run->options->operands[0];
-
-        ASSERT(run->options->command == COMMAND_LOCKS_SHOW);
-        if (holdfast_lock_show(run->client, name, strlen(name), lock_shown, run) == NULL) {
-            run_refused(run, "locks show");
-        }
+        show_lock(run);
     }
     run_loop(run);
     return run->exit_status;

@@ -1,14 +1,15 @@
 /* client/command/main.c: the command `holdfast`. */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
+#include "base/version.h"
 #include "client/command/run.h"
-#include "client/command/session_end.h"
-
-#define VERSION_TEXT "0.1.0"
 
 enum { HELP_SIZE_MAX = 8192 };
 
@@ -40,9 +41,8 @@ static int dispatch(struct run *run)
     case COMMAND_LOCKS:
     case COMMAND_LOCKS_SHOW:
     case COMMAND_SESSION_LS:
-        return look_run(run);
     case COMMAND_SESSION_END:
-        return session_end_run(run);
+        return look_run(run);
     case COMMAND_PUT:
     case COMMAND_GET:
     case COMMAND_DEL:
@@ -56,10 +56,42 @@ static int dispatch(struct run *run)
     case COMMAND_HELP:
         return help(run->options);
     case COMMAND_VERSION:
-        puts("holdfast " VERSION_TEXT);
+        puts("holdfast " HOLDFAST_VERSION);
         return fflush(stdout) == 0 ? EXIT_DONE : EXIT_REFUSED;
     }
     UNREACHABLE();
+}
+
+/* A standard descriptor that the caller closed would become a socket or a pipe of ours, and get
+ * what is meant for it. One that is there and serves for nothing keeps its place: reading standard
+ * input and writing the others fails as before. */
+static bool fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int flags = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        bool is_there = fcntl(fd, F_GETFD) >= 0 || errno != EBADF;
+
+        /* The lowest free number is this one: those below are there. */
+        if (!is_there && open("/dev/null", flags) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Of the caller: before any of it is changed. */
+static void find_ignored_signals(sigset_t *ignored)
+{
+    sigemptyset(ignored);
+    for (int number = 1; number < SIGRTMIN; number++) {
+        struct sigaction action;
+
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN) {
+            int failed = sigaddset(ignored, number);
+
+            ASSERT(failed == 0);
+        }
+    }
 }
 
 int main(int argc, char **argv)
@@ -68,6 +100,10 @@ int main(int argc, char **argv)
     struct options_problem problem;
     struct run run = {.options = &options};
 
+    if (!fill_standard_descriptors()) {
+        return EXIT_REFUSED;
+    }
+    find_ignored_signals(&run.ignored);
     if (argc < 1 || !options_parse(&options, argv + 1, getenv("HOLDFAST_ENDPOINTS"), &problem)) {
         complain("%s", problem.text);
         return problem.exit_status;

@@ -72,6 +72,7 @@ int run_complain(const struct run *run, const struct holdfast_result *result, co
 
 void run_refused(struct run *run, const char *what)
 {
-    complain("%s: the arguments are not valid", what);
-    run_finish(run, EXIT_INPUT);
+    ASSERT(run->client != NULL);
+    complain("%s: too many calls at once; try again later", what);
+    run_finish(run, EXIT_REFUSED);
 }

@@ -2,6 +2,7 @@
 #ifndef CLIENT_COMMAND_RUN_H
 #define CLIENT_COMMAND_RUN_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
@@ -16,9 +17,10 @@ struct run {
     struct output output;
     uv_loop_t loop;
     struct holdfast *client;
-    int exit_status; /* Of the command, once it is done. */
-    bool is_write;   /* The request changes something: unanswered is EXIT_UNKNOWN. */
-    void *context;   /* The command's own. */
+    sigset_t ignored; /* The signals that the caller of holdfast ignored. */
+    int exit_status;  /* Of the command, once it is done. */
+    bool is_write;    /* The request changes something: unanswered is EXIT_UNKNOWN. */
+    void *context;    /* The command's own. */
 };
 
 /* Opens a client on a new loop. False after a message, with `exit_status` set. */
@@ -34,7 +36,7 @@ void run_loop(struct run *run);
  * answers: nothing is said. */
 int run_complain(const struct run *run, const struct holdfast_result *result, const char *what);
 
-/* A call that could not even be started: its arguments are not valid. */
+/* A call that could not even be started: too many are under way. */
 void run_refused(struct run *run, const char *what);
 
 /* The commands. Each returns the exit status. */

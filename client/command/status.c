@@ -107,7 +107,7 @@ static void ask(struct run *run, const char *address)
     copy(asked->address, sizeof(asked->address), address);
     if (holdfast_node_status(run->client, asked->address, ASK_TIMEOUT_MS, answered, asked) ==
         NULL) {
-        copy(asked->reason, sizeof(asked->reason), "not a valid address");
+        copy(asked->reason, sizeof(asked->reason), "too many calls at once");
         return;
     }
     status->waiting_count++;

@@ -26,6 +26,8 @@ void model_open(struct model *model, uint64_t now_ms)
 {
     memset(model, 0, sizeof *model);
     model->now_ms = now_ms;
+    model->refusal = ERR_OVERLOADED;
+    model->retry_after_ms = 20;
 }
 
 struct model_session *model_session(struct model *model, uint64_t id)
@@ -256,7 +258,7 @@ struct request {
     uint64_t sequence;
 };
 
-static bool decode_write(const struct wire_rpc *rpc, struct request *request)
+static enum error decode_write(const struct wire_rpc *rpc, struct request *request)
 {
     struct bytes body = rpc->body;
     enum error error = ERR_MALFORMED;
@@ -274,8 +276,7 @@ static bool decode_write(const struct wire_rpc *rpc, struct request *request)
         request->session = request->body.release.session;
         request->sequence = request->body.release.sequence;
     }
-    ASSERT(error == ERR_OK);
-    return true;
+    return error;
 }
 
 static enum error apply(struct model *model, enum wire_method method, const struct request *request,
@@ -316,6 +317,11 @@ static void write_in_session(struct model *model, int connection, const struct w
         return;
     }
     session->notify = connection;
+    if (request->sequence == model->refused_sequence) {
+        fail(output, rpc->id, ERR_OVERLOADED,
+             (struct wire_failure){.retry_after_ms = model->retry_after_ms});
+        return;
+    }
     struct model_result *stored = &session->results[request->sequence % MODEL_WINDOW];
     if (request->sequence > session->sequence + 1) {
         fail(output, rpc->id, ERR_SEQUENCE_GAP, failure);
@@ -482,10 +488,9 @@ static void write_request(struct model *model, int connection, const struct wire
 {
     struct request request = {0};
 
-    if (!decode_write(rpc, &request)) {
-        return;
-    }
-    if (request.session != 0) {
+    if (decode_write(rpc, &request) != ERR_OK) {
+        fail(output, rpc->id, ERR_MALFORMED, (struct wire_failure){0});
+    } else if (request.session != 0) {
         write_in_session(model, connection, rpc, &request, output);
     } else {
         write_alone(model, rpc, &request, output);
@@ -513,7 +518,8 @@ static void answer(struct model *model, int node, int connection, const struct w
     } else if (model->leader != node) {
         not_leader(model, rpc, output);
     } else if (model->refuses) {
-        fail(output, rpc->id, ERR_OVERLOADED, (struct wire_failure){.retry_after_ms = 20});
+        fail(output, rpc->id, model->refusal,
+             (struct wire_failure){.retry_after_ms = model->retry_after_ms});
     } else if (rpc->method == WIRE_METHOD_session_open) {
         open_session(model, connection, rpc, output);
     } else if (rpc->method == WIRE_METHOD_session_renew || rpc->method == WIRE_METHOD_session_end) {

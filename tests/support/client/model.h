@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 #include "wire/wire.h"
 
 enum {
@@ -65,8 +66,11 @@ struct model_notice {
 
 struct model {
     int leader;   /* -1: none. */
-    bool refuses; /* OVERLOADED, with a retry_after of 20 ms. */
-    bool silent;  /* Takes requests and says nothing. */
+    bool refuses; /* With `refusal`, to be tried again after `retry_after_ms`. */
+    enum error refusal;
+    uint32_t retry_after_ms;
+    uint64_t refused_sequence; /* OVERLOADED in every session; 0: none. */
+    bool silent;               /* Takes requests and says nothing. */
     uint64_t now_ms;
     uint64_t last_id;
     uint64_t tokens;

@@ -337,6 +337,17 @@ struct world_call *world_end_session(struct world *world, struct core_session *s
     return call;
 }
 
+struct world_call *world_end_id(struct world *world, uint64_t session)
+{
+    struct world_call *call = take(world, WIRE_METHOD_session_end, "");
+
+    if (call != NULL) {
+        call->core.request.session_end.session = session;
+        core_call_start(&world->core, &call->core);
+    }
+    return call;
+}
+
 struct core_session *world_session(struct world *world, uint32_t ttl_ms)
 {
     struct core_session *session = NULL;

@@ -85,6 +85,8 @@ struct world_call *world_status(struct world *world, int node, uint32_t timeout_
 struct world_call *world_open_session(struct world *world, uint32_t ttl_ms,
                                       struct core_session **session);
 struct world_call *world_end_session(struct world *world, struct core_session *session);
+/* By its number, as for somebody else. */
+struct world_call *world_end_id(struct world *world, uint64_t session);
 
 /* An opened session. */
 struct core_session *world_session(struct world *world, uint32_t ttl_ms);

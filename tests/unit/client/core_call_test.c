@@ -227,6 +227,96 @@ static void overload_is_waited_out(void **state)
     world_close(world);
 }
 
+static void a_request_that_is_refused_for_long_blocks_none_behind_it(void **state)
+{
+    struct world *world = world_open(15, 1, 64);
+    struct core_session *session = world_session(world, 60000);
+
+    (void)state;
+    world->timeout_ms = 5000;
+    world->model.refused_sequence = 1;
+    struct world_call *first = world_put(world, "k", session);
+    struct world_call *acquire = world_acquire(world, session, "lock", 0);
+    struct world_call *last = world_put(world, "k", session);
+    world_run(world, 2000);
+    assert_int_equal(first->told_count + acquire->told_count + last->told_count, 0);
+    world->model.refused_sequence = 0;
+    world_run(world, 300);
+
+    assert_int_equal(first->status, ERR_OK);
+    assert_int_equal(acquire->status, ERR_OK);
+    assert_int_equal(last->status, ERR_OK);
+    assert_int_equal(first->told_count + acquire->told_count + last->told_count, 3);
+    assert_int_equal(session->state, CORE_SESSION_CONNECTED);
+    world_close(world);
+}
+
+static void a_session_with_a_hole_in_its_sequence_is_lost(void **state)
+{
+    struct world *world = world_open(16, 1, 64);
+    struct core_session *session = world_session(world, 60000);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", session), 100);
+    model_session(&world->model, session->id)->sequence = 0;
+    struct world_call *oldest = world_put(world, "k", session);
+    struct world_call *next = world_put(world, "k", session);
+    world_wait(world, oldest, 1500);
+
+    assert_int_equal(oldest->status, ERR_SEQUENCE_GAP);
+    assert_int_equal(oldest->outcome, OUTCOME_REJECTED);
+    assert_int_equal(next->told_count, 1);
+    assert_int_equal(next->status, ERR_LOST);
+    assert_int_equal(session->state, CORE_SESSION_LOST);
+    world_close(world);
+}
+
+static void an_answer_that_leaves_a_hole_loses_the_session(void **state)
+{
+    struct world *world = world_open(17, 1, 64);
+    struct core_session *session = world_session(world, 60000);
+
+    (void)state;
+    struct world_call *malformed = world_put(world, "", session);
+    struct world_call *next = world_put(world, "k", session);
+    world_wait(world, malformed, 100);
+    world_run(world, 10);
+    struct world_call *later = world_put(world, "k", session);
+    world_run(world, 5);
+
+    assert_int_equal(malformed->status, ERR_MALFORMED);
+    assert_int_equal(malformed->outcome, OUTCOME_REJECTED);
+    assert_int_equal(next->status, ERR_LOST);
+    assert_int_equal(later->status, ERR_LOST);
+    assert_int_equal(session->state, CORE_SESSION_LOST);
+    assert_false(model_session(&world->model, session->id)->alive);
+    world_close(world);
+}
+
+static void a_full_output_interrupts_sending_again_and_no_more(void **state)
+{
+    enum { COUNT = 40, OUTPUT_SIZE = 700 };
+    struct world *world = world_open(18, 1, 64);
+    struct core_session *session = world_session(world, 60000);
+    struct world_call *calls[COUNT];
+
+    (void)state;
+    world->model.refuses = true;
+    for (int i = 0; i < COUNT; i++) {
+        calls[i] = world_put(world, "k", session);
+    }
+    world_run(world, 5); /* All are refused, and to be sent again. */
+    session->connection->output.capacity = OUTPUT_SIZE;
+    world->model.refuses = false;
+    world_run(world, 100);
+
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(calls[i]->told_count, 1);
+        assert_int_equal(calls[i]->status, ERR_OK);
+    }
+    world_close(world);
+}
+
 static void one_call_too_many_is_refused_as_overloaded(void **state)
 {
     struct world *world = world_open(11, 1, 4);
@@ -311,6 +401,10 @@ int main(void)
         cmocka_unit_test(without_a_leader_a_call_ends_with_no_quorum),
         cmocka_unit_test(an_unanswered_write_times_out_as_unknown),
         cmocka_unit_test(overload_is_waited_out),
+        cmocka_unit_test(a_request_that_is_refused_for_long_blocks_none_behind_it),
+        cmocka_unit_test(a_session_with_a_hole_in_its_sequence_is_lost),
+        cmocka_unit_test(an_answer_that_leaves_a_hole_loses_the_session),
+        cmocka_unit_test(a_full_output_interrupts_sending_again_and_no_more),
         cmocka_unit_test(one_call_too_many_is_refused_as_overloaded),
         cmocka_unit_test(a_cancelled_call_is_told_once_and_its_late_answer_ignored),
         cmocka_unit_test(any_node_tells_its_status),

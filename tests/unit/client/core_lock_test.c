@@ -214,6 +214,23 @@ static void a_grant_behind_the_deadline_is_told_as_lost(void **state)
     world_close(world);
 }
 
+static void an_acquire_that_was_sent_twice_is_unknown_when_the_session_has_expired(void **state)
+{
+    struct fixture fixture = fixture_open(11);
+    struct world *world = fixture.world;
+
+    (void)state;
+    struct world_call *call = world_acquire(world, fixture.waiter, "other", 0);
+    world_run(world, 1); /* On its way. */
+    world_break(world, 0);
+    model_session(&world->model, fixture.waiter->id)->deadline_ms = world->now_ms;
+    world_wait(world, call, 500);
+
+    assert_int_equal(call->status, ERR_LOST);
+    assert_int_equal(call->outcome, OUTCOME_UNKNOWN);
+    world_close(world);
+}
+
 static void a_wrong_token_is_fenced(void **state)
 {
     struct fixture fixture = fixture_open(10);
@@ -241,6 +258,7 @@ int main(void)
         cmocka_unit_test(giving_up_does_not_release_what_the_user_holds),
         cmocka_unit_test(asking_again_gives_the_same_token),
         cmocka_unit_test(a_grant_behind_the_deadline_is_told_as_lost),
+        cmocka_unit_test(an_acquire_that_was_sent_twice_is_unknown_when_the_session_has_expired),
         cmocka_unit_test(a_wrong_token_is_fenced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

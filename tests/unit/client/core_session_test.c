@@ -208,7 +208,7 @@ static void a_long_pause_tells_suspect_and_lost_before_any_call(void **state)
     enum core_session_state told;
 
     (void)state;
-    core_advance(&world->core, world->now_ms + TTL_MS * 2);
+    core_advance(&world->core, world->now_ms + 2 * (uint64_t)TTL_MS);
     assert_ptr_equal(core_next_changed(&world->core, &told), session);
     assert_int_equal(told, CORE_SESSION_SUSPECT);
     assert_ptr_equal(core_next_changed(&world->core, &told), session);
@@ -271,6 +271,50 @@ static void a_lost_session_is_ended_once_a_node_can_be_reached(void **state)
     world_close(world);
 }
 
+static void the_end_of_a_lost_session_is_tried_until_it_is_taken(void **state)
+{
+    const enum error refusals[] = {ERR_OVERLOADED, ERR_RATE_LIMITED, ERR_STOPPING, ERR_NOT_FORMED,
+                                   ERR_NOT_LEADER};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(refusals); i++) {
+        struct world *world = world_open(23 + i, 1, 64);
+        struct core_session *session = world_session(world, TTL_MS);
+        struct model_session *model = model_session(&world->model, session->id);
+        model->deadline_ms += 60000; /* The cluster would wait for long. */
+        memset(world->frozen, 1, sizeof world->frozen);
+        world_run(world, TTL_MS);
+        assert_int_equal(session->state, CORE_SESSION_LOST);
+        world->model.refuses = true;
+        world->model.refusal = refusals[i];
+        memset(world->frozen, 0, sizeof world->frozen);
+        world_run(world, 3000);
+        assert_true(model->alive);
+        world->model.refuses = false;
+        world_run(world, 500);
+
+        assert_false(model->alive);
+        world_close(world);
+    }
+}
+
+static void a_refused_renewal_is_tried_again_in_time_whatever_the_node_asks(void **state)
+{
+    struct world *world = world_open(30, 1, 64);
+    struct core_session *session = world_session(world, TTL_MS);
+
+    (void)state;
+    world->model.refuses = true;
+    world->model.retry_after_ms = 10000;
+    (void)wait_for_attempt(world, session);
+    world_run(world, 10);
+    world->model.refuses = false;
+    world_run(world, TTL_MS);
+
+    assert_int_equal(session->state, CORE_SESSION_CONNECTED);
+    world_close(world);
+}
+
 static void a_failover_loses_no_session(void **state)
 {
     struct world *world = world_open(14, 1, 64);
@@ -309,6 +353,62 @@ static void the_end_gives_the_locks_on_and_answers_ok(void **state)
     world_close(world);
 }
 
+static void anybodys_session_is_ended_by_its_number(void **state)
+{
+    struct world *world = world_open(20, 1, 64);
+    struct core_session *other = world_session(world, TTL_MS);
+    struct core_session *kept = world_session(world, TTL_MS);
+
+    (void)state;
+    struct world_call *call = world_end_id(world, other->id);
+    world_wait(world, call, 100);
+    struct world_call *again = world_end_id(world, other->id);
+    world_wait(world, again, 100);
+    world_run(world, TTL_MS / 2); /* A renewal tells its holder. */
+
+    assert_int_equal(call->status, ERR_OK);
+    assert_int_equal(call->outcome, OUTCOME_OK);
+    assert_int_equal(again->status, ERR_SESSION_EXPIRED);
+    assert_int_equal(again->outcome, OUTCOME_REJECTED);
+    assert_false(model_session(&world->model, other->id)->alive);
+    assert_int_equal(other->state, CORE_SESSION_LOST);
+    assert_int_equal(kept->state, CORE_SESSION_CONNECTED);
+    world_close(world);
+}
+
+static void an_end_by_number_that_was_sent_is_not_sent_again(void **state)
+{
+    struct world *world = world_open(21, 1, 64);
+    struct core_session *other = world_session(world, TTL_MS);
+
+    (void)state;
+    struct world_call *call = world_end_id(world, other->id);
+    world_run(world, 1); /* On its way. */
+    world_break(world, 0);
+    world_run(world, 500);
+
+    assert_int_equal(call->told_count, 1);
+    assert_int_equal(call->status, ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(call->outcome, OUTCOME_UNKNOWN);
+    assert_true(model_session(&world->model, other->id)->alive);
+    world_close(world);
+}
+
+static void an_end_by_number_follows_the_leader(void **state)
+{
+    struct world *world = world_open(22, 1, 64);
+    struct core_session *other = world_session(world, TTL_MS);
+
+    (void)state;
+    world->model.leader = 1;
+    struct world_call *call = world_end_id(world, other->id);
+    world_wait(world, call, 500);
+
+    assert_int_equal(call->status, ERR_OK);
+    assert_false(model_session(&world->model, other->id)->alive);
+    world_close(world);
+}
+
 static void a_ttl_that_is_too_short_is_refused_with_the_floor(void **state)
 {
     struct world *world = world_open(16, 1, 64);
@@ -339,8 +439,13 @@ int main(void)
         cmocka_unit_test(nothing_comes_back_from_lost),
         cmocka_unit_test(an_expired_answer_to_a_renewal_is_a_loss_at_once),
         cmocka_unit_test(a_lost_session_is_ended_once_a_node_can_be_reached),
+        cmocka_unit_test(the_end_of_a_lost_session_is_tried_until_it_is_taken),
+        cmocka_unit_test(a_refused_renewal_is_tried_again_in_time_whatever_the_node_asks),
         cmocka_unit_test(a_failover_loses_no_session),
         cmocka_unit_test(the_end_gives_the_locks_on_and_answers_ok),
+        cmocka_unit_test(anybodys_session_is_ended_by_its_number),
+        cmocka_unit_test(an_end_by_number_that_was_sent_is_not_sent_again),
+        cmocka_unit_test(an_end_by_number_follows_the_leader),
         cmocka_unit_test(a_ttl_that_is_too_short_is_refused_with_the_floor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

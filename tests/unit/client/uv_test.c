@@ -12,7 +12,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "client/holdfast.h"
+#include "client/client.h"
 #include "tests/support/client/fake_server.h"
 
 struct fixture {
@@ -234,6 +234,43 @@ static void closing_answers_every_pending_call(void **state)
     fake_server_close(fixture.server);
 }
 
+struct ended {
+    uv_sem_t told;
+    enum holdfast_status status;
+};
+
+static void on_ended(const struct holdfast_result *result, void *context)
+{
+    struct ended *ended = context;
+
+    ended->status = result->status;
+    uv_sem_post(&ended->told);
+}
+
+static void an_operator_ends_the_session_of_another(void **state)
+{
+    struct fixture fixture;
+    struct holdfast_session *session;
+    struct ended ended;
+
+    (void)state;
+    fixture_open(&fixture, FAKE_SERVES, 5000);
+    assert_int_equal(uv_sem_init(&ended.told, 0), 0);
+    assert_int_equal(holdfast_session_open_sync(fixture.client, NULL, &session), HOLDFAST_OK);
+    uint64_t id = holdfast_session_id(session);
+
+    assert_non_null(holdfast_session_end_id(fixture.client, id, on_ended, &ended));
+    uv_sem_wait(&ended.told);
+    assert_int_equal(ended.status, HOLDFAST_OK);
+    assert_non_null(holdfast_session_end_id(fixture.client, id, on_ended, &ended));
+    uv_sem_wait(&ended.told);
+    assert_int_equal(ended.status, HOLDFAST_SESSION_EXPIRED);
+
+    assert_int_equal(holdfast_session_end_sync(session), HOLDFAST_OK);
+    fixture_close(&fixture);
+    uv_sem_destroy(&ended.told);
+}
+
 enum { THREAD_COUNT = 4, THREAD_CALL_COUNT = 200 };
 
 static void *put_many(void *context)
@@ -336,6 +373,167 @@ static void callbacks_on_a_loop_may_start_calls_and_close(void **state)
     fake_server_close(server);
 }
 
+/* --- What other threads see ------------------------------------------------------------------ */
+
+struct watch {
+    struct holdfast *client;
+    struct holdfast_session *session;
+    uint64_t deadline_ms;
+    uint32_t moved_count; /* Of the deadline. */
+    uint32_t stale_count; /* Callbacks during which other threads saw an earlier one. */
+    uint32_t open_count;  /* Calls. */
+};
+
+enum { WATCH_MOVED_COUNT = 4, WATCH_CALL_COUNT = 16 };
+
+static void on_watched(const struct holdfast_result *result, void *context)
+{
+    struct watch *watch = context;
+    uint64_t deadline_ms = watch->session->core.deadline_ms;
+
+    (void)result;
+    watch->open_count--;
+    watch->stale_count += atomic_load(&watch->session->deadline_ms) != deadline_ms;
+    watch->moved_count += watch->deadline_ms != deadline_ms;
+    watch->deadline_ms = deadline_ms;
+    while (watch->moved_count < WATCH_MOVED_COUNT && watch->open_count < WATCH_CALL_COUNT) {
+        watch->open_count++;
+        assert_non_null(holdfast_put(watch->client, "k", 1, "v", 1, on_watched, watch));
+    }
+    if (watch->open_count == 0) {
+        holdfast_close(watch->client, NULL, NULL);
+    }
+}
+
+/* Else a session could be seen as LOST and then CONNECTED, while a callback takes its time. */
+static void a_renewal_is_seen_by_other_threads_before_any_callback(void **state)
+{
+    struct fake_server *server = fake_server_open(FAKE_SERVES);
+    struct holdfast_options options = {.endpoints = fake_server_address(server)};
+    struct holdfast_session_options session = {.ttl_ms = 600};
+    struct watch watch = {.open_count = 1};
+    uv_loop_t loop;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(holdfast_open_on_loop(&watch.client, &options, &loop), HOLDFAST_OK);
+    assert_non_null(
+        holdfast_session_open(watch.client, &session, &watch.session, on_watched, &watch));
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+
+    assert_int_equal(watch.moved_count, WATCH_MOVED_COUNT);
+    assert_int_equal(watch.stale_count, 0);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    fake_server_close(server);
+}
+
+/* --- Sizes ----------------------------------------------------------------------------------- */
+
+struct refused {
+    uint32_t told_count;
+    uint32_t rejected_count;
+    enum holdfast_status status; /* Of the last one. */
+    uv_sem_t told;
+};
+
+static void on_refused(const struct holdfast_result *result, void *context)
+{
+    struct refused *refused = context;
+
+    refused->told_count++;
+    refused->rejected_count += result->outcome == HOLDFAST_REJECTED;
+    refused->status = result->status;
+    uv_sem_post(&refused->told);
+}
+
+static enum holdfast_status wait_for_refusal(struct refused *refused,
+                                             const struct holdfast_call *call)
+{
+    assert_non_null(call);
+    uv_sem_wait(&refused->told);
+    return refused->status;
+}
+
+/* The server is silent: what is refused was not sent. */
+static void keys_and_names_and_values_beyond_their_limits_are_refused_unsent(void **state)
+{
+    static const uint8_t bytes[524289];
+    struct refused refused = {0};
+    struct fixture fixture;
+
+    (void)state;
+    fixture_open(&fixture, FAKE_SILENT, 500);
+    struct holdfast *client = fixture.client;
+    assert_int_equal(uv_sem_init(&refused.told, 0), 0);
+    for (size_t i = 0; i < 2; i++) {
+        size_t size = i == 0 ? 0 : 481;
+        enum holdfast_status expected = i == 0 ? HOLDFAST_MALFORMED : HOLDFAST_TOO_LARGE;
+        struct holdfast_pair pair = {.key = bytes, .key_size = size, .value = bytes};
+        assert_int_equal(wait_for_refusal(&refused, holdfast_put(client, bytes, size, bytes, 1,
+                                                                 on_refused, &refused)),
+                         expected);
+        assert_int_equal(
+            wait_for_refusal(&refused, holdfast_get(client, bytes, size, on_refused, &refused)),
+            expected);
+        assert_int_equal(
+            wait_for_refusal(&refused, holdfast_delete(client, bytes, size, on_refused, &refused)),
+            expected);
+        assert_int_equal(
+            wait_for_refusal(&refused, holdfast_cas(client, &pair, NULL, 0, on_refused, &refused)),
+            expected);
+        assert_int_equal(
+            wait_for_refusal(&refused, holdfast_lock_show(client, bytes, i == 0 ? 0 : 256,
+                                                          on_refused, &refused)),
+            expected);
+    }
+    struct holdfast_pair large = {
+        .key = bytes, .key_size = 480, .value = bytes, .value_size = 512001};
+    assert_int_equal(
+        wait_for_refusal(&refused, holdfast_cas(client, &large, NULL, 0, on_refused, &refused)),
+        HOLDFAST_TOO_LARGE);
+    large.value_size = 512000;
+    assert_int_equal(wait_for_refusal(&refused, holdfast_cas(client, &large, bytes, 512001,
+                                                             on_refused, &refused)),
+                     HOLDFAST_TOO_LARGE);
+
+    assert_int_equal(refused.told_count, 12);
+    assert_int_equal(refused.rejected_count, 12);
+    fixture_close(&fixture);
+    uv_sem_destroy(&refused.told);
+}
+
+static void a_refused_request_of_a_session_leaves_no_gap(void **state)
+{
+    static const uint8_t bytes[524289];
+    struct refused refused = {0};
+    struct fixture fixture;
+    struct holdfast_session *session;
+    uint64_t token;
+
+    (void)state;
+    fixture_open(&fixture, FAKE_SERVES, 5000);
+    assert_int_equal(uv_sem_init(&refused.told, 0), 0);
+    assert_int_equal(holdfast_session_open_sync(fixture.client, NULL, &session), HOLDFAST_OK);
+    assert_int_equal(wait_for_refusal(&refused, holdfast_session_put(session, bytes, 0, bytes, 1,
+                                                                     on_refused, &refused)),
+                     HOLDFAST_MALFORMED);
+    assert_int_equal(
+        wait_for_refusal(&refused, holdfast_session_put(session, bytes, 1, bytes, sizeof bytes,
+                                                        on_refused, &refused)),
+        HOLDFAST_TOO_LARGE);
+    assert_int_equal(holdfast_lock_acquire_sync(session, bytes, 0, HOLDFAST_TRY, &token),
+                     HOLDFAST_MALFORMED);
+    assert_int_equal(holdfast_lock_acquire_sync(session, bytes, 256, HOLDFAST_TRY, &token),
+                     HOLDFAST_TOO_LARGE);
+    assert_int_equal(holdfast_lock_release_sync(session, bytes, 256, 1), HOLDFAST_TOO_LARGE);
+
+    assert_int_equal(holdfast_lock_acquire_sync(session, "l", 1, HOLDFAST_TRY, &token),
+                     HOLDFAST_OK);
+    assert_int_equal(holdfast_lock_release_sync(session, "l", 1, token), HOLDFAST_OK);
+    fixture_close(&fixture);
+    uv_sem_destroy(&refused.told);
+}
+
 static void a_value_of_the_greatest_size_is_sent_and_a_greater_one_refused(void **state)
 {
     static const uint8_t value[524289];
@@ -362,8 +560,12 @@ int main(void)
         cmocka_unit_test(without_any_node_there_is_no_quorum),
         cmocka_unit_test(names_are_resolved),
         cmocka_unit_test(closing_answers_every_pending_call),
+        cmocka_unit_test(an_operator_ends_the_session_of_another),
         cmocka_unit_test(many_threads_share_a_client),
         cmocka_unit_test(callbacks_on_a_loop_may_start_calls_and_close),
+        cmocka_unit_test(a_renewal_is_seen_by_other_threads_before_any_callback),
+        cmocka_unit_test(keys_and_names_and_values_beyond_their_limits_are_refused_unsent),
+        cmocka_unit_test(a_refused_request_of_a_session_leaves_no_gap),
         cmocka_unit_test(a_value_of_the_greatest_size_is_sent_and_a_greater_one_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
