@@ -236,12 +236,16 @@ static char await_reply(const struct guard *guard)
 
     for (;;) {
         uint64_t now_ms = clock_now_ms();
+        uint64_t left_ms = now_ms < until_ms ? until_ms - now_ms : 0;
         char byte;
 
-        if (now_ms >= until_ms) {
+        /* Also when no time is left: this process may have been the frozen one. */
+        int ready = poll(&waiting, 1, (int)left_ms);
+
+        if (ready == 0 && left_ms == 0) {
             return 0;
         }
-        if (poll(&waiting, 1, (int)(until_ms - now_ms)) <= 0) {
+        if (ready <= 0) {
             continue;
         }
         ssize_t size = read(guard->from_fd, &byte, 1);

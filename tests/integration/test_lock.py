@@ -215,3 +215,72 @@ def test_what_heeds_sigterm_in_the_commands_group_may_end_by_it():
             expect(said.read() == "ended\n", "SIGTERM did not come before SIGKILL")
         shown = cluster.holdfast("locks", "show", "heeds")
         expect(shown.code == 1, f"the lock is not free: {shown}")
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    with open(sys.argv[1], 'a') as file:
+        file.write(f'{time.monotonic_ns()}\\n')
+"""
+
+
+def test_command_is_killed_at_once_when_its_session_is_ended():
+    with Cluster() as cluster:
+        cluster.leader()
+        path = os.path.join(cluster.folder, "stubborn")
+        first = cluster.spawn_holdfast("lock", "ended", "--ttl", "10s", "--", sys.executable, "-c",
+                                       STUBBORN, path)
+        await_true(lambda: os.path.exists(path), 10, "the command under the lock to run")
+        shown = json.loads(cluster.holdfast("locks", "show", "ended", "--json").out)
+        ended_ns = time.monotonic_ns()
+        result = cluster.holdfast("session", "end", str(shown["holders"][0]["session"]))
+        expect(result.code == 0, f"session end: {result}")
+        code = first.wait(timeout=10 * SLOW)
+        dead_ms = (time.monotonic_ns() - ended_ns) / 1e6
+        expect(code == 76, f"the holder ended with {code}, not 76")
+        with open(path) as file:
+            last_ns = int(file.read().split()[-1])
+        # Its grace of 1 s would be over only then.
+        expect(dead_ms < 500 * SLOW, f"the command lived on for {dead_ms:.0f} ms")
+        return f"last sign {(last_ns - ended_ns) / 1e6:.0f} ms after the end was asked for"
+
+
+def test_signals_end_a_stopped_command():
+    with Cluster() as cluster:
+        cluster.leader()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            path = os.path.join(cluster.folder, f"stopped-{number}")
+            holder = cluster.spawn_holdfast("lock", "stopped", "--", "sh", "-c",
+                                            f"echo $$ >{path}; kill -STOP $$; sleep 60")
+
+            def is_stopped():
+                if not os.path.exists(path):
+                    return False
+                with open(path) as file:
+                    pid = file.read().strip()
+                if not pid:
+                    return False
+                with open(f"/proc/{pid}/stat") as stat:
+                    return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+
+            await_true(is_stopped, 10, "the command to stop")
+            holder.send_signal(number)
+            code = holder.wait(timeout=10 * SLOW)
+            expect(code == 128 + number, f"signal {number}: exit status {code}")
+
+
+def test_closed_standard_descriptors_are_no_harm():
+    with Cluster() as cluster:
+        cluster.leader()
+        held = os.path.join(cluster.folder, "held")
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"):
+            for arguments in (f"lock closed -- touch {held}", "put key value", "get key", "status"):
+                result = run(["sh", "-c", f"exec {HOLDFAST} {arguments} {closed}"],
+                             env=cluster.environment())
+                # What could not be printed is said to be so.
+                silent = ">&-" in closed.split() and arguments in ("get key", "status")
+                expect(result.code == (69 if silent else 0), f"{arguments} {closed}: {result}")
+            expect(os.path.exists(held), f"with {closed} the command did not run")
+            os.unlink(held)
