@@ -106,10 +106,6 @@ MUST_USE enum error lease_lock_release(struct table *table, lease_session_id ses
                                        struct bytes name, lease_token token, uint64_t log_ms,
                                        struct lease_effects *effects);
 
-/* Raises the counter of grants, so that tokens lost by a restore from a backup or by a forced
- * recovery are never given out again. */
-void lease_tokens_skip(struct table *table, uint64_t count);
-
 /* --- Reading: views are borrowed from the table until it changes ------------------------------ */
 
 struct lease_session_view {

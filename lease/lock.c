@@ -23,16 +23,6 @@ static lease_token token_take(struct table *table)
     return meta.token_last;
 }
 
-void lease_tokens_skip(struct table *table, uint64_t count)
-{
-    struct lease_meta meta;
-
-    lease_meta_load(table, &meta);
-    ASSERT_VALUES(count <= UINT64_MAX - meta.token_last, count, meta.token_last);
-    meta.token_last += count;
-    lease_meta_store(table, &meta);
-}
-
 static void waiter_enqueue(struct table *table, struct bytes name, struct lease_lock *lock,
                            lease_session_id session, struct bytes owner)
 {

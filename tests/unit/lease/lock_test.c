@@ -301,17 +301,6 @@ static void tokens_grow_over_all_locks_and_survive_forgotten_ones(void **state)
     }
 }
 
-static void skipped_tokens_are_never_given_out(void **state)
-{
-    struct lease_fixture *fixture = *state;
-
-    fixture_open_sessions(fixture, 1, 1, 100, 1000);
-    assert_int_equal(fixture_take(fixture, 1, "a", 1000), 1);
-    lease_tokens_skip(fixture->table, (uint64_t)1 << 40);
-
-    assert_int_equal(fixture_take(fixture, 1, "b", 1000), ((uint64_t)1 << 40) + 2);
-}
-
 static void names_are_bytes_and_prefixes_are_other_locks(void **state)
 {
     struct lease_fixture *fixture = *state;
@@ -433,8 +422,6 @@ int main(void)
                                         lease_fixture_close),
         cmocka_unit_test_setup_teardown(tokens_grow_over_all_locks_and_survive_forgotten_ones,
                                         lease_fixture_open, lease_fixture_close),
-        cmocka_unit_test_setup_teardown(skipped_tokens_are_never_given_out, lease_fixture_open,
-                                        lease_fixture_close),
         cmocka_unit_test_setup_teardown(names_are_bytes_and_prefixes_are_other_locks,
                                         lease_fixture_open, lease_fixture_close),
         cmocka_unit_test_setup_teardown(uncontended_acquire_and_release_write_five_records,
