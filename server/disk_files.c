@@ -327,7 +327,7 @@ enum error disk_fill_begin(struct disk_files *files, struct disk_fill *fill,
     *fill = (struct disk_fill){.name = *name, .descriptor = -1, .size = size};
     fill->is_direct = size % DISK_ALIGNMENT == 0 && !atomic_load(&files->folder->is_buffered);
     if (fill->is_direct) {
-        fill->descriptor = temporary_open(files, temporary.text, O_DIRECT | O_DSYNC);
+        fill->descriptor = temporary_open(files, temporary.text, O_DIRECT);
         if (fill->descriptor < 0 && errno == EINVAL) {
             fill->is_direct = false;
             atomic_store(&files->folder->is_buffered, true);
@@ -343,7 +343,8 @@ enum error disk_fill_begin(struct disk_files *files, struct disk_fill *fill,
     return errno == 0 ? ERR_OK : failed(files, "reserve space for");
 }
 
-/* One piece of zeros, durable. Returns an errno. */
+/* One piece of zeros. It is synced with the whole file; only the page cache is not to collect what
+ * the end would then have to wait for. Returns an errno. */
 static int zeros_write(const struct disk_files *files, const struct disk_fill *fill, size_t size)
 {
     int number = write_at(fill->descriptor, fill->offset, bytes_of(files->folder->zeros, size),
@@ -355,7 +356,7 @@ static int zeros_write(const struct disk_files *files, const struct disk_fill *f
     return number;
 }
 
-/* From now on through the page cache. O_DSYNC stays: it cannot be taken back. Returns an errno. */
+/* From now on through the page cache. Returns an errno. */
 static int direct_give_up(struct disk_files *files, struct disk_fill *fill)
 {
     int flags = fcntl(fill->descriptor, F_GETFL);

@@ -15,7 +15,7 @@
 #include "base/macros.h"
 #include "log/disk.h"
 
-enum { DISK_OPEN_FILE_COUNT_MAX = 4, DISK_FILL_CHUNK_SIZE = 1 << 20 };
+enum { DISK_OPEN_FILE_COUNT_MAX = 4, DISK_FILL_CHUNK_SIZE = 256 << 10 };
 
 struct disk_folder {
     int descriptor;

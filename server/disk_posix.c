@@ -20,11 +20,12 @@
 #include "server/folder.h"
 
 enum {
-    /* A fill rests three times as long as its last piece took, a quarter of the disk at most, but
-     * only while it is ahead of this pace: the log may wait for the segment already. */
-    FILL_REST_FACTOR = 3,
-    FILL_SIZE_PER_SECOND = 64 << 20,
+    /* A fill goes at this pace, and by half faster than the log is written beside it: so it takes
+     * little from the log's writes, and is done before the log needs it. */
+    FILL_SIZE_PER_SECOND = 16 << 20,
     SECOND_NS = 1000 * 1000 * 1000,
+    MICROSECOND_NS = 1000,
+    SECOND_US = 1000 * 1000,
 };
 
 static const char temporary_suffix[] = ".tmp";
@@ -55,6 +56,7 @@ struct disk {
     bool
         failure_is_of_fill; /* The node may live on without it: the next failure takes its place. */
     uint32_t under_way;     /* The loop's own: submitted and not yet taken. */
+    _Atomic uint64_t appended; /* Bytes of all DISK_WRITE. */
 };
 
 static void lock(pthread_mutex_t *mutex)
@@ -162,14 +164,14 @@ static bool lane_rest(struct lane *lane, uint64_t rest_ns)
     return goes_on;
 }
 
-/* How long a fill may rest that has written `size` bytes in `since_ns`, the last in `step_ns`. */
-static uint64_t fill_rest_ns(uint64_t size, uint64_t since_ns, uint64_t step_ns)
+/* How long a fill may rest that has written `size` bytes in `since_ns`, while DISK_WRITE has
+ * written `appended`. */
+static uint64_t fill_rest_ns(uint64_t size, uint64_t since_ns, uint64_t appended)
 {
-    uint64_t due_ns = size * SECOND_NS / FILL_SIZE_PER_SECOND;
-    uint64_t ahead_ns = since_ns < due_ns ? due_ns - since_ns : 0;
-    uint64_t rest_ns = step_ns * FILL_REST_FACTOR;
+    uint64_t due =
+        since_ns / MICROSECOND_NS * FILL_SIZE_PER_SECOND / SECOND_US + appended + appended / 2;
 
-    return rest_ns < ahead_ns ? rest_ns : ahead_ns;
+    return size <= due ? 0 : (size - due) * SECOND_US / FILL_SIZE_PER_SECOND * MICROSECOND_NS;
 }
 
 /* `lane` is NULL when the whole is to be done at once. */
@@ -178,15 +180,15 @@ static enum error fill(struct disk_files *files, struct lane *lane, const struct
 {
     struct disk_fill under_way;
     uint64_t begin_ns = now_ns();
+    uint64_t before = lane != NULL ? atomic_load(&lane->disk->appended) : 0;
     enum error error = disk_fill_begin(files, &under_way, name, size);
 
     while (error == ERR_OK && under_way.offset < under_way.size) {
-        uint64_t step_ns = now_ns();
-
         error = disk_fill_step(files, &under_way);
         if (error == ERR_OK && lane != NULL) {
-            uint64_t end_ns = now_ns();
-            uint64_t rest_ns = fill_rest_ns(under_way.offset, end_ns - begin_ns, end_ns - step_ns);
+            uint64_t appended = atomic_load(&lane->disk->appended) - before;
+            uint64_t rest_ns = fill_rest_ns(under_way.offset, now_ns() - begin_ns, appended);
+
             error = lane_rest(lane, rest_ns) ? ERR_OK : ERR_STOPPING;
         }
     }
@@ -224,6 +226,7 @@ static enum error carry_out(struct lane *lane, const struct disk_request *reques
     switch (request->operation) {
     case DISK_WRITE:
         ASSERT(is_aligned(request));
+        atomic_fetch_add(&lane->disk->appended, request->size);
         return disk_files_write(files, &request->name, request->offset,
                                 bytes_of(request->data, request->size), true);
     case DISK_READ:

@@ -229,17 +229,20 @@ static void fill_of_an_odd_size_is_exact(void **state)
 
 static void fill_rests_only_while_it_is_ahead_of_its_pace(void **state)
 {
-    const uint64_t step_ns = SECOND_NS / 1000;
+    (void)state;
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 4, 0), SECOND_NS / 4);
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 2, 0), 0);
+    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS, 0), 0);
+}
+
+/* Or the log would wait for its next segment. */
+static void fill_is_faster_than_the_log_beside_it(void **state)
+{
+    const uint64_t segment = UINT64_C(1) << 30; /* The largest that a node takes. */
 
     (void)state;
-    /* A second for 64 MiB; three times the last piece while there is time for that. */
-    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 4, step_ns), 3 * step_ns);
-    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 2 - step_ns, step_ns),
-                     step_ns);
-    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS / 2, step_ns), 0);
-    assert_int_equal(fill_rest_ns(FILL_SIZE_PER_SECOND / 2, SECOND_NS, SECOND_NS), 0);
-    /* The largest segment that a node takes. */
-    assert_int_equal(fill_rest_ns(UINT64_C(1) << 30, 0, step_ns), 3 * step_ns);
+    assert_int_equal(fill_rest_ns(segment, SECOND_NS, segment * 2 / 3), 0);
+    assert_int_not_equal(fill_rest_ns(segment, SECOND_NS, segment / 2), 0);
 }
 
 /* A segment ahead may not be needed; what fails after it is what ended the node. */
@@ -434,6 +437,7 @@ int main(void)
         LAW(filled_file_is_zeros_under_its_own_name_only),
         LAW(fill_of_an_odd_size_is_exact),
         LAW(fill_rests_only_while_it_is_ahead_of_its_pace),
+        LAW(fill_is_faster_than_the_log_beside_it),
         LAW(failed_fill_gives_way_to_the_failure_after_it),
         LAW(stop_interrupts_a_fill),
         LAW(read_behind_the_end_gives_zeros),
