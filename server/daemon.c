@@ -90,7 +90,8 @@ static void started_log(struct daemon *daemon, bool table_was_clean)
     logger_line_add(&line, "peer", daemon->config->peer);
     logger_line_add(&line, "table", table_was_clean ? "kept" : "rebuilt");
     logger_line_add_number(&line, "memory_mb_max",
-                           (daemon->memory_size + world_uv_memory_max(&daemon->world_options)) >>
+                           (daemon->memory_size + world_uv_memory_max(&daemon->world_options) +
+                            table_behind_memory_max(TABLE_BEHIND_MEMTABLE_SIZE)) >>
                                20);
     logger_write(&daemon->logger, WORLD_INFO, bytes_of(line.data, line.size));
 }

@@ -14,8 +14,9 @@ enum {
     SIZE_PER_SLOT = 128, /* Of memory for pairs: a slot of the hash for so much. */
     SLOT_COUNT_MIN = 64,
     SIZE_BESIDE_MIN = 4096, /* Room for small pairs beside that for the largest one. */
+    PADDING_MAX = 4 * ENTRY_ALIGNMENT,
     PAIR_COST_MAX = sizeof(struct memtable_entry) + LEVEL_COUNT_MAX * sizeof(void *) +
-                    TABLE_KEY_SIZE_MAX + TABLE_VALUE_SIZE_MAX + 4 * ENTRY_ALIGNMENT,
+                    TABLE_KEY_SIZE_MAX + TABLE_VALUE_SIZE_MAX + PADDING_MAX,
 };
 
 /* The tag spares looking at entries of other keys that share a slot. */
@@ -329,6 +330,6 @@ uint32_t memtable_collect(const struct memtable *memtable, const struct memtable
     }
     ASSERT_VALUES(count <= memtable->count, count, memtable->count);
     /* Not by the links: the owner may be taking entries out of them. */
-    qsort(entries, count, sizeof(*entries), compare_entries);
+    qsort(entries, count, sizeof(void *), compare_entries);
     return count;
 }

@@ -353,6 +353,11 @@ enum error table_error(const struct table *table)
 
 /* --- Opening and closing ---------------------------------------------------------------------- */
 
+size_t table_behind_memory_max(size_t memtable_size)
+{
+    return sizeof(struct table) + 2 * memtable_memory_size(memtable_size);
+}
+
 /* Pages that are never touched cost nothing. */
 static enum error memtables_open(struct table *table, size_t size)
 {

@@ -22,6 +22,9 @@
 /* Of each of the two memtables, in bytes: some 40,000 pairs of 256 bytes. */
 enum { TABLE_BEHIND_MEMTABLE_SIZE = 12 << 20 };
 
+/* The most memory that a table of this `memtable_size` uses beside LMDB's pages. */
+size_t table_behind_memory_max(size_t memtable_size);
+
 /* As table_lmdb_open(). `memtable_size` is at least memtable_size_min(); its memory is used only
  * as it fills. */
 MUST_USE enum error table_behind_open(struct table **table, const char *folder, uint64_t map_size,

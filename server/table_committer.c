@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "base/assert.h"
 
@@ -59,7 +58,6 @@ static void *run(void *argument)
     struct table_committer *committer = argument;
     const struct memtable *memtable;
 
-    (void)setpriority(PRIO_PROCESS, 0, 10);
     while ((memtable = next(committer)) != NULL) {
         uint32_t count = memtable_collect(memtable, committer->entries);
 
@@ -128,8 +126,7 @@ static int thread_start(struct table_committer *committer)
 enum error table_committer_open(struct table_committer **opened, struct table_lmdb *lmdb,
                                 uint32_t count_max)
 {
-    struct table_committer *committer =
-        calloc(1, sizeof(*committer) + count_max * sizeof(committer->entries[0]));
+    struct table_committer *committer = calloc(1, sizeof(*committer) + count_max * sizeof(void *));
 
     if (committer == NULL) {
         errno = ENOMEM;
