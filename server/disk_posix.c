@@ -20,9 +20,9 @@
 #include "server/folder.h"
 
 enum {
-    /* A fill goes at this pace, and by half faster than the log is written beside it: so it takes
-     * little from the log's writes, and is done before the log needs it. */
-    FILL_SIZE_PER_SECOND = 16 << 20,
+    /* A fill goes at this pace, and by a quarter faster than the log is written beside it: so it
+     * takes little from the log's writes, and is done before the log needs it. */
+    FILL_SIZE_PER_SECOND = 4 << 20,
     SECOND_NS = 1000 * 1000 * 1000,
     MICROSECOND_NS = 1000,
     SECOND_US = 1000 * 1000,
@@ -169,7 +169,7 @@ static bool lane_rest(struct lane *lane, uint64_t rest_ns)
 static uint64_t fill_rest_ns(uint64_t size, uint64_t since_ns, uint64_t appended)
 {
     uint64_t due =
-        since_ns / MICROSECOND_NS * FILL_SIZE_PER_SECOND / SECOND_US + appended + appended / 2;
+        since_ns / MICROSECOND_NS * FILL_SIZE_PER_SECOND / SECOND_US + appended + appended / 4;
 
     return size <= due ? 0 : (size - due) * SECOND_US / FILL_SIZE_PER_SECOND * MICROSECOND_NS;
 }

@@ -241,8 +241,8 @@ static void fill_is_faster_than_the_log_beside_it(void **state)
     const uint64_t segment = UINT64_C(1) << 30; /* The largest that a node takes. */
 
     (void)state;
-    assert_int_equal(fill_rest_ns(segment, SECOND_NS, segment * 2 / 3), 0);
-    assert_int_not_equal(fill_rest_ns(segment, SECOND_NS, segment / 2), 0);
+    assert_int_equal(fill_rest_ns(segment, SECOND_NS, segment / 5 * 4), 0);
+    assert_int_not_equal(fill_rest_ns(segment, SECOND_NS, segment / 4 * 3), 0);
 }
 
 /* A segment ahead may not be needed; what fails after it is what ended the node. */
