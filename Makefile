@@ -8,16 +8,18 @@
 # make install PREFIX=/usr/local DESTDIR=
 # make unit-raft    the unit tests of one folder        make golden-update   rewrite golden files
 # SAN=address,undefined make test   the same tests with sanitizers, under build/address,undefined
+# make FAILPOINTS=1 binaries        a server that fails on demand, build/failpoints (docs/faults.md)
 .DELETE_ON_ERROR:
 .SECONDARY:
 SHELL   := /bin/bash
 PREFIX  ?= /usr/local
 CC      ?= gcc
 FUZZ_CC ?= clang
-MODE    := $(if $(SAN),$(SAN),plain)
-B       := build/$(MODE)
+comma   := ,
 empty   :=
 space   := $(empty) $(empty)
+MODE    := $(subst $(space),$(comma),$(or $(strip $(SAN) $(if $(FAILPOINTS),failpoints)),plain))
+B       := build/$(MODE)
 
 FOLDERS := base log raft lease kv wire node server client command
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
@@ -42,7 +44,7 @@ endif
 OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
 OPT    += $(if $(findstring thread,$(SAN)),-Wno-error=tsan)
 OPT    += $(if $(COVERAGE),-O0 --coverage -U_FORTIFY_SOURCE)
-CFLAGS += -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
+CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
 LDFLAGS += $(if $(COVERAGE),--coverage) $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
 LIBS_base   := -lxxhash -lm
 LIBS_wire   := -lmsgpackc
@@ -51,7 +53,8 @@ LIBS_client := -luv
 libs = $(foreach f,$(1),$(LIBS_$f))
 
 FOLDER_command := client/command
-sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c))
+sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c)) $(EXTRA_$(1))
+EXTRA_server := $(if $(FAILPOINTS),server/failpoint/failpoint.c)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
 archive = $(foreach f,$(1),$(B)/lib/$f.a)
 support = $(foreach f,$(1),$(if $(wildcard tests/support/$f/*.c),$(B)/lib/support-$f.a))

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "server/failpoint.h"
 #include "server/folder.h"
 #include "server/table_marker.h"
 
@@ -441,7 +442,7 @@ enum error table_lmdb_close_clean(struct table *table)
     table_commit(table);
     enum error error = table->error;
     if (error == ERR_OK) {
-        error = error_of(mdb_env_sync(table->environment, 1));
+        error = error_of(FAILPOINT("env", "sync", mdb_env_sync(table->environment, 1)));
     }
     if (error == ERR_OK) {
         /* The names of LMDB's files, before the marker that vouches for them. */
