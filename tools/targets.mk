@@ -17,7 +17,7 @@ INTEGRATION = BIN=$(BIN) LOAD=$(LOAD) FAILPOINTD=$(FAILPOINTD) PROXY=$(PROXY) \
   python3 tests/integration/run.py
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
 	@mkdir -p $(@D)
-	$(CC) -o $@ $< -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
+	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_client))
 
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
