@@ -6,7 +6,7 @@ import struct
 import subprocess
 import time
 
-from harness import SOAK, Cluster, await_true, end, expect, run
+from harness import SOAK, Cluster, Folder, await_true, end, expect, run
 from run import Skipped
 from test_kill import Load, longest_gap
 import history
@@ -122,6 +122,29 @@ def finish(cluster, load):
     return operations, history.check(operations, [node.dump() for node in cluster.nodes])
 
 
+def test_a_cut_keeps_what_was_synced_and_nothing_else():
+    """The instrument itself: without this the tests below would show nothing."""
+    skip_without_disks()
+    with Folder() as folder:
+        disk = Disk(os.path.join(folder, "disk"), 64)
+        try:
+            for name, is_synced in (("synced", True), ("unsynced", False)):
+                file = os.open(os.path.join(disk.path, name), os.O_CREAT | os.O_WRONLY)
+                os.write(file, b"x" * 4096)
+                if is_synced:
+                    os.fsync(file)
+                os.close(file)
+            disk.cut()
+            disk.unmount()
+            disk.mount()
+            sizes = {name: os.path.getsize(os.path.join(disk.path, name))
+                     for name in os.listdir(disk.path)}
+            expect(sizes.get("synced") == 4096, f"a synced file is gone: {sizes}")
+            expect(not sizes.get("unsynced"), f"an unsynced file is there: {sizes}")
+        finally:
+            disk.close()
+
+
 def test_power_cuts_lose_nothing_acknowledged():
     rounds = 60 if SOAK else 15
     with DiskCluster() as cluster:
@@ -152,9 +175,61 @@ def test_a_node_whose_disk_fails_under_it_says_so_and_ends():
         cluster.disks[leader.number - 1].cut()
         await_true(lambda: not leader.is_alive(), 20, f"{leader.name} to end")
         last = leader.log().strip().split("\n")[-1]
-        expect(leader.process.returncode == 1 and "event=fatal" in last and "start again" in last,
+        expect(leader.process.returncode == 1 and "event=fatal" in last and "check the disk" in last,
                f"exit code {leader.process.returncode}: {last}")
         load.await_acked(load.acked + 200)
         cluster.cut_power([leader])
         load.await_acked(load.acked + 200)
         finish(cluster, load)
+
+
+def fill_until_end(cluster, nodes):
+    """Values that are large enough let the tables grow until the disks are full."""
+    bench = cluster.spawn_holdfast("bench", "put", "--value-size", "60000", "--clients", "4",
+                                   "--keys", "200", "--seconds", "60", "--warmup", "0",
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for node in nodes:
+        await_true(lambda: not node.is_alive(), 60, f"{node.name} to end: {node.log()[-300:]}")
+    end(bench)
+    for node in nodes:
+        last = node.log().strip().split("\n")[-1]
+        expect(node.process.returncode == 1 and "event=fatal" in last and "is full" in last and
+               "make room" in last, f"exit code {node.process.returncode}: {last}")
+
+
+def fill_disks(count):
+    with DiskCluster() as cluster:
+        leader = cluster.leader()
+        load = Load(cluster)
+        load.await_acked(200)
+        full = [node for node in cluster.nodes if node is not leader][:count]
+        disks = [cluster.disks[node.number - 1] for node in full]
+        for disk in disks:
+            await_true(lambda: segments_are_made(disk), 20, "the segments ahead")
+            disk.balloon(1)
+        fill_until_end(cluster, full)
+        if count == 1:
+            load.await_acked(load.acked + 200)
+        else:
+            put = cluster.holdfast("--timeout", "1s", "put", "k", "v")
+            expect(put.code in (74, 77), f"a write without a majority: {put}")
+        for disk, node in zip(disks, full):
+            disk.burst()
+            node.start()
+        load.await_acked(load.acked + 200)
+        operations, counts = finish(cluster, load)
+        return str(counts)
+
+
+def segments_are_made(disk):
+    names = os.listdir(disk.path)
+    return sum(name.endswith(".seg") for name in names) >= 3 and not any(
+        name.endswith(".tmp") for name in names)
+
+
+def test_a_full_disk_ends_its_node_with_a_clear_line_and_the_others_go_on():
+    return fill_disks(1)
+
+
+def test_two_full_disks_stop_writes_and_lose_nothing():
+    return fill_disks(2)
