@@ -48,13 +48,15 @@ CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT)
 LDFLAGS += $(if $(COVERAGE),--coverage) $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
 LIBS_base   := -lxxhash -lm
 LIBS_wire   := -lmsgpackc
-LIBS_server := -luv -llmdb -linih
+LIBS_server := -luv $(if $(FAILPOINTS),-l:liblmdb.a,-llmdb) -linih
 LIBS_client := -luv
 libs = $(foreach f,$(1),$(LIBS_$f))
 
 FOLDER_command := client/command
 sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c)) $(EXTRA_$(1))
-EXTRA_server := $(if $(FAILPOINTS),server/failpoint/failpoint.c)
+EXTRA_server := $(if $(FAILPOINTS),$(wildcard server/failpoint/*.c))
+EXTRA_command := $(EXTRA_server)
+WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
 archive = $(foreach f,$(1),$(B)/lib/$f.a)
 support = $(foreach f,$(1),$(if $(wildcard tests/support/$f/*.c),$(B)/lib/support-$f.a))
@@ -94,10 +96,10 @@ $(B)/lib/%.a:
 
 $(BIN)/holdfastd: $(B)/obj/server/main.o $(call archive,$(LINK_server))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
-	  $(call libs,$(LINK_server))
+	  $(if $(FAILPOINTS),$(WRAPPED)) $(call libs,$(LINK_server))
 $(BIN)/holdfast: $(B)/obj/client/command/main.o $(call archive,$(LINK_command))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
-	  $(call libs,$(LINK_command))
+	  $(if $(FAILPOINTS),$(WRAPPED)) $(call libs,$(LINK_command))
 LIBRARY := $(foreach f,client wire base,$(call objects,$f))
 $(BIN)/libholdfast.a: $(LIBRARY)
 	@rm -f $@

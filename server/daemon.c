@@ -181,7 +181,8 @@ static bool disk_open(struct daemon *daemon)
 {
     daemon->loop = loop_open(&daemon->logger);
     if (daemon->loop == NULL) {
-        return fatal(daemon, PIECES("the event loop cannot be made: ", strerror(errno)));
+        return fatal(daemon, PIECES("the event loop cannot be made: ", strerror(errno),
+                                    "; mend that and start again"));
     }
     enum error error =
         disk_posix_open(&daemon->disk, daemon->config->data, loop_wake(daemon->loop));

@@ -3,7 +3,8 @@
  * Only `make FAILPOINTS=1` compiles them (docs/faults.md); in the product the macros are the bare
  * calls, and no name of a point is in it. A point stands before and one after each step that makes
  * something durable: FILE.STEP.before and FILE.STEP.after, where FILE is the kind of the file:
- * "log", "hard" (the hard state), "identity", "snapshot", "format", "marker", "env" or "folder".
+ * "log", "hard" (the hard state), "identity", "snapshot", "format", "marker", "env", "folder", and
+ * "memory", of which every allocation is one step.
  * An error injected behind a step says that it failed though it was done. */
 #ifndef SERVER_FAILPOINT_H
 #define SERVER_FAILPOINT_H
@@ -11,10 +12,6 @@
 #ifdef HOLDFAST_WITH_FAILPOINTS
 
 #include <stdbool.h>
-
-/* Takes HOLDFAST_FAILPOINTS and HOLDFAST_FAILPOINTS_FILE out of the environment. Ends the process
- * when they name an unknown point or action, or ask for the list. */
-void failpoint_open(void);
 
 /* True, with errno set, when the step is to fail. `file` is a file's name or kind. */
 bool failpoint_before(const char *file, const char *step);
@@ -33,13 +30,10 @@ int failpoint_after_call(const char *file, const char *step, int result);
 #define FAILPOINT_CALL(file, step, call)                                                           \
     (failpoint_before(file, step) ? -1 : failpoint_after_call(file, step, call))
 
-#define FAILPOINT_OPEN() failpoint_open()
-
 #else
 
 #define FAILPOINT(file, step, call)      (call)
 #define FAILPOINT_CALL(file, step, call) (call)
-#define FAILPOINT_OPEN()                 ((void)0)
 
 #endif
 #endif

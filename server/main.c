@@ -12,7 +12,6 @@
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/dump.h"
-#include "server/failpoint.h"
 #include "server/folder.h"
 
 enum { HELP_SIZE = 4096 };
@@ -118,7 +117,6 @@ int main(int argument_count, char **arguments)
     struct config config;
     struct config_problem problem;
 
-    FAILPOINT_OPEN();
     if (!configure(&config, argument_count, arguments, &problem)) {
         print(STDERR_FILENO, "holdfastd: ", problem.text);
         return problem.exit_status;

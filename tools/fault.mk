@@ -4,7 +4,7 @@ PROXY := $(B)/tests/proxy
 
 .PHONY: failpoints
 failpoints:
-	@$(MAKE) --no-print-directory -s FAILPOINTS=1 $(FAILPOINTD)
+	@$(MAKE) --no-print-directory -s FAILPOINTS=1 $(FAILPOINTD) $(dir $(FAILPOINTD))holdfast
 $(PROXY): $(patsubst %.c,$(B)/obj/%.o,jepsen/proxy.c jepsen/proxy_pair.c)
 
 # ROOT=1 chooses the tests that need root; without it they say so.

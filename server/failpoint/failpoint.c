@@ -1,8 +1,9 @@
 /* server/failpoint/failpoint.c: reads the plan, counts hits, does what the plan says.
  *
- * Linked by `make FAILPOINTS=1` alone. The plan is `POINT=ACTION[@N];...`: at the N-th hit of POINT
- * (default: at each) error, nospace, stall(MS) or exit. HOLDFAST_FAILPOINTS gives it; the file that
- * HOLDFAST_FAILPOINTS_FILE names is read again whenever another file has taken its place. */
+ * Linked by `make FAILPOINTS=1` alone. The plan is `POINT=ACTION[@N[+]];...`: at the N-th hit of
+ * POINT (N+: from then on; default: at each) error, nospace, stall(MS) or exit. The variable
+ * HOLDFAST_FAILPOINTS gives it; the file that HOLDFAST_FAILPOINTS_FILE names is read again whenever
+ * another file has taken its place. Both are taken out of the environment. */
 #define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier): the C library's own switch. */
 #include "server/failpoint.h"
 
@@ -42,6 +43,7 @@ static const char *const steps[] = {
     "identity.remove", "snapshot.read",   "snapshot.write", "snapshot.sync", "snapshot.fill",
     "snapshot.rename", "snapshot.remove", "folder.sync",    "format.write",  "format.sync",
     "format.rename",   "marker.remove",   "marker.write",   "marker.sync",   "env.sync",
+    "memory.get",
 };
 
 enum action { ACTION_NONE, ACTION_ERROR, ACTION_NO_SPACE, ACTION_STALL, ACTION_EXIT };
@@ -50,6 +52,7 @@ struct point {
     enum action action;
     uint64_t stall_ms;
     uint64_t nth; /* Acts at this hit only; 0: at each. */
+    bool goes_on; /* And at each behind it. */
     uint64_t hits;
 };
 
@@ -67,7 +70,7 @@ static void refuse(const char *what, struct bytes text)
 {
     fprintf(stderr,
             "holdfastd: HOLDFAST_FAILPOINTS: %s \"%.*s\"; write POINT=error|nospace|stall(MS)|exit"
-            "[@N];..., and HOLDFAST_FAILPOINTS=list for the points\n",
+            "[@N[+]];..., and HOLDFAST_FAILPOINTS=list for the points\n",
             what, (int)text.size, (const char *)text.data);
     _exit(EXIT_STATUS_PLAN);
 }
@@ -140,6 +143,10 @@ static void item_apply(struct bytes item)
     struct point parsed = {.action = ACTION_NONE};
     struct point *point = point_find(name);
 
+    if (nth.size != 0 && nth.data[nth.size - 1] == '+') {
+        parsed.goes_on = true;
+        nth.size--;
+    }
     if (point == NULL) {
         refuse("no point is named", name);
         return;
@@ -204,7 +211,8 @@ static void list_and_exit(void)
     _exit(0);
 }
 
-void failpoint_open(void)
+/* Before main(): allocations are counted from the first. */
+__attribute__((constructor)) static void failpoint_open(void)
 {
     const char *text = getenv("HOLDFAST_FAILPOINTS");
     const char *file = getenv("HOLDFAST_FAILPOINTS_FILE");
@@ -284,7 +292,8 @@ static struct point hit(const char *file, const char *step, int side)
     point->hits++;
     struct point taken = *point;
     ASSERT(pthread_mutex_unlock(&plan.mutex) == 0);
-    if (taken.action == ACTION_NONE || (taken.nth != 0 && taken.nth != taken.hits)) {
+    if (taken.action == ACTION_NONE || taken.hits < taken.nth ||
+        (taken.nth != 0 && taken.hits != taken.nth && !taken.goes_on)) {
         return (struct point){.action = ACTION_NONE};
     }
     ASSERT(point_name(name, at, side));
