@@ -11,3 +11,15 @@ $(PROXY): $(patsubst %.c,$(B)/obj/%.o,jepsen/proxy.c jepsen/proxy_pair.c)
 test-root: binaries $(LOAD)
 	@ROOT=1 $(INTEGRATION) $(ONLY)
 .PHONY: test-root
+
+# Error paths over the disk and the table in memory.
+LINK_fault := $(LINK_node)
+FAULT := $(patsubst %.c,$(B)/%,$(wildcard tests/fault/*_test.c))
+$(FAULT): $(B)/tests/fault/%: $(B)/obj/tests/fault/%.o $(call support,$(LINK_fault)) \
+  $(call archive,$(LINK_fault))
+	@mkdir -p $(@D)
+	$(CC) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) -lcmocka \
+	  $(call libs,$(LINK_fault))
+fault: $(FAULT)
+	@tools/run-tests.sh $^
+.PHONY: fault

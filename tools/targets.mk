@@ -12,7 +12,7 @@ demo: deps
 # Programs that the integration tests run beside the product.
 HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-TEST_PROGRAMS = binaries $(UNIT) $(HELPERS) failpoints
+TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) failpoints
 INTEGRATION = BIN=$(BIN) LOAD=$(LOAD) FAILPOINTD=$(FAILPOINTD) PROXY=$(PROXY) \
   python3 tests/integration/run.py
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
@@ -22,6 +22,7 @@ $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_c
 
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
 STAGES = unit '$(MAKE) --no-print-directory -s unit' \
+  fault '$(MAKE) --no-print-directory -s fault' \
   integration '$(INTEGRATION)'
 test: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)

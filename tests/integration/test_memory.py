@@ -54,11 +54,12 @@ def serve_once(nth, goes_on):
 
 
 def test_every_allocation_of_a_server_fails_and_it_ends_clearly_or_goes_on():
-    cases = [(nth, goes_on) for nth in range(1, SERVER_COUNT + 1) for goes_on in (False, True)]
-    return run_until_unhit(serve_once, cases)
+    cases = [(nth, goes_on) for nth in range(1, SERVER_COUNT + 1) for goes_on in (False, True)
+             if SOAK or not goes_on or nth % 3 == 0]
+    return run_until_unhit(serve_once, cases, 32)
 
 
-def run_until_unhit(once, cases):
+def run_until_unhit(once, cases, least):
     hits = 0
     with ThreadPoolExecutor(4) as pool:
         for at in range(0, len(cases), 8):
@@ -66,7 +67,7 @@ def run_until_unhit(once, cases):
             hits += sum(done)
             if not any(done):
                 break
-    expect(hits >= 32, f"only {hits} failures")
+    expect(hits >= least, f"only {hits} failures")
     return f"{hits} failures"
 
 
@@ -92,4 +93,4 @@ def test_every_allocation_of_a_client_fails_and_it_ends_with_a_reason():
             return hit
 
         return run_until_unhit(ask_once, [(nth, goes_on) for nth in range(1, CLIENT_COUNT + 1)
-                                          for goes_on in (False, True)])
+                                          for goes_on in (False, True)], 16)
