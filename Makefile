@@ -7,6 +7,7 @@
 # make fuzz     fuzzers, FUZZ_SECONDS=60 each           make coverage
 # make install PREFIX=/usr/local DESTDIR=
 # make unit-raft    the unit tests of one folder        make golden-update   rewrite golden files
+# make fault        every operation fails in turn       make test-root   power cuts, full disks (root)
 # SAN=address,undefined make test   the same tests with sanitizers, under build/address,undefined
 # make FAILPOINTS=1 binaries        a server that fails on demand, build/failpoints (docs/faults.md)
 .DELETE_ON_ERROR:

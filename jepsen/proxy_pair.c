@@ -195,6 +195,8 @@ static void allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
     (void)handle;
     (void)suggested;
     *buffer = chunk == NULL ? uv_buf_init(NULL, 0) : uv_buf_init((char *)chunk->data, CHUNK_SIZE);
+    /* got() frees it. */
+    /* cppcheck-suppress memleak */
 }
 
 static struct chunk *chunk_of(const uv_buf_t *buffer)

@@ -9,12 +9,13 @@
 #include "base/assert.h"
 #include "server/failpoint.h"
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
+/* The names that the linker's --wrap gives them. */
+void *memory_malloc(size_t size) __asm__("__wrap_malloc");
+void *memory_calloc(size_t count, size_t size) __asm__("__wrap_calloc");
+void *memory_realloc(void *memory, size_t size) __asm__("__wrap_realloc");
+void *memory_real_malloc(size_t size) __asm__("__real_malloc");
+void *memory_real_calloc(size_t count, size_t size) __asm__("__real_calloc");
+void *memory_real_realloc(void *memory, size_t size) __asm__("__real_realloc");
 
 /* There is nothing to do behind an allocation. */
 static int is_there(void)
@@ -25,22 +26,22 @@ static int is_there(void)
     return number == 0;
 }
 
-void *__wrap_malloc(size_t size)
+void *memory_malloc(size_t size)
 {
-    return is_there() ? __real_malloc(size) : NULL;
+    return is_there() ? memory_real_malloc(size) : NULL;
 }
 
-void *__wrap_calloc(size_t count, size_t size)
+void *memory_calloc(size_t count, size_t size)
 {
-    return is_there() ? __real_calloc(count, size) : NULL;
+    return is_there() ? memory_real_calloc(count, size) : NULL;
 }
 
-void *__wrap_realloc(void *memory, size_t size)
+void *memory_realloc(void *memory, size_t size)
 {
-    return is_there() ? __real_realloc(memory, size) : NULL;
+    return is_there() ? memory_real_realloc(memory, size) : NULL;
 }
 
 __attribute__((constructor)) static void replace_allocator(void)
 {
-    ASSERT(uv_replace_allocator(__wrap_malloc, __wrap_realloc, __wrap_calloc, free) == 0);
+    ASSERT(uv_replace_allocator(memory_malloc, memory_realloc, memory_calloc, free) == 0);
 }

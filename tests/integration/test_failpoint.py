@@ -14,8 +14,9 @@ import history
 
 EXIT_CODE = 99
 ADVICE = ("start again", "check ", "bring the node back")
-# Nothing drops segments or writes snapshots yet, and no state file is ever removed.
-UNREACHED = ("snapshot.", "log.remove", "hard.remove", "identity.remove")
+# Nothing drops segments or writes snapshots yet, and no state file is ever removed. Allocations
+# have a test of their own (test_memory.py).
+UNREACHED = ("snapshot.", "log.remove", "hard.remove", "identity.remove", "memory.")
 # Steps of the first start in an empty folder, which a node of a cluster cannot repeat.
 FIRST = ("identity.write", "identity.sync", "identity.rename", "format.", "log.fill", "log.sync",
          "log.rename", "hard.rename", "hard.sync")

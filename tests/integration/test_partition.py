@@ -1,4 +1,7 @@
 """Links break under load; a majority can always talk, so writes go on, and nothing is lost."""
+import select
+import socket
+import threading
 import time
 
 from faults import FaultyCluster, Proxy
@@ -159,6 +162,91 @@ def test_an_isolated_leader_serves_no_stale_read():
 
 def ask(endpoints, *arguments):
     return run([HOLDFAST, "--endpoints", endpoints, "--timeout", f"{SLOW}s", *arguments])
+
+
+def test_the_proxy_does_what_it_is_told():
+    """The instrument itself, over one connection to a listener of ours."""
+    proxy = Proxy()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        door = ("127.0.0.1", free_ports(1)[0])
+        proxy.ask("add", "a", "%s:%d" % door, "127.0.0.1:%d" % listener.getsockname()[1])
+        source, target = connect(door, listener)
+
+        proxy.ask("delay", "a", 200)
+        started = time.monotonic()
+        source.sendall(b"late")
+        expect(target.recv(9) == b"late" and time.monotonic() - started > 0.19, "delay")
+        proxy.ask("delay", "a", 0)
+
+        proxy.ask("stall", "a", "ahead")
+        source.sendall(b"waits")
+        target.sendall(b"passes")
+        expect(source.recv(9) == b"passes" and is_silent(target), "stall ahead")
+        proxy.ask("heal", "a")
+        expect(target.recv(9) == b"waits", "what was stalled arrives")
+
+        proxy.ask("cut", "a", "ahead")
+        source.sendall(b"lost")
+        target.sendall(b"passes")
+        expect(source.recv(9) == b"passes" and is_silent(target), "cut ahead")
+        await_true(lambda: "ahead_lost=4" in proxy.ask("list")[0], 5, "the loss to be counted")
+        expect(not was_reset(source, 0), "a cut link is silent")
+        proxy.ask("heal", "a")
+        expect(was_reset(source, 5) and was_reset(target, 5), "what has lost bytes is reset")
+
+        source, target = connect(door, listener)
+        proxy.ask("cut", "a")
+        source.close()
+        expect(is_silent(target), "the news of an end must not pass a cut")
+        proxy.ask("reset", "a")
+        expect(was_reset(target, 5), "reset")
+
+        proxy.ask("heal", "a")
+        source, target = connect(door, listener)
+        sender = threading.Thread(target=send_all, args=(source, 4 << 20), daemon=True)
+        sender.start()
+        expect(read_all(target) == 4 << 20, "everything arrives, then the end")
+        sender.join()
+        target.close()
+        expect(read_all(source) == 0, "the end of the other direction")
+        await_true(lambda: "connections=0" in proxy.ask("list")[0], 5, "closed pairs to go")
+    expect(proxy.close() == 0, "the proxy did not end cleanly")
+
+
+def connect(door, listener):
+    source = socket.create_connection(door, 5)
+    target, _ = listener.accept()
+    target.settimeout(5)
+    return source, target
+
+
+def send_all(source, size):
+    source.sendall(b"x" * size)
+    source.shutdown(socket.SHUT_WR)
+
+
+def is_silent(peer):
+    return not select.select([peer], [], [], 0.1)[0]
+
+
+def was_reset(peer, seconds):
+    if not select.select([peer], [], [], seconds)[0]:
+        return False
+    try:
+        return peer.recv(1) is None
+    except ConnectionResetError:
+        return True
+
+
+def read_all(peer):
+    size = 0
+    while True:
+        data = peer.recv(1 << 16)
+        if not data:
+            return size
+        size += len(data)
 
 
 def test_the_proxy_refuses_nonsense_with_advice():
