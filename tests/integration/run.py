@@ -45,7 +45,7 @@ def main(wanted):
             tail = f": {note}" if note else ""
             print(f"ok {full} ({time.monotonic() - started:.1f} s){tail}", flush=True)
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
-    return 1 if failed or not passed else 0
+    return 1 if failed or not (passed or skipped) else 0
 
 
 if __name__ == "__main__":

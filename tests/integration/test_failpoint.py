@@ -139,7 +139,7 @@ def meet_first(point, action):
         expect(plan.has_fired(0), f"{point} is never reached")
         plan.set("")
         node.start()
-        for _ in range(2):
+        for _ in range(2 if SOAK else 1):
             put = cluster.holdfast("put", "k", "v", timeout=10)
             expect(put.code == 0, f"after {point}={action}: {put}, {node.log()[-300:]}")
             node.kill()
@@ -196,7 +196,7 @@ def test_the_product_knows_no_failpoints():
 
 def test_a_stalled_disk_of_the_leader_loses_nothing():
     """What it costs is printed, not bounded: a leader does not hand over for a slow disk yet."""
-    stall_ms = 10000 if SOAK else 3000
+    stall_ms = 10000 if SOAK else 1500
     with Cluster(program=FAILPOINTD, start=False) as cluster:
         plans = start_planned(cluster)
         load = Load(cluster)

@@ -90,8 +90,7 @@ def cut_between_leader_and_one(cluster):
 def test_a_follower_without_links_is_missed_by_nobody():
     return run_faults([lambda c: c.isolate(follower(c)),
                        lambda c: c.deafen(follower(c)),
-                       lambda c: c.mute(follower(c)),
-                       lambda c: c.isolate(follower(c), "stall")])
+                       lambda c: c.mute(follower(c))])
 
 
 def test_a_leader_without_links_is_replaced():
@@ -109,7 +108,7 @@ def test_a_partition_between_two_of_three_stops_nothing_for_long():
 
 
 def test_flapping_links_lose_nothing():
-    rounds = 100 if SOAK else 6
+    rounds = 100 if SOAK else 4
     with FaultyCluster() as cluster:
         cluster.leader()
         load = Load(cluster)
