@@ -7,17 +7,20 @@
 # make fuzz     fuzzers, FUZZ_SECONDS=60 each           make coverage
 # make install PREFIX=/usr/local DESTDIR=
 # make unit-raft    the unit tests of one folder        make golden-update   rewrite golden files
+# make fault        every operation fails in turn       make test-root   power cuts, full disks (root)
 # SAN=address,undefined make test   the same tests with sanitizers, under build/address,undefined
+# make FAILPOINTS=1 binaries        a server that fails on demand, build/failpoints (docs/faults.md)
 .DELETE_ON_ERROR:
 .SECONDARY:
 SHELL   := /bin/bash
 PREFIX  ?= /usr/local
 CC      ?= gcc
 FUZZ_CC ?= clang
-MODE    := $(if $(SAN),$(SAN),plain)
-B       := build/$(MODE)
+comma   := ,
 empty   :=
 space   := $(empty) $(empty)
+MODE    := $(subst $(space),$(comma),$(or $(strip $(SAN) $(if $(FAILPOINTS),failpoints)),plain))
+B       := build/$(MODE)
 
 FOLDERS := base log raft lease kv wire node server client command
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
@@ -42,16 +45,19 @@ endif
 OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
 OPT    += $(if $(findstring thread,$(SAN)),-Wno-error=tsan)
 OPT    += $(if $(COVERAGE),-O0 --coverage -U_FORTIFY_SOURCE)
-CFLAGS += -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
+CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
 LDFLAGS += $(if $(COVERAGE),--coverage) $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
 LIBS_base   := -lxxhash -lm
 LIBS_wire   := -lmsgpackc
-LIBS_server := -luv -llmdb -linih
+LIBS_server := -luv $(if $(FAILPOINTS),-l:liblmdb.a,-llmdb) -linih
 LIBS_client := -luv
 libs = $(foreach f,$(1),$(LIBS_$f))
 
 FOLDER_command := client/command
-sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c))
+sources = $(filter-out %/main.c,$(wildcard $(or $(FOLDER_$(1)),$(1))/*.c)) $(EXTRA_$(1))
+EXTRA_server := $(if $(FAILPOINTS),$(wildcard server/failpoint/*.c))
+EXTRA_command := $(EXTRA_server)
+WRAPPED := -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc
 objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
 archive = $(foreach f,$(1),$(B)/lib/$f.a)
 support = $(foreach f,$(1),$(if $(wildcard tests/support/$f/*.c),$(B)/lib/support-$f.a))
@@ -91,10 +97,10 @@ $(B)/lib/%.a:
 
 $(BIN)/holdfastd: $(B)/obj/server/main.o $(call archive,$(LINK_server))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
-	  $(call libs,$(LINK_server))
+	  $(if $(FAILPOINTS),$(WRAPPED)) $(call libs,$(LINK_server))
 $(BIN)/holdfast: $(B)/obj/client/command/main.o $(call archive,$(LINK_command))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
-	  $(call libs,$(LINK_command))
+	  $(if $(FAILPOINTS),$(WRAPPED)) $(call libs,$(LINK_command))
 LIBRARY := $(foreach f,client wire base,$(call objects,$f))
 $(BIN)/libholdfast.a: $(LIBRARY)
 	@rm -f $@

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -24,7 +25,10 @@
 #include "server/table_behind.h"
 #include "server/world_uv.h"
 
-enum { DESCRIPTOR_COUNT_OTHER = 64 }; /* Files, links and libuv's own. */
+enum {
+    DESCRIPTOR_COUNT_OTHER = 64, /* Files, links and libuv's own. */
+    FREE_SIZE_MIN = 1 << 20,     /* A disk with less is called full. */
+};
 
 struct daemon {
     const struct config *config;
@@ -178,7 +182,8 @@ static bool disk_open(struct daemon *daemon)
 {
     daemon->loop = loop_open(&daemon->logger);
     if (daemon->loop == NULL) {
-        return fatal(daemon, PIECES("the event loop cannot be made: ", strerror(errno)));
+        return fatal(daemon, PIECES("the event loop cannot be made: ", strerror(errno),
+                                    "; mend that and start again"));
     }
     enum error error =
         disk_posix_open(&daemon->disk, daemon->config->data, loop_wake(daemon->loop));
@@ -288,6 +293,18 @@ static bool open_all(struct daemon *daemon)
 
 /* --- Running and closing ---------------------------------------------------------------------- */
 
+/* LMDB calls a short write on a full disk an input/output error. */
+static const char *full_disk_advice(const struct daemon *daemon)
+{
+    struct statvfs status;
+
+    if (statvfs(daemon->config->data, &status) == 0 &&
+        (uint64_t)status.f_bavail * status.f_frsize < FREE_SIZE_MIN) {
+        return "; the disk of --data is full: make room and start again";
+    }
+    return "";
+}
+
 static int run(struct daemon *daemon)
 {
     world_uv_start(daemon->world);
@@ -305,9 +322,10 @@ static int run(struct daemon *daemon)
     struct disk_failure failure = disk_posix_failure(daemon->disk);
     if (failure.number != 0) {
         (void)fatal(daemon, PIECES(node_problem(daemon->node), " (", failure.operation, " ",
-                                   failure.name.text, ": ", strerror(failure.number), ")"));
+                                   failure.name.text, ": ", strerror(failure.number), ")",
+                                   full_disk_advice(daemon)));
     } else {
-        (void)fatal(daemon, PIECES(node_problem(daemon->node)));
+        (void)fatal(daemon, PIECES(node_problem(daemon->node), full_disk_advice(daemon)));
     }
     return DAEMON_EXIT_FATAL;
 }

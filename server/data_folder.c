@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "server/failpoint.h"
 #include "server/folder.h"
 
 enum { FILE_MODE = 0600, FORMAT_SIZE_MAX = 64 };
@@ -58,8 +59,10 @@ static enum error format_write(const char *path)
     if (descriptor < 0) {
         return folder_error(errno);
     }
-    enum error error = folder_write_all(descriptor, bytes_of_text(format_text));
-    if (error == ERR_OK && fsync(descriptor) != 0) {
+    struct bytes text = bytes_of_text(format_text);
+    errno = FAILPOINT("format", "write", folder_write_all(descriptor, text) == ERR_OK ? 0 : errno);
+    enum error error = folder_error(errno);
+    if (error == ERR_OK && FAILPOINT_CALL("format", "sync", fsync(descriptor)) != 0) {
         error = folder_error(errno);
     }
     close(descriptor);
@@ -68,7 +71,7 @@ static enum error format_write(const char *path)
     }
     ASSERT(folder_join(temporary, sizeof(temporary), path, "format.tmp"));
     ASSERT(folder_join(final, sizeof(final), path, "format"));
-    if (rename(temporary, final) != 0) {
+    if (FAILPOINT_CALL("format", "rename", rename(temporary, final)) != 0) {
         return folder_error(errno);
     }
     return folder_sync(path);

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "server/failpoint.h"
 #include "server/folder.h"
 
 enum { FILE_MODE = 0600 };
@@ -156,7 +157,9 @@ enum error disk_files_write(struct disk_files *files, const struct disk_name *na
 {
     if (is_aligned && !atomic_load(&files->folder->is_buffered)) {
         int descriptor = descriptor_of(files, name, DISK_MODE_DIRECT);
-        int number = descriptor < 0 ? errno : write_at(descriptor, offset, bytes, true);
+        int number = descriptor < 0 ? errno
+                                    : FAILPOINT(name->text, "write",
+                                                write_at(descriptor, offset, bytes, true));
 
         if (number == 0) {
             return ERR_OK;
@@ -172,11 +175,12 @@ enum error disk_files_write(struct disk_files *files, const struct disk_name *na
     if (descriptor < 0) {
         return failed(files, "open");
     }
-    errno = write_at(descriptor, offset, bytes, false);
+    errno = FAILPOINT(name->text, "write", write_at(descriptor, offset, bytes, false));
     if (errno != 0) {
         return failed(files, "write");
     }
-    return fdatasync(descriptor) == 0 ? ERR_OK : failed(files, "sync");
+    return FAILPOINT_CALL(name->text, "sync", fdatasync(descriptor)) == 0 ? ERR_OK
+                                                                          : failed(files, "sync");
 }
 
 /* Reads until `*size_read` is `size` or the file ends. Returns an errno. */
@@ -210,7 +214,7 @@ enum error disk_files_read(struct disk_files *files, const struct disk_name *nam
     if (descriptor < 0) {
         return failed(files, "open");
     }
-    errno = read_at(descriptor, offset, data, size, size_read);
+    errno = FAILPOINT(name->text, "read", read_at(descriptor, offset, data, size, size_read));
     return errno == 0 ? ERR_OK : failed(files, "read");
 }
 
@@ -221,7 +225,9 @@ enum error disk_files_read_direct(struct disk_files *files, const struct disk_na
     *size_read = 0;
     if (!atomic_load(&files->folder->is_buffered)) {
         int descriptor = descriptor_of(files, name, DISK_MODE_READ_DIRECT);
-        int number = descriptor < 0 ? errno : read_at(descriptor, offset, data, size, size_read);
+        int number = descriptor < 0 ? errno
+                                    : FAILPOINT(name->text, "read",
+                                                read_at(descriptor, offset, data, size, size_read));
 
         if (number == 0) {
             return ERR_OK;
@@ -245,12 +251,16 @@ enum error disk_files_read_direct(struct disk_files *files, const struct disk_na
 static enum error names_sync(struct disk_files *files)
 {
     atomic_fetch_add(&files->folder->renaming, 1);
-    return fsync(files->folder->descriptor) == 0 ? ERR_OK : failed(files, "sync the folder of");
+    return FAILPOINT_CALL("folder", "sync", fsync(files->folder->descriptor)) == 0
+               ? ERR_OK
+               : failed(files, "sync the folder of");
 }
 
 enum error disk_files_remove(struct disk_files *files, const struct disk_name *name)
 {
-    if (unlinkat(files->folder->descriptor, name->text, 0) != 0 && errno != ENOENT) {
+    if (FAILPOINT_CALL(name->text, "remove", unlinkat(files->folder->descriptor, name->text, 0)) !=
+            0 &&
+        errno != ENOENT) {
         return failed(files, "remove");
     }
     return names_sync(files);
@@ -260,7 +270,7 @@ static enum error rename_synced(struct disk_files *files, const char *source, co
 {
     int folder = files->folder->descriptor;
 
-    if (renameat(folder, source, folder, target) != 0) {
+    if (FAILPOINT_CALL(target, "rename", renameat(folder, source, folder, target)) != 0) {
         return failed(files, "rename");
     }
     return names_sync(files);
@@ -289,10 +299,10 @@ enum error disk_files_save(struct disk_files *files, const struct disk_name *nam
     if (descriptor < 0) {
         return failed(files, "make");
     }
-    errno = write_at(descriptor, 0, bytes, false);
+    errno = FAILPOINT(name->text, "write", write_at(descriptor, 0, bytes, false));
     if (errno != 0) {
         error = failed(files, "write");
-    } else if (fsync(descriptor) != 0) {
+    } else if (FAILPOINT_CALL(name->text, "sync", fsync(descriptor)) != 0) {
         error = failed(files, "sync");
     }
     close(descriptor);
@@ -376,7 +386,7 @@ enum error disk_fill_step(struct disk_files *files, struct disk_fill *fill)
     size_t size = rest < DISK_FILL_CHUNK_SIZE ? (size_t)rest : DISK_FILL_CHUNK_SIZE;
 
     ASSERT_VALUES(fill->offset <= fill->size, fill->offset, fill->size);
-    int number = zeros_write(files, fill, size);
+    int number = FAILPOINT(fill->name.text, "fill", zeros_write(files, fill, size));
     if (number == EINVAL && fill->is_direct) {
         /* Some file systems take the flag when a file is opened and refuse the write. */
         number = direct_give_up(files, fill);
@@ -395,7 +405,7 @@ enum error disk_fill_end(struct disk_files *files, struct disk_fill *fill)
     struct temporary_name temporary = temporary_of(&fill->name);
 
     ASSERT_VALUES(fill->offset == fill->size, fill->offset, fill->size);
-    if (fsync(fill->descriptor) != 0) {
+    if (FAILPOINT_CALL(fill->name.text, "sync", fsync(fill->descriptor)) != 0) {
         return failed(files, "sync");
     }
     enum error error = rename_synced(files, temporary.text, fill->name.text);

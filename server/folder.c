@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "server/failpoint.h"
 
 enum { FOLDER_MODE = 0700 };
 
@@ -90,7 +91,7 @@ enum error folder_sync(const char *path)
     if (descriptor < 0) {
         return folder_error(errno);
     }
-    int number = fsync(descriptor) == 0 ? 0 : errno;
+    int number = FAILPOINT_CALL("folder", "sync", fsync(descriptor)) == 0 ? 0 : errno;
     close(descriptor);
     errno = number;
     return folder_error(number);

@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "base/table.h"
+#include "server/failpoint.h"
 #include "server/folder.h"
 #include "server/table_marker.h"
 
@@ -358,7 +359,7 @@ void table_lmdb_close(struct table_lmdb *lmdb)
 
 enum error table_lmdb_close_clean(struct table_lmdb *lmdb)
 {
-    enum error error = error_of(mdb_env_sync(lmdb->environment, 1));
+    enum error error = error_of(FAILPOINT("env", "sync", mdb_env_sync(lmdb->environment, 1)));
 
     if (error == ERR_OK) {
         /* The names of LMDB's files, before the marker that vouches for them. */

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "server/failpoint.h"
 #include "server/folder.h"
 
 enum {
@@ -111,7 +112,7 @@ enum error table_marker_take(const char *folder, bool *was_clean)
         errno = ENAMETOOLONG;
         return ERR_IO;
     }
-    if (unlink(path) != 0 && errno != ENOENT) {
+    if (FAILPOINT_CALL("marker", "remove", unlink(path)) != 0 && errno != ENOENT) {
         return folder_error(errno);
     }
     /* The marker must not come back after a crash that this process does not survive. */
@@ -132,8 +133,10 @@ enum error table_marker_leave(const char *folder)
     if (descriptor < 0) {
         return folder_error(errno);
     }
-    error = folder_write_all(descriptor, bytes_of(marker, sizeof(marker)));
-    if (error == ERR_OK && fsync(descriptor) != 0) {
+    struct bytes bytes = bytes_of(marker, sizeof(marker));
+    errno = FAILPOINT("marker", "write", folder_write_all(descriptor, bytes) == ERR_OK ? 0 : errno);
+    error = folder_error(errno);
+    if (error == ERR_OK && FAILPOINT_CALL("marker", "sync", fsync(descriptor)) != 0) {
         error = folder_error(errno);
     }
     close(descriptor);

@@ -1,5 +1,6 @@
 # Targets that run things; the build itself is in the Makefile.
 FUZZ_SECONDS ?= 60
+include tools/fault.mk
 
 deps:
 	@tools/deps.sh
@@ -11,15 +12,18 @@ demo: deps
 # Programs that the integration tests run beside the product.
 HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-TEST_PROGRAMS = binaries $(UNIT) $(HELPERS)
+TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) failpoints
+INTEGRATION = BIN=$(BIN) LOAD=$(LOAD) FAILPOINTD=$(FAILPOINTD) PROXY=$(PROXY) \
+  python3 tests/integration/run.py
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
 	@mkdir -p $(@D)
-	$(CC) -o $@ $< -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
+	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_client))
 
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
 STAGES = unit '$(MAKE) --no-print-directory -s unit' \
-  integration 'BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py'
+  fault '$(MAKE) --no-print-directory -s fault' \
+  integration '$(INTEGRATION)'
 test: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
 	@tools/stages.sh $(STAGES) checkers 'tools/lint-test.sh' \
@@ -37,8 +41,8 @@ check: test lint
 	@SAN=thread $(MAKE) --no-print-directory test-sanitized
 ci: test lint
 
-integration: binaries $(HELPERS)
-	@BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py $(ONLY)
+integration: binaries $(HELPERS) failpoints
+	@$(INTEGRATION) $(ONLY)
 lint: deps
 	@$(MAKE) --no-print-directory -s -j2 MODE=plain all
 	@tools/lint.sh

@@ -21,9 +21,15 @@ bool run_open(struct run *run, uint32_t connections)
         run->exit_status = EXIT_REFUSED;
         return false;
     }
-    if (holdfast_open_on_loop(&run->client, &options, &run->loop) != HOLDFAST_OK) {
-        complain("endpoints %s: not a list of the form host:port,host:port", options.endpoints);
-        run->exit_status = EXIT_USAGE;
+    enum holdfast_status status = holdfast_open_on_loop(&run->client, &options, &run->loop);
+    if (status != HOLDFAST_OK) {
+        if (status == HOLDFAST_MALFORMED) {
+            complain("endpoints %s: not a list of the form host:port,host:port", options.endpoints);
+        } else {
+            complain("there is no memory or descriptor for a client; close something, and try "
+                     "again");
+        }
+        run->exit_status = status == HOLDFAST_MALFORMED ? EXIT_USAGE : EXIT_REFUSED;
         run->client = NULL;
         run_loop(run);
         return false;

@@ -19,6 +19,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, os.environ.get("BIN", "build"))
 HOLDFASTD = os.path.join(BIN, "holdfastd")
 HOLDFAST = os.path.join(BIN, "holdfast")
+# A holdfastd that has the failpoints, and the fault proxy (docs/faults.md).
+FAILPOINTD = os.path.join(ROOT, os.environ.get("FAILPOINTD", "build/failpoints/holdfastd"))
+PROXY = os.path.join(ROOT, os.environ.get("PROXY", "build/plain/tests/proxy"))
 LOAD = os.path.join(ROOT, os.environ.get("LOAD", "build/plain/tests/load"))
 SOAK = bool(os.environ.get("SOAK"))
 # Sanitizers make everything slower; deadlines that only guard against hanging are stretched.
@@ -157,15 +160,19 @@ class Node:
         self.client = f"127.0.0.1:{cluster.ports[number - 1]}"
         self.peer = f"127.0.0.1:{cluster.ports[cluster.size + number - 1]}"
         self.process = None
+        self.extra = []         # Flags of this node alone.
+        self.environment = {}   # Variables of this node alone.
 
     def arguments(self):
         members = ",".join(f"{n.name}={n.peer}" for n in self.cluster.nodes)
-        return [HOLDFASTD, "--name", self.name, "--data", self.data, "--client", self.client,
-                "--peer", self.peer, "--cluster", members] + self.cluster.extra
+        return [self.cluster.program, "--name", self.name, "--data", self.data,
+                "--client", self.client, "--peer", self.peer,
+                "--cluster", members] + self.cluster.extra + self.extra
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = spawn(self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = spawn(self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                 env=dict(os.environ, **self.environment))
         return self
 
     def kill(self):
@@ -192,8 +199,8 @@ class Node:
 class Cluster:
     """Three (or `size`) holdfastd processes. As a context manager it ends them and its folder."""
 
-    def __init__(self, size=3, extra=(), start=True):
-        self.size, self.extra = size, list(extra)
+    def __init__(self, size=3, extra=(), start=True, program=HOLDFASTD):
+        self.size, self.extra, self.program = size, list(extra), program
         self.keeper = Folder()
         self.folder = self.keeper.path
         self.ports = free_ports(2 * size)

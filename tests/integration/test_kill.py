@@ -49,6 +49,14 @@ def gap_after(operations, kill_us):
     return (min(ends) - kill_us) / 1000 if ends else None
 
 
+def longest_gap(operations, since_us):
+    """Milliseconds: the longest time after `since_us` in which no acknowledged write ended."""
+    ends = sorted(o["end"] for o in operations
+                  if o["op"] == "put" and o["status"] == "OK" and o["end"] > since_us)
+    expect(ends, "no write was acknowledged afterwards")
+    return max(b - a for a, b in zip([since_us] + ends, ends)) / 1000
+
+
 def kill_leaders(cluster, load, rounds):
     """Kills and restarts the leader `rounds` times under load; the moments of the kills."""
     kills = []

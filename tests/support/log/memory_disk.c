@@ -32,6 +32,7 @@ struct disk {
     uint64_t submitted_count;
     uint64_t operation_count;
     uint64_t fail_at; /* The operation that fails; 0: none. */
+    bool fails_on;    /* And all behind it. */
     enum error fail_error;
     uint64_t size_max;
 };
@@ -149,7 +150,10 @@ struct disk *memory_disk_copy(const struct disk *disk)
 static enum error count_operation(struct disk *disk)
 {
     disk->operation_count++;
-    return disk->operation_count == disk->fail_at ? disk->fail_error : ERR_OK;
+    bool fails = disk->operation_count == disk->fail_at ||
+                 (disk->fails_on && disk->operation_count > disk->fail_at);
+
+    return fails ? disk->fail_error : ERR_OK;
 }
 
 static bool keep_every_second(void *context, uint32_t sector)
@@ -440,6 +444,14 @@ void memory_disk_fail(struct disk *disk, uint64_t nth, enum error error)
     ASSERT(nth == 0 || error != ERR_OK);
     disk->fail_at = nth == 0 ? 0 : disk->operation_count + nth;
     disk->fail_error = error;
+    disk->fails_on = false;
+}
+
+void memory_disk_fail_from(struct disk *disk, uint64_t nth, enum error error)
+{
+    ASSERT(nth != 0);
+    memory_disk_fail(disk, nth, error);
+    disk->fails_on = true;
 }
 
 uint64_t memory_disk_operation_count(const struct disk *disk)

@@ -53,6 +53,9 @@ void memory_disk_crash(struct disk *disk, memory_disk_keep *keep, void *context)
  * that fails has changed every second of its sectors. 0 takes the plan back. */
 void memory_disk_fail(struct disk *disk, uint64_t nth, enum error error);
 
+/* The same, and so does every operation behind it until memory_disk_fail() is called. */
+void memory_disk_fail_from(struct disk *disk, uint64_t nth, enum error error);
+
 /* Operations carried out since the disk was opened, failed ones included. */
 uint64_t memory_disk_operation_count(const struct disk *disk);
 
