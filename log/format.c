@@ -21,6 +21,7 @@ enum {
     SEGMENT_AT_FIRST_BATCH = 48,
     SEGMENT_AT_PREVIOUS = 56,
     SEGMENT_AT_SIZE = 64,
+    SEGMENT_AT_NEXT_INDEX = 72,
 
     BATCH_AT_KIND = 14,
     BATCH_AT_SEQUENCE = 16,
@@ -169,6 +170,7 @@ void log_segment_encode(uint8_t block[LOG_BLOCK_SIZE], const struct log_segment_
     store_u64(block + SEGMENT_AT_FIRST_BATCH, header->first_batch_sequence);
     store_u64(block + SEGMENT_AT_PREVIOUS, header->previous_checksum);
     store_u32(block + SEGMENT_AT_SIZE, header->segment_size);
+    store_u64(block + SEGMENT_AT_NEXT_INDEX, header->next_index);
     store_u64(block + AT_CHECKSUM, checksum_behind_first(block, LOG_BLOCK_SIZE, place));
 }
 
@@ -194,6 +196,7 @@ enum error log_segment_decode(const uint8_t block[LOG_BLOCK_SIZE], uint64_t sequ
     header->first_batch_sequence = load_u64(block + SEGMENT_AT_FIRST_BATCH);
     header->previous_checksum = load_u64(block + SEGMENT_AT_PREVIOUS);
     header->segment_size = load_u32(block + SEGMENT_AT_SIZE);
+    header->next_index = load_u64(block + SEGMENT_AT_NEXT_INDEX);
     return header->sequence == sequence ? ERR_OK : ERR_CORRUPT;
 }
 

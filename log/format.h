@@ -16,8 +16,9 @@
  *     8   4  magic "HFSG"                     48   8  sequence of its first batch
  *    12   2  format version                   56   8  checksum of the batch before that
  *    14   2  zero                             64   4  size of the segment
- *    16  16  cluster id                       68      zeros
- *    32   8  incarnation
+ *    16  16  cluster id                       68   4  zero
+ *    32   8  incarnation                      72   8  index of the next record, when it was begun;
+ *                                                     0 in segments of older programs
  *
  * Batch, a multiple of 4096 bytes:
  *
@@ -116,6 +117,7 @@ struct log_segment_header {
     uint64_t first_batch_sequence;
     uint64_t previous_checksum; /* 0 before the very first batch. */
     uint32_t segment_size;
+    log_index next_index; /* Of the record behind all that came before it; 0: not told. */
 };
 
 void log_segment_encode(uint8_t block[LOG_BLOCK_SIZE], const struct log_segment_header *header);
@@ -130,7 +132,7 @@ MUST_USE enum error log_segment_decode(const uint8_t block[LOG_BLOCK_SIZE], uint
 enum log_batch_kind {
     LOG_BATCH_APPEND = 1,
     LOG_BATCH_TRUNCATE = 2,      /* Cuts off from cut_index (= first_index) on, then appends. */
-    LOG_BATCH_SNAPSHOT_BASE = 3, /* Reserved: recovery refuses it with ERR_VERSION. */
+    LOG_BATCH_SNAPSHOT_BASE = 3, /* All before it is void; then it appends. */
     LOG_BATCH_END = 4,           /* The last of its segment: no records. */
 };
 

@@ -12,6 +12,7 @@
 #include "log/disk.h"
 #include "log/format.h"
 #include "log/log.h"
+#include "log/segments.h"
 #include "log/spans.h"
 #include "log/window.h"
 
@@ -26,7 +27,13 @@
 enum log_step { LOG_STEP_NONE, LOG_STEP_STATE, LOG_STEP_END, LOG_STEP_SEGMENT, LOG_STEP_BATCH };
 
 /* The lowest bits of a tag. */
-enum { LOG_TAG_WRITE = 1, LOG_TAG_FILL = 2, LOG_TAG_READ = 3, LOG_TAG_PURPOSE = 0xFF };
+enum {
+    LOG_TAG_WRITE = 1,
+    LOG_TAG_FILL = 2,
+    LOG_TAG_READ = 3,
+    LOG_TAG_REMOVE = 4,
+    LOG_TAG_PURPOSE = 0xFF,
+};
 
 struct log_batch {
     uint8_t *data; /* Of batch_size_max bytes; the records begin behind the header. */
@@ -35,6 +42,8 @@ struct log_batch {
     log_index first_index;
     bool is_used; /* Something was staged, be it a hard state alone. */
     bool is_cutting;
+    bool is_base; /* All before `first_index` is void with it. */
+    bool is_void; /* It is in flight, and a base was staged behind it. */
     bool state_changed;
     uint64_t last_ticket;
     struct log_hard_state hard_state; /* Set when the flight begins. */
@@ -65,14 +74,12 @@ struct log {
     struct log_identity identity;
     uint32_t segment_size;
     uint32_t batch_size_max;
-    uint32_t segment_count_max;
     uint32_t segments_ahead;
     uint64_t tag; /* Of this log; the lowest 8 bits are the purpose. */
 
     enum error error;
     struct log_position position;
-    uint64_t segment_ready; /* Segments up to this one exist. */
-    bool is_filling;
+    struct log_segments segments;
 
     enum log_step step;
     struct log_batch batches[2];
@@ -83,6 +90,7 @@ struct log {
     uint64_t ticket;
     uint64_t durable_ticket;
     log_index last_index;             /* Staged records included. */
+    log_index floor_index;            /* Nothing is cut up to here: it was dropped, or is void. */
     struct log_hard_state hard_state; /* The newest, staged or not. */
 
     struct log_spans spans;
@@ -101,6 +109,9 @@ void log_fetch_take(struct log *log, enum error error);
 
 /* Records from `index` on are not live any more (log/fetch.c). */
 void log_fetch_cut(struct log *log, log_index index);
+
+/* What is not needed any more is given up for removal (log/log.c). */
+void log_release(struct log *log);
 
 /* True when a batch of this size still fits before the place of the end batch. */
 bool log_fits(const struct log *log, struct log_place place, uint32_t total_size);

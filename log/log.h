@@ -144,6 +144,10 @@ size_t log_stage_room_beside(const struct log *log, uint32_t reserve_size);
  * it and the disk still has no room does the log end, with ERR_NO_SPACE. */
 bool log_space_is_short(const struct log *log);
 
+/* The disk may have room again (files were deleted, or simply some time has passed): the next
+ * log_flush() asks once more. For callers that have a clock. */
+void log_space_retry(struct log *log);
+
 /* --- Forgetting and beginning again ---------------------------------------------------------- */
 
 /* Records up to `index` (<= log_last_index(), durable: asserted) are not needed any more: the

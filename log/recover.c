@@ -13,7 +13,8 @@
 struct recovery {
     struct log *log;
     struct log_recovery *report;
-    uint64_t segment_count; /* Files, whether begun or not. */
+    uint64_t segment_first; /* The oldest file; 0: there is none. */
+    uint64_t segment_last;
     bool has_state_file;
     bool has_ended;                   /* The last begun segment has its end batch. */
     struct log_hard_state hard_state; /* Of the last good batch. */
@@ -53,7 +54,7 @@ static enum error read_segment(struct recovery *recovery, struct log_place place
 
 /* --- The files ------------------------------------------------------------------------------- */
 
-/* Segments are numbered from 1 without a gap: a missing one is damage. */
+/* Segments are numbered without a gap: a missing one is damage. */
 static enum error find_files(struct recovery *recovery, struct disk_name *names, uint32_t names_max)
 {
     struct log *log = recovery->log;
@@ -76,15 +77,25 @@ static enum error find_files(struct recovery *recovery, struct disk_name *names,
         if (memcmp(names[i].text, state_name.text, strlen(state_name.text) + 1) == 0) {
             recovery->has_state_file = true;
         } else if (log_segment_name_parse(&names[i], log->prefix, &sequence)) {
-            uint64_t expected = recovery->segment_count + 1;
+            uint64_t expected = recovery->segment_last + 1;
 
-            if (sequence != expected) {
+            if (sequence == 0 || sequence > UINT32_MAX ||
+                (recovery->segment_last != 0 && sequence != expected)) {
                 return refuse(recovery, (struct log_place){.segment = expected}, ERR_CORRUPT);
             }
-            recovery->segment_count = sequence;
+            recovery->segment_first =
+                recovery->segment_first == 0 ? sequence : recovery->segment_first;
+            recovery->segment_last = sequence;
         }
     }
-    return recovery->segment_count <= log->segment_count_max ? ERR_OK : ERR_FULL;
+    if (recovery->segment_last == 0) {
+        return ERR_OK;
+    }
+    if (recovery->segment_last - recovery->segment_first >= log->segments.count_max) {
+        return ERR_FULL;
+    }
+    log_segments_found(&log->segments, recovery->segment_first, recovery->segment_last);
+    return ERR_OK;
 }
 
 static enum error check_size(struct recovery *recovery, uint64_t segment)
@@ -151,8 +162,9 @@ static bool batch_continues(const struct recovery *recovery, const struct log_ba
         header->previous_checksum != position->checksum) {
         return false;
     }
-    if (header->kind == LOG_BATCH_TRUNCATE ? header->first_index >= position->next_index
-                                           : header->first_index != position->next_index) {
+    if (header->kind != LOG_BATCH_SNAPSHOT_BASE &&
+        (header->kind == LOG_BATCH_TRUNCATE ? header->first_index >= position->next_index
+                                            : header->first_index != position->next_index)) {
         return false;
     }
     ASSERT(header->first_index >= 1);
@@ -170,9 +182,15 @@ static enum error accept_batch(struct recovery *recovery, const struct log_batch
     if (header->kind == LOG_BATCH_END) {
         recovery->has_ended = true;
     } else {
-        if (header->cut_index != 0) {
+        if (header->kind == LOG_BATCH_SNAPSHOT_BASE) {
+            log_spans_restart(&log->spans, header->first_index);
+            log_segments_restart(&log->segments, header->first_index);
+            recovery->report->base_index = header->first_index;
+        } else if (header->cut_index != 0) {
             log_spans_cut(&log->spans, header->cut_index);
+            log_segments_cut(&log->segments, header->cut_index);
         }
+        log_segments_extend(&log->segments, next_index);
         log_spans_add(&log->spans, position->place, header->total_size, next_index);
         position->next_index = next_index;
     }
@@ -223,9 +241,6 @@ static enum error check_header(struct recovery *recovery, const struct log_batch
     if (error == ERR_OK && header->total_size > log->batch_size_max) {
         error = ERR_FULL;
     }
-    if (error == ERR_OK && header->kind == LOG_BATCH_SNAPSHOT_BASE) {
-        error = ERR_VERSION;
-    }
     return error == ERR_OK ? ERR_OK : refuse(recovery, place, error);
 }
 
@@ -273,6 +288,39 @@ static enum error scan_batch(struct recovery *recovery, bool *is_batch)
 
 /* --- Segments -------------------------------------------------------------------------------- */
 
+static void enter_segment(struct recovery *recovery, uint64_t segment)
+{
+    struct log *log = recovery->log;
+
+    ASSERT(segment >= recovery->segment_first);
+    log->position.place = (struct log_place){.segment = segment, .offset = LOG_BLOCK_SIZE};
+    log->position.is_begun = false;
+    recovery->has_ended = false;
+    if (segment > recovery->segment_first) {
+        log_segments_advance(&log->segments, log->position.next_index);
+    }
+}
+
+/* The segments before this one were dropped: its word is taken for what they led to. */
+static enum error begin_log(struct recovery *recovery, const struct log_segment_header *header)
+{
+    struct log *log = recovery->log;
+    struct log_place place = {.segment = header->sequence};
+
+    if (header->next_index == 0 || header->first_batch_sequence == 0 ||
+        header->segment_size != log->segment_size) {
+        return refuse(recovery, place, ERR_CORRUPT);
+    }
+    enter_segment(recovery, header->sequence);
+    log->position.is_begun = true;
+    log->position.next_sequence = header->first_batch_sequence;
+    log->position.checksum = header->previous_checksum;
+    log->position.next_index = header->next_index;
+    log_spans_restart(&log->spans, header->next_index);
+    recovery->report->last_index = header->next_index - 1;
+    return ERR_OK;
+}
+
 static enum error begin_segment(struct recovery *recovery, const struct log_segment_header *header)
 {
     struct log *log = recovery->log;
@@ -284,18 +332,21 @@ static enum error begin_segment(struct recovery *recovery, const struct log_segm
     if (error != ERR_OK) {
         return refuse(recovery, place, error);
     }
+    if (header->sequence == recovery->segment_first && header->sequence > 1) {
+        return begin_log(recovery, header);
+    }
     if (header->sequence > 1 && !recovery->has_ended) {
         /* This segment was begun when the one before it had been ended: its end is missing. */
         return refuse(recovery, position->place, ERR_CORRUPT);
     }
     if (header->first_batch_sequence != position->next_sequence ||
         header->previous_checksum != position->checksum ||
-        header->segment_size != log->segment_size) {
+        header->segment_size != log->segment_size ||
+        (header->next_index != 0 && header->next_index != position->next_index)) {
         return refuse(recovery, place, ERR_CORRUPT);
     }
-    position->place = (struct log_place){.segment = header->sequence, .offset = LOG_BLOCK_SIZE};
+    enter_segment(recovery, header->sequence);
     position->is_begun = true;
-    recovery->has_ended = false;
     return ERR_OK;
 }
 
@@ -334,7 +385,14 @@ static enum error scan_segments(struct recovery *recovery)
     struct log_position *position = &recovery->log->position;
     bool is_begun = true;
 
-    for (uint64_t segment = 1; segment <= recovery->segment_count; segment++) {
+    position->place = (struct log_place){
+        .segment = recovery->segment_first == 0 ? 1 : recovery->segment_first,
+        .offset = LOG_BLOCK_SIZE,
+    };
+    if (recovery->segment_first == 0) {
+        return ERR_OK;
+    }
+    for (uint64_t segment = recovery->segment_first; segment <= recovery->segment_last; segment++) {
         enum error error = ERR_OK;
 
         if (is_begun) {
@@ -352,15 +410,19 @@ static enum error scan_segments(struct recovery *recovery)
         }
         recovery->report->segment_count += is_begun;
     }
-    if (position->place.segment == 0 || recovery->has_ended) {
+    if (recovery->segment_first > 1 && recovery->report->batch_count == 0) {
+        /* Earlier segments go only when a later one has a batch: here it has lost its own. */
+        return refuse(recovery, (struct log_place){.segment = recovery->segment_first},
+                      ERR_CORRUPT);
+    }
+    if (recovery->has_ended) {
         /* An end batch is written only when the next segment is there. */
         uint64_t next = position->place.segment + 1;
 
-        if (recovery->has_ended && next > recovery->segment_count) {
+        if (next > recovery->segment_last) {
             return refuse(recovery, (struct log_place){.segment = next}, ERR_CORRUPT);
         }
-        position->place = (struct log_place){.segment = next, .offset = LOG_BLOCK_SIZE};
-        position->is_begun = false;
+        enter_segment(recovery, next);
     }
     return ERR_OK;
 }
@@ -489,7 +551,7 @@ static enum error make_ready(struct recovery *recovery)
     if (error == ERR_OK && (!recovery->has_state_file || recovery->choice.needs_repair)) {
         error = save_state_file(recovery);
     }
-    if (error == ERR_OK && recovery->segment_count == 0) {
+    if (error == ERR_OK && recovery->segment_last == 0) {
         struct disk_name name;
 
         log_segment_name(&name, log->prefix, 1);
@@ -497,9 +559,8 @@ static enum error make_ready(struct recovery *recovery)
         if (error != ERR_OK) {
             return refuse(recovery, (struct log_place){.segment = 1}, error);
         }
-        recovery->segment_count = 1;
+        log_segments_found(&log->segments, 1, 1);
     }
-    log->segment_ready = recovery->segment_count;
     log_window_forget(&log->window);
     return error;
 }
@@ -520,6 +581,7 @@ enum error log_recover(struct log *log, struct disk_name *names, uint32_t names_
     } else if (report->verdict == LOG_ROTTEN) {
         peek_hard_state(&recovery);
     }
+    report->first_index = log_spans_first_index(&log->spans);
     log->hard_state = recovery.choice.hard_state;
     report->hard_state = bytes_of(log->hard_state.data, log->hard_state.size);
     return error == ERR_OK ? make_ready(&recovery) : error;

@@ -29,6 +29,9 @@ struct test_log *test_log_open(const struct log_options *options)
     ASSERT(test != NULL);
     test->disk = memory_disk_open();
     test->options = *options;
+    test->staged.base_index = 1;
+    test->flight.base_index = 1;
+    test->durable.base_index = 1;
     test->memory =
         aligned_alloc(ARENA_ALIGNMENT, size_round_up(log_memory_size(options), ARENA_ALIGNMENT));
     test->scratch = malloc(SCRATCH_SIZE);
@@ -145,6 +148,34 @@ uint64_t test_log_stage(struct test_log *test, log_index first_index, uint32_t c
     return ticket;
 }
 
+uint64_t test_log_begin_anew(struct test_log *test, log_index next_index, const char *hard_state)
+{
+    struct test_model *model = &test->staged;
+    struct bytes state = hard_state == NULL ? bytes_of(NULL, 0) : bytes_of_text(hard_state);
+
+    ASSERT(next_index <= TEST_INDEX_MAX);
+    model->base_index = next_index;
+    model->last_index = next_index - 1;
+    if (hard_state != NULL) {
+        memcpy(model->hard_state, state.data, state.size);
+        model->hard_state_size = state.size;
+    }
+    uint64_t ticket = log_restart(test->log, next_index, state);
+
+    ASSERT(log_last_index(test->log) == model->last_index);
+    ASSERT(log_first_index(test->log) == next_index);
+    return ticket;
+}
+
+void test_log_drop(struct test_log *test, log_index index)
+{
+    ASSERT(index <= test->durable.last_index);
+    log_drop(test->log, index);
+    log_check(test->log);
+    ASSERT(log_first_index(test->log) <= index + 1);
+    test->dropped_index = index > test->dropped_index ? index : test->dropped_index;
+}
+
 void test_log_flush(struct test_log *test)
 {
     bool was_in_flight = log_counters(test->log).write_in_flight;
@@ -212,7 +243,15 @@ static log_index first_difference(struct test_log *test, const struct test_model
         test->recovery.last_index != model->last_index) {
         return model->last_index + 1;
     }
-    for (log_index index = 1; index <= model->last_index;) {
+    log_index first_index = log_first_index(test->log);
+    log_index allowed_index =
+        model->base_index > test->dropped_index + 1 ? model->base_index : test->dropped_index + 1;
+
+    if (first_index != test->recovery.first_index || first_index > allowed_index ||
+        first_index < model->base_index) {
+        return allowed_index;
+    }
+    for (log_index index = first_index; index <= model->last_index;) {
         struct log_fetched fetched;
         enum error error = log_read_now(test->log, index, &fetched);
 
@@ -249,7 +288,7 @@ enum error test_log_open_damaged(struct test_log *test)
     if (error != ERR_OK) {
         return error;
     }
-    for (log_index index = 1; index <= log_last_index(test->log);) {
+    for (log_index index = log_first_index(test->log); index <= log_last_index(test->log);) {
         struct log_fetched fetched;
 
         ASSERT(log_read_now(test->log, index, &fetched) == ERR_OK);

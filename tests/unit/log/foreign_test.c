@@ -85,7 +85,7 @@ static void put_first_batch(struct test_log *test, uint8_t block[4096])
     memory_disk_put(test->disk, SEGMENT_1, bytes_of(copy, file.size));
 }
 
-static void reserved_kind_of_batch_is_refused_as_another_version(void **state)
+static void unknown_kind_of_batch_is_refused_as_another_version(void **state)
 {
     struct test_log *test = *state;
     struct log_place place = {.segment = 1, .offset = BATCH_1};
@@ -95,7 +95,7 @@ static void reserved_kind_of_batch_is_refused_as_another_version(void **state)
     test_log_append(test, 1, 100);
     memcpy(block, memory_disk_file(test->disk, SEGMENT_1).data + BATCH_1, sizeof(block));
     assert_int_equal(log_batch_decode(block, place, &header), ERR_OK);
-    header.kind = LOG_BATCH_SNAPSHOT_BASE;
+    header.kind = (enum log_batch_kind)(LOG_BATCH_END + 1);
     log_batch_seal(block, &header, place);
     put_first_batch(test, block);
 
@@ -300,7 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LAW(foreign_cluster_is_refused),
         LAW(foreign_incarnation_is_refused),
-        LAW(reserved_kind_of_batch_is_refused_as_another_version),
+        LAW(unknown_kind_of_batch_is_refused_as_another_version),
         LAW(missing_segment_is_rot),
         LAW(segment_under_another_number_is_rot),
         LAW(segment_of_an_older_life_is_rot),
