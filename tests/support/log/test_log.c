@@ -176,6 +176,28 @@ void test_log_drop(struct test_log *test, log_index index)
     test->dropped_index = index > test->dropped_index ? index : test->dropped_index;
 }
 
+static bool records_equal(struct test_record a, struct test_record b)
+{
+    return a.version == b.version && a.size == b.size;
+}
+
+log_index test_log_safe_index(const struct test_log *test)
+{
+    log_index index = test->durable.base_index - 1;
+
+    if (test->staged.base_index != test->durable.base_index ||
+        test->flight.base_index != test->durable.base_index) {
+        return 0; /* A restart is on its way. */
+    }
+    while (index < test->durable.last_index && index < test->staged.last_index &&
+           index < test->flight.last_index &&
+           records_equal(test->durable.records[index + 1], test->staged.records[index + 1]) &&
+           records_equal(test->durable.records[index + 1], test->flight.records[index + 1])) {
+        index++;
+    }
+    return index;
+}
+
 void test_log_flush(struct test_log *test)
 {
     bool was_in_flight = log_counters(test->log).write_in_flight;

@@ -82,6 +82,9 @@ void test_log_settle(struct test_log *test);
 /* log_drop(), if that moves anything. */
 void test_log_drop(struct test_log *test, log_index index);
 
+/* The highest index that the caller may call committed: durable, and not about to be cut. */
+log_index test_log_safe_index(const struct test_log *test);
+
 /* Stages at the end, and settles. */
 void test_log_append(struct test_log *test, uint32_t count, uint32_t size);
 
