@@ -84,7 +84,7 @@ static enum error replay_span(const struct log *log, struct replay *replay)
         if (error != ERR_OK) {
             return error;
         }
-        sequence = header.sequence + 1;
+        sequence = log_batch_next_sequence(&header);
         at += header.total_size;
     }
     return ERR_OK;
@@ -179,6 +179,7 @@ bool log_fetch(struct log *log, log_index first_index)
 {
     struct log_fetch *fetch = &log->fetch;
 
+    ASSERT(!log_is_rotten(log));
     ASSERT_VALUES(first_index >= 1 && first_index <= log->last_index, first_index, log->last_index);
     if (fetch->state != LOG_FETCH_IDLE || log->error != ERR_OK) {
         return false;

@@ -196,11 +196,32 @@ static void tend_segments(struct log *log)
     }
 }
 
+/* What a repair has left behind goes; it is no error that one of the files is absent. */
+static void clear_leftovers(struct log *log)
+{
+    if (!log->has_leftovers) {
+        return;
+    }
+    log->has_leftovers = false;
+    for (unsigned i = 0; i < LOG_LEFTOVER_COUNT; i++) {
+        struct disk_request request = {
+            .operation = DISK_REMOVE,
+            .lane = DISK_LANE_BACKGROUND,
+            .tag = log->tag | LOG_TAG_CLEAR,
+        };
+
+        log_leftover_name(&request.name, log->prefix, (enum log_leftover)i);
+        disk_submit(log->disk, &request);
+    }
+}
+
 void log_flush(struct log *log)
 {
+    ASSERT(!log_is_rotten(log));
     if (log->error != ERR_OK) {
         return;
     }
+    clear_leftovers(log);
     tend_segments(log);
     if (log->error != ERR_OK || log->step != LOG_STEP_NONE || !log->staged->is_used ||
         needs_segment(log)) {
@@ -314,6 +335,9 @@ bool log_complete(struct log *log, const struct disk_completion *completion)
         if (completion->error == ERR_OK) {
             log_segments_removed(&log->segments);
         }
+        return true;
+    case LOG_TAG_CLEAR:
+        take_verdict(log, completion->error);
         return true;
     case LOG_TAG_READ:
         log_fetch_take(log, completion->error);

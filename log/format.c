@@ -37,6 +37,8 @@ enum {
     BATCH_AT_STATE = 88,
     BATCH_AT_PREVIOUS = 152,
     BATCH_AT_TRAILER = 160,
+    BATCH_AT_RESUME_SEQUENCE = 168,
+    BATCH_AT_RESUME_CHECKSUM = 176,
 
     TRAILER_AT_SEQUENCE = LOG_TRAILER_COVER_COUNT * 8,
     TRAILER_AT_TOTAL_SIZE = TRAILER_AT_SEQUENCE + 8,
@@ -110,6 +112,16 @@ void log_state_name(struct disk_name *name, const char *prefix)
     size_t length = add_text(name, 0, prefix);
 
     length = add_text(name, length, "-state");
+    ASSERT(length < DISK_NAME_SIZE);
+}
+
+void log_leftover_name(struct disk_name *name, const char *prefix, enum log_leftover leftover)
+{
+    ASSERT(strlen(prefix) <= LOG_PREFIX_LENGTH_MAX);
+    memset(name, 0, sizeof(*name));
+    size_t length = add_text(name, 0, prefix);
+
+    length = add_text(name, length, leftover == LOG_LEFTOVER_REPAIR ? "-repair" : "-removed");
     ASSERT(length < DISK_NAME_SIZE);
 }
 
@@ -301,6 +313,8 @@ static void seal_header(uint8_t *batch, struct log_batch_header *header, struct 
     memcpy(batch + BATCH_AT_STATE, header->hard_state.data, header->hard_state.size);
     store_u64(batch + BATCH_AT_PREVIOUS, header->previous_checksum);
     store_u64(batch + BATCH_AT_TRAILER, header->trailer_checksum);
+    store_u64(batch + BATCH_AT_RESUME_SEQUENCE, header->resume_sequence);
+    store_u64(batch + BATCH_AT_RESUME_CHECKSUM, header->resume_checksum);
     header->checksum = checksum_behind_first(batch, LOG_BATCH_HEADER_SIZE, place);
     store_u64(batch + AT_CHECKSUM, header->checksum);
 }
@@ -343,6 +357,10 @@ static bool header_is_sound(const struct log_batch_header *header)
     if (header->kind == LOG_BATCH_END && (header->record_count != 0 || header->body_size != 0)) {
         return false;
     }
+    if (header->resume_sequence == 0 ? header->resume_checksum != 0
+                                     : header->resume_sequence <= header->sequence) {
+        return false;
+    }
     return (state->generation == 0) == (state->size == 0);
 }
 
@@ -377,6 +395,8 @@ enum error log_batch_decode(const uint8_t *data, struct log_place place,
         .previous_checksum = load_u64(data + BATCH_AT_PREVIOUS),
         .trailer_checksum = load_u64(data + BATCH_AT_TRAILER),
         .checksum = load_u64(data + AT_CHECKSUM),
+        .resume_sequence = load_u64(data + BATCH_AT_RESUME_SEQUENCE),
+        .resume_checksum = load_u64(data + BATCH_AT_RESUME_CHECKSUM),
     };
     memcpy(header->identity.cluster, data + BATCH_AT_CLUSTER, LOG_CLUSTER_SIZE);
     memcpy(header->hard_state.data, data + BATCH_AT_STATE, state_size);
@@ -402,6 +422,17 @@ bool log_batch_is_intact(const uint8_t *batch, const struct log_batch_header *he
         }
     }
     return log_records_are_whole(log_batch_records(batch, header), header->record_count);
+}
+
+uint64_t log_batch_next_sequence(const struct log_batch_header *header)
+{
+    ASSERT(header->sequence >= 1);
+    return header->resume_sequence != 0 ? header->resume_sequence : header->sequence + 1;
+}
+
+uint64_t log_batch_next_chain(const struct log_batch_header *header)
+{
+    return header->resume_sequence != 0 ? header->resume_checksum : header->checksum;
 }
 
 struct bytes log_batch_records(const uint8_t *batch, const struct log_batch_header *header)

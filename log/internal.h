@@ -32,6 +32,7 @@ enum {
     LOG_TAG_FILL = 2,
     LOG_TAG_READ = 3,
     LOG_TAG_REMOVE = 4,
+    LOG_TAG_CLEAR = 5,
     LOG_TAG_PURPOSE = 0xFF,
 };
 
@@ -68,6 +69,32 @@ struct log_fetch {
     struct log_fetched answer;
 };
 
+/* The first damaged segment of a log that was opened all the same, and its fresh copy. */
+struct log_rot {
+    bool is_present;
+    struct log_damage damage;
+    uint64_t segment;
+    uint64_t segment_last;             /* The newest that exists. */
+    struct log_position start;         /* At the segment's beginning; next_index 0: not known. */
+    struct log_hard_state start_state; /* Likewise. */
+    log_index own_first; /* The segment holds live records from here on, but for the damage, */
+    log_index own_end;   /* up to here. */
+    bool has_base;       /* All before own_first is void. */
+    bool front_is_lost;  /* There is no live record in front of the damage. */
+    bool has_link;       /* Another segment follows, and this is what it continues: */
+    uint64_t link_sequence;
+    uint64_t link_checksum;
+    log_index link_index;
+    uint64_t sequence_min; /* Of what is written next, where none follows. */
+
+    bool is_copying;
+    struct log_position copy; /* Where the copy's next batch goes. */
+    uint32_t body_size;       /* Of the records that wait in batches[0]. */
+    uint32_t record_count;
+    enum log_batch_kind kind; /* Of the batch that they will be. */
+    log_index next_index;     /* Of the next record to be given. */
+};
+
 struct log {
     struct disk *disk;
     char prefix[LOG_PREFIX_LENGTH_MAX + 1];
@@ -75,6 +102,7 @@ struct log {
     uint32_t segment_size;
     uint32_t batch_size_max;
     uint32_t segments_ahead;
+    bool accepts_rot;
     uint64_t tag; /* Of this log; the lowest 8 bits are the purpose. */
 
     enum error error;
@@ -97,6 +125,8 @@ struct log {
     struct log_window window;
     struct log_fetch fetch;
     struct log_counters counters;
+    struct log_rot rot;
+    bool has_leftovers; /* Of a repair, to be removed. */
 };
 
 /* Reads the segments and the hard state file, fills in everything above that they say, and makes

@@ -60,6 +60,7 @@ static void log_init(struct log *log, struct arena *arena, const struct log_opti
         .segment_size = options->segment_size,
         .batch_size_max = options->batch_size_max,
         .segments_ahead = options->segments_ahead,
+        .accepts_rot = options->accepts_rot,
         .tag = LOG_TAG_BASE | (checksum(prefix, 0) & UINT32_MAX) << 16,
         .position = {.next_sequence = 1, .next_index = 1},
         .staged = &log->batches[0],
@@ -96,8 +97,10 @@ enum error log_open(struct log **log, struct arena *arena, const struct log_opti
     opened->last_index = opened->position.next_index - 1;
     opened->floor_index = log_first_index(opened) - 1;
     opened->segments.dropped = opened->floor_index;
-    log_release(opened); /* A crash may have come before a removal. */
-    log_check(opened);
+    if (!log_is_rotten(opened)) {
+        log_release(opened); /* A crash may have come before a removal. */
+        log_check(opened);
+    }
     *log = opened;
     return ERR_OK;
 }
@@ -259,6 +262,7 @@ static void stage_hard_state(struct log *log, struct bytes hard_state)
 uint64_t log_stage(struct log *log, log_index first_index, uint32_t record_count,
                    struct bytes first, struct bytes second, struct bytes hard_state)
 {
+    ASSERT(!log_is_rotten(log));
     ASSERT_VALUES(first_index >= 1 && first_index <= log->last_index + 1, first_index,
                   log->last_index);
     ASSERT_VALUES(first.size + second.size <= log_stage_room(log), first.size + second.size,
@@ -295,6 +299,7 @@ void log_release(struct log *log)
 
 void log_drop(struct log *log, log_index index)
 {
+    ASSERT(!log_is_rotten(log));
     ASSERT_VALUES(index <= log->last_index, index, log->last_index);
     log->floor_index = index > log->floor_index ? index : log->floor_index;
     if (is_restarting(log)) {
@@ -309,6 +314,7 @@ uint64_t log_restart(struct log *log, log_index next_index, struct bytes hard_st
 {
     struct log_batch *staged = log->staged;
 
+    ASSERT(!log_is_rotten(log));
     ASSERT(next_index >= 1);
     if (!staged->is_used) {
         stage_begin(log);

@@ -230,12 +230,13 @@ struct log_damage log_damage(const struct log *log);
 
 /* The right records `first_index`..., whole and back to back, from the leader. The first call
  * begins at or before log_damage().first_index: not behind the first record that is not known to
- * be committed (if no record is left in front of the damage: at any index up to its end). Each
- * call goes on where the last one ended. Up to `end_index` it is the damage that is mended; what
- * goes beyond takes the place of all own records behind it. Copies. Refuses with ERR_FULL (what is
- * given does not fit the copy: nothing of it was taken; all that this log can have acknowledged
- * and that was committed is in), ERR_INVALID (not where the last call ended, or no whole records),
- * ERR_CORRUPT (more rot was found on the way), ERR_IO, ERR_NO_SPACE. */
+ * be committed. If it begins behind that index, the caller has a durable snapshot of all that is
+ * in front: everything there becomes void. Each call goes on where the last one ended;
+ * `record_count` may be 0. Up to `end_index` it is the damage that is mended; what goes beyond
+ * takes the place of all own records behind it. Copies. Refuses with ERR_FULL (what is given does
+ * not fit the copy: nothing of it was taken; all that this log can have acknowledged and that was
+ * committed is in), ERR_INVALID (not where the last call ended, in front of the log, or no whole
+ * records), ERR_CORRUPT (more rot was found on the way), ERR_IO, ERR_NO_SPACE. */
 MUST_USE enum error log_repair(struct log *log, log_index first_index, uint32_t record_count,
                                struct bytes records);
 
@@ -245,7 +246,8 @@ MUST_USE enum error log_repair(struct log *log, log_index first_index, uint32_t 
  * the leader's too; else, or when the end of the damage is not known, all behind what was given is
  * removed. Afterwards log_open() is to be called anew, be the answer ERR_OK or not: it finds the
  * log whole, or the next damage. Refuses with ERR_INVALID while records are missing in front of
- * what is to be kept, ERR_CORRUPT, ERR_IO, ERR_NO_SPACE. */
+ * what is to be kept, ERR_FULL when what is to be kept does not fit, ERR_CORRUPT, ERR_IO,
+ * ERR_NO_SPACE. */
 MUST_USE enum error log_repair_end(struct log *log, bool keeps_end);
 
 /* Asserts every numbered invariant of docs/log.md. */

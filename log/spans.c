@@ -89,6 +89,12 @@ void log_spans_restart(struct log_spans *spans, log_index next_index)
     spans->next_index = next_index;
 }
 
+void log_spans_skip(struct log_spans *spans, log_index index)
+{
+    ASSERT_VALUES(index >= spans->next_index, index, spans->next_index);
+    spans->next_index = index;
+}
+
 log_index log_spans_first_index(const struct log_spans *spans)
 {
     return spans->count == 0 ? spans->next_index : spans->spans[0].first_index;

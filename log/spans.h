@@ -54,6 +54,10 @@ void log_spans_drop(struct log_spans *spans, uint64_t segment);
 /* Everything is void; the next record has `next_index`. */
 void log_spans_restart(struct log_spans *spans, log_index next_index);
 
+/* The records before `index` (>= next_index) that are in no span are damaged: reading them finds
+ * that the span in front of them does not hold them. */
+void log_spans_skip(struct log_spans *spans, log_index index);
+
 /* Of the first live record; next_index when there is none. */
 log_index log_spans_first_index(const struct log_spans *spans);
 

@@ -334,6 +334,64 @@ bool test_log_holds_flight(struct test_log *test)
     return first_difference(test, &test->flight) == 0;
 }
 
+struct bytes test_records_make(struct test_log *test, const struct test_model *model,
+                               log_index first_index, uint32_t count)
+{
+    size_t size = 0;
+
+    ASSERT(first_index >= 1 && first_index + count <= model->last_index + 1);
+    for (log_index index = first_index; index < first_index + count; index++) {
+        ASSERT(size + model->records[index].size <= SCRATCH_SIZE);
+        make_record(test->scratch + size, index, model->records[index]);
+        size += model->records[index].size;
+    }
+    return bytes_of(test->scratch, size);
+}
+
+/* Gives what is missing, a few records at a time. */
+static enum error repair_once(struct test_log *test, uint32_t doubt_count)
+{
+    const struct test_model *model = &test->durable;
+    struct log_damage damage = log_damage(test->log);
+    log_index first_index = log_first_index(test->log);
+    log_index index = damage.first_index > doubt_count ? damage.first_index - doubt_count : 1;
+    log_index end_index = damage.end_index == 0 ? model->last_index + 1 : damage.end_index;
+
+    index = index < first_index ? first_index : index;
+    index = index > damage.first_index ? damage.first_index : index;
+    index = index < model->base_index ? model->base_index : index; /* A snapshot holds the rest. */
+    end_index = end_index < index ? index : end_index;
+    do {
+        uint32_t count = end_index - index < 3 ? (uint32_t)(end_index - index) : 3;
+        enum error error =
+            log_repair(test->log, index, count, test_records_make(test, model, index, count));
+
+        if (error != ERR_OK) {
+            return error;
+        }
+        index += count;
+    } while (index < end_index);
+    return log_repair_end(test->log, damage.end_index != 0);
+}
+
+enum error test_log_repair(struct test_log *test, uint32_t doubt_count)
+{
+    enum error error = ERR_OK;
+
+    test->options.accepts_rot = true;
+    for (unsigned round = 0; error == ERR_OK && round < 100; round++) {
+        error = test_log_try_open(test);
+        if (error == ERR_OK && !log_is_rotten(test->log)) {
+            break;
+        }
+        if (error == ERR_OK) {
+            error = repair_once(test, doubt_count);
+        }
+    }
+    test->options.accepts_rot = false;
+    return error;
+}
+
 bool test_keep_first(void *count, uint32_t sector)
 {
     return sector < *(const uint32_t *)count;

@@ -112,6 +112,15 @@ MUST_USE bool test_log_holds_flight(struct test_log *test);
 MUST_USE bool test_records_match(const struct test_model *model, log_index first_index,
                                  uint32_t count, struct bytes records);
 
+/* These records of the model, as a leader would send them. Borrowed until the next call. */
+struct bytes test_records_make(struct test_log *test, const struct test_model *model,
+                               log_index first_index, uint32_t count);
+
+/* Opens a log with rot and repairs it from the durable model until it opens whole. What is not
+ * known to be committed, the last `doubt_count` records in front of the damage, is given anew. The
+ * first refusal ends it. */
+MUST_USE enum error test_log_repair(struct test_log *test, uint32_t doubt_count);
+
 /* Keeps the sectors of a 64-bit map, or the first `count`: for memory_disk_crash(). */
 bool test_keep_first(void *count, uint32_t sector);
 bool test_keep_mapped(void *map, uint32_t sector);
