@@ -80,6 +80,7 @@ struct log_rot {
     log_index own_first; /* The segment holds live records from here on, but for the damage, */
     log_index own_end;   /* up to here. */
     bool has_base;       /* All before own_first is void. */
+    bool damage_is_void; /* The log began anew behind it. */
     bool front_is_lost;  /* There is no live record in front of the damage. */
     bool has_link;       /* Another segment follows, and this is what it continues: */
     uint64_t link_sequence;

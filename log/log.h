@@ -230,13 +230,14 @@ struct log_damage log_damage(const struct log *log);
 
 /* The right records `first_index`..., whole and back to back, from the leader. The first call
  * begins at or before log_damage().first_index: not behind the first record that is not known to
- * be committed. If it begins behind that index, the caller has a durable snapshot of all that is
- * in front: everything there becomes void. Each call goes on where the last one ended;
- * `record_count` may be 0. Up to `end_index` it is the damage that is mended; what goes beyond
- * takes the place of all own records behind it. Copies. Refuses with ERR_FULL (what is given does
- * not fit the copy: nothing of it was taken; all that this log can have acknowledged and that was
- * committed is in), ERR_INVALID (not where the last call ended, in front of the log, or no whole
- * records), ERR_CORRUPT (more rot was found on the way), ERR_IO, ERR_NO_SPACE. */
+ * be committed and differs from the leader's. If it begins behind that index, the caller has a
+ * durable snapshot of all that is in front: everything there becomes void. Each call goes on where
+ * the last one ended; `record_count` may be 0. Up to `end_index` it is the damage that is mended;
+ * what goes beyond takes the place of all own records behind it. Copies. Refuses with ERR_FULL
+ * (what is given does not fit the copy: nothing of it was taken; all that this log can have
+ * acknowledged and that was committed is in), ERR_INVALID (not where the last call ended, in front
+ * of the log, or no whole records), ERR_CORRUPT (more rot was found on the way), ERR_IO,
+ * ERR_NO_SPACE. */
 MUST_USE enum error log_repair(struct log *log, log_index first_index, uint32_t record_count,
                                struct bytes records);
 

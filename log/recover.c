@@ -244,6 +244,7 @@ static enum error accept_batch(struct recovery *recovery, const struct log_batch
             log_spans_restart(&log->spans, header->first_index);
             recovery->report->base_index = header->first_index;
             recovery->hole_index = 0;
+            log->rot.damage_is_void = true;
         } else if (header->cut_index != 0) {
             cut(recovery, header->cut_index);
         }

@@ -90,6 +90,12 @@ static enum error walk_segment(struct recovery *recovery, struct log_place place
         if (error != ERR_CORRUPT) {
             return error;
         }
+        if (log->rot.damage_is_void) {
+            /* What was damaged so far is of no account: the loss begins here. */
+            log->rot.damage.first_index = log->position.next_index;
+            log->rot.damage_is_void = false;
+            log->rot.front_is_lost = log_spans_first_index(&log->spans) == log->spans.next_index;
+        }
         place = log->position.place;
         place.offset += LOG_BLOCK_SIZE;
     }
@@ -238,13 +244,14 @@ static void find_own_records(struct recovery *recovery, log_index base_index)
          i--) {
         rot->own_end = spans->spans[i - 1].first_index;
     }
-    log_index base = recovery->report->base_index;
+    if (rot->damage_is_void) {
+        log_index base = recovery->report->base_index;
 
-    if (base != base_index) {
-        /* All before it is void, the damage with it. */
-        rot->has_base = rot->own_end > base || !rot->has_link;
-        rot->own_first = base;
         rot->damage = (struct log_damage){.first_index = base, .end_index = base};
+    }
+    if (recovery->report->base_index != base_index) {
+        rot->has_base = spans->count != 0 && spans->spans[0].place.segment == rot->segment;
+        rot->own_first = recovery->report->base_index;
     }
     if (rot->damage.end_index != 0 && rot->damage.end_index < rot->damage.first_index) {
         rot->damage.first_index = rot->damage.end_index;

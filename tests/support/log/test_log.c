@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "log/format.h"
 
 enum { SCRATCH_SIZE = 4 << 20 };
 
@@ -348,6 +349,24 @@ struct bytes test_records_make(struct test_log *test, const struct test_model *m
     return bytes_of(test->scratch, size);
 }
 
+/* The first record from `index` on, at most `end_index`, that the log does not have as the model
+ * says. */
+static log_index first_wrong(struct test_log *test, log_index index, log_index end_index)
+{
+    struct log_fetched fetched;
+
+    while (index < end_index && index <= test->durable.last_index &&
+           log_read_now(test->log, index, &fetched) == ERR_OK) {
+        size_t size = log_records_size(fetched.records, 1);
+
+        if (!test_records_match(&test->durable, index, 1, bytes_of(fetched.records.data, size))) {
+            break;
+        }
+        index++;
+    }
+    return index;
+}
+
 /* Gives what is missing, a few records at a time. */
 static enum error repair_once(struct test_log *test, uint32_t doubt_count)
 {
@@ -359,6 +378,7 @@ static enum error repair_once(struct test_log *test, uint32_t doubt_count)
 
     index = index < first_index ? first_index : index;
     index = index > damage.first_index ? damage.first_index : index;
+    index = first_wrong(test, index, damage.first_index);
     index = index < model->base_index ? model->base_index : index; /* A snapshot holds the rest. */
     end_index = end_index < index ? index : end_index;
     do {

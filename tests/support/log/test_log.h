@@ -116,9 +116,9 @@ MUST_USE bool test_records_match(const struct test_model *model, log_index first
 struct bytes test_records_make(struct test_log *test, const struct test_model *model,
                                log_index first_index, uint32_t count);
 
-/* Opens a log with rot and repairs it from the durable model until it opens whole. What is not
- * known to be committed, the last `doubt_count` records in front of the damage, is given anew. The
- * first refusal ends it. */
+/* Opens a log with rot and repairs it from the durable model until it opens whole. The last
+ * `doubt_count` records in front of the damage are not known to be committed: from the first that
+ * is not the model's they are given anew. The first refusal ends it. */
 MUST_USE enum error test_log_repair(struct test_log *test, uint32_t doubt_count);
 
 /* Keeps the sectors of a 64-bit map, or the first `count`: for memory_disk_crash(). */
