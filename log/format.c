@@ -46,6 +46,9 @@ enum {
     TRAILER_AT_CHECKSUM = TRAILER_AT_NUMBER + 4,
 };
 
+/* Of sequences and indexes: no sum of them can overflow. */
+#define NUMBER_MAX (UINT64_MAX / 2)
+
 _Static_assert(TRAILER_AT_CHECKSUM + 8 == LOG_SECTOR_SIZE, "a trailer sector is one sector");
 _Static_assert(BATCH_AT_STATE + LOG_HARD_STATE_SIZE_MAX == BATCH_AT_PREVIOUS,
                "the largest hard state fits its field");
@@ -209,6 +212,9 @@ enum error log_segment_decode(const uint8_t block[LOG_BLOCK_SIZE], uint64_t sequ
     header->previous_checksum = load_u64(block + SEGMENT_AT_PREVIOUS);
     header->segment_size = load_u32(block + SEGMENT_AT_SIZE);
     header->next_index = load_u64(block + SEGMENT_AT_NEXT_INDEX);
+    if (header->first_batch_sequence > NUMBER_MAX || header->next_index > NUMBER_MAX) {
+        return ERR_CORRUPT;
+    }
     return header->sequence == sequence ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -346,7 +352,8 @@ static bool header_is_sound(const struct log_batch_header *header)
 
     ASSERT(state->size <= LOG_HARD_STATE_SIZE_MAX);
     if (header->sequence == 0 || header->first_index == 0 || header->total_size == 0 ||
-        header->total_size % LOG_BLOCK_SIZE != 0 ||
+        header->sequence > NUMBER_MAX || header->first_index > NUMBER_MAX ||
+        header->resume_sequence > NUMBER_MAX || header->total_size % LOG_BLOCK_SIZE != 0 ||
         header->body_size > log_batch_body_capacity(header->total_size)) {
         return false;
     }
