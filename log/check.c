@@ -9,13 +9,12 @@ static void check_position(const struct log *log)
 
     /* (1) The position is a block of a segment that exists, with room for an end batch. */
     ASSERT(position->place.segment >= 1);
-    ASSERT_VALUES(position->place.segment <= log->segment_ready, position->place.segment,
-                  log->segment_ready);
+    ASSERT_VALUES(position->place.segment == log->segments.active, position->place.segment,
+                  log->segments.active);
     ASSERT(position->place.offset >= LOG_BLOCK_SIZE);
     ASSERT(position->place.offset % LOG_BLOCK_SIZE == 0);
     ASSERT(position->place.offset <= log->segment_size - LOG_BLOCK_SIZE);
-    /* (2) There are never more segments than were allowed. */
-    ASSERT(log->segment_ready <= log->segment_count_max);
+    log_segments_check(&log->segments); /* (2) and (12). */
     /* (3) A segment that was not begun holds no batch. */
     ASSERT(position->is_begun || position->place.offset == LOG_BLOCK_SIZE);
     ASSERT(position->next_sequence >= 1 && position->next_index >= 1);
@@ -60,6 +59,11 @@ static void check_staged(const struct log *log)
     ASSERT(log_records_are_whole(body, staged->record_count));
     ASSERT_VALUES(staged->first_index + staged->record_count == log->last_index + 1,
                   staged->first_index, log->last_index);
+    if (staged->is_base) {
+        ASSERT(!staged->is_cutting);
+        ASSERT(!log->flight->is_used || log->flight->is_void);
+        return;
+    }
     /* (7) What is staged follows, or cuts into, what is in flight or on the disk. */
     log_index before = log->flight->is_used ? log->flight->first_index + log->flight->record_count
                                             : log->position.next_index;
@@ -89,7 +93,14 @@ void log_check(const struct log *log)
     check_hard_state(log);
     /* (9) Live records on the disk are neither behind the last index nor behind the position. */
     ASSERT(log->spans.next_index <= log->last_index + 1);
-    ASSERT(log->spans.next_index <= log->position.next_index);
+    if (log_spans_first_index(&log->spans) < log->spans.next_index) {
+        ASSERT(log->spans.next_index <= log->position.next_index);
+        /* (13) They lie in segments that are kept. */
+        ASSERT(log->spans.spans[0].place.segment >= log->segments.kept);
+    }
+    /* (14) What was dropped is neither cut nor missing in front of what is live. */
+    ASSERT(log_spans_first_index(&log->spans) <= log->floor_index + 1);
+    ASSERT(log->floor_index <= log->last_index);
     /* (10) The spans are those of docs/log.md. */
     log_spans_check(&log->spans);
     /* (11) A fetch never promises a record that is not live any more. */

@@ -84,7 +84,7 @@ static enum error replay_span(const struct log *log, struct replay *replay)
         if (error != ERR_OK) {
             return error;
         }
-        sequence = header.sequence + 1;
+        sequence = log_batch_next_sequence(&header);
         at += header.total_size;
     }
     return ERR_OK;
@@ -166,13 +166,27 @@ void log_fetch_cut(struct log *log, log_index index)
     }
 }
 
+/* The record was dropped: the answer is there at once. */
+static void fetch_missing(struct log_fetch *fetch, log_index first_index)
+{
+    fetch->first_index = first_index;
+    fetch->end_index = first_index;
+    fetch->answer = (struct log_fetched){.first_index = first_index, .error = ERR_MISSING};
+    fetch->state = LOG_FETCH_READY;
+}
+
 bool log_fetch(struct log *log, log_index first_index)
 {
     struct log_fetch *fetch = &log->fetch;
 
+    ASSERT(!log_is_rotten(log));
     ASSERT_VALUES(first_index >= 1 && first_index <= log->last_index, first_index, log->last_index);
     if (fetch->state != LOG_FETCH_IDLE || log->error != ERR_OK) {
         return false;
+    }
+    if (first_index < log_spans_first_index(&log->spans)) {
+        fetch_missing(fetch, first_index);
+        return true;
     }
     fetch_begin(log, first_index);
     fetch->state = LOG_FETCH_READING;
@@ -209,7 +223,7 @@ enum error log_read_now(struct log *log, log_index first_index, struct log_fetch
     ASSERT(first_index >= 1);
     ASSERT(fetch->state == LOG_FETCH_IDLE);
     *fetched = (struct log_fetched){.first_index = first_index, .error = ERR_MISSING};
-    if (first_index >= log->spans.next_index) {
+    if (first_index < log_spans_first_index(&log->spans) || first_index >= log->spans.next_index) {
         return fetched->error;
     }
     fetch_begin(log, first_index);

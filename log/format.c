@@ -21,6 +21,7 @@ enum {
     SEGMENT_AT_FIRST_BATCH = 48,
     SEGMENT_AT_PREVIOUS = 56,
     SEGMENT_AT_SIZE = 64,
+    SEGMENT_AT_NEXT_INDEX = 72,
 
     BATCH_AT_KIND = 14,
     BATCH_AT_SEQUENCE = 16,
@@ -36,12 +37,17 @@ enum {
     BATCH_AT_STATE = 88,
     BATCH_AT_PREVIOUS = 152,
     BATCH_AT_TRAILER = 160,
+    BATCH_AT_RESUME_SEQUENCE = 168,
+    BATCH_AT_RESUME_CHECKSUM = 176,
 
     TRAILER_AT_SEQUENCE = LOG_TRAILER_COVER_COUNT * 8,
     TRAILER_AT_TOTAL_SIZE = TRAILER_AT_SEQUENCE + 8,
     TRAILER_AT_NUMBER = TRAILER_AT_TOTAL_SIZE + 4,
     TRAILER_AT_CHECKSUM = TRAILER_AT_NUMBER + 4,
 };
+
+/* Of sequences and indexes: no sum of them can overflow. */
+#define NUMBER_MAX (UINT64_MAX / 2)
 
 _Static_assert(TRAILER_AT_CHECKSUM + 8 == LOG_SECTOR_SIZE, "a trailer sector is one sector");
 _Static_assert(BATCH_AT_STATE + LOG_HARD_STATE_SIZE_MAX == BATCH_AT_PREVIOUS,
@@ -112,6 +118,16 @@ void log_state_name(struct disk_name *name, const char *prefix)
     ASSERT(length < DISK_NAME_SIZE);
 }
 
+void log_leftover_name(struct disk_name *name, const char *prefix, enum log_leftover leftover)
+{
+    ASSERT(strlen(prefix) <= LOG_PREFIX_LENGTH_MAX);
+    memset(name, 0, sizeof(*name));
+    size_t length = add_text(name, 0, prefix);
+
+    length = add_text(name, length, leftover == LOG_LEFTOVER_REPAIR ? "-repair" : "-removed");
+    ASSERT(length < DISK_NAME_SIZE);
+}
+
 bool log_segment_name_parse(const struct disk_name *name, const char *prefix, uint64_t *sequence)
 {
     size_t prefix_length = strlen(prefix);
@@ -169,6 +185,7 @@ void log_segment_encode(uint8_t block[LOG_BLOCK_SIZE], const struct log_segment_
     store_u64(block + SEGMENT_AT_FIRST_BATCH, header->first_batch_sequence);
     store_u64(block + SEGMENT_AT_PREVIOUS, header->previous_checksum);
     store_u32(block + SEGMENT_AT_SIZE, header->segment_size);
+    store_u64(block + SEGMENT_AT_NEXT_INDEX, header->next_index);
     store_u64(block + AT_CHECKSUM, checksum_behind_first(block, LOG_BLOCK_SIZE, place));
 }
 
@@ -194,6 +211,10 @@ enum error log_segment_decode(const uint8_t block[LOG_BLOCK_SIZE], uint64_t sequ
     header->first_batch_sequence = load_u64(block + SEGMENT_AT_FIRST_BATCH);
     header->previous_checksum = load_u64(block + SEGMENT_AT_PREVIOUS);
     header->segment_size = load_u32(block + SEGMENT_AT_SIZE);
+    header->next_index = load_u64(block + SEGMENT_AT_NEXT_INDEX);
+    if (header->first_batch_sequence > NUMBER_MAX || header->next_index > NUMBER_MAX) {
+        return ERR_CORRUPT;
+    }
     return header->sequence == sequence ? ERR_OK : ERR_CORRUPT;
 }
 
@@ -298,6 +319,8 @@ static void seal_header(uint8_t *batch, struct log_batch_header *header, struct 
     memcpy(batch + BATCH_AT_STATE, header->hard_state.data, header->hard_state.size);
     store_u64(batch + BATCH_AT_PREVIOUS, header->previous_checksum);
     store_u64(batch + BATCH_AT_TRAILER, header->trailer_checksum);
+    store_u64(batch + BATCH_AT_RESUME_SEQUENCE, header->resume_sequence);
+    store_u64(batch + BATCH_AT_RESUME_CHECKSUM, header->resume_checksum);
     header->checksum = checksum_behind_first(batch, LOG_BATCH_HEADER_SIZE, place);
     store_u64(batch + AT_CHECKSUM, header->checksum);
 }
@@ -329,7 +352,8 @@ static bool header_is_sound(const struct log_batch_header *header)
 
     ASSERT(state->size <= LOG_HARD_STATE_SIZE_MAX);
     if (header->sequence == 0 || header->first_index == 0 || header->total_size == 0 ||
-        header->total_size % LOG_BLOCK_SIZE != 0 ||
+        header->sequence > NUMBER_MAX || header->first_index > NUMBER_MAX ||
+        header->resume_sequence > NUMBER_MAX || header->total_size % LOG_BLOCK_SIZE != 0 ||
         header->body_size > log_batch_body_capacity(header->total_size)) {
         return false;
     }
@@ -338,6 +362,10 @@ static bool header_is_sound(const struct log_batch_header *header)
         return false;
     }
     if (header->kind == LOG_BATCH_END && (header->record_count != 0 || header->body_size != 0)) {
+        return false;
+    }
+    if (header->resume_sequence == 0 ? header->resume_checksum != 0
+                                     : header->resume_sequence <= header->sequence) {
         return false;
     }
     return (state->generation == 0) == (state->size == 0);
@@ -374,6 +402,8 @@ enum error log_batch_decode(const uint8_t *data, struct log_place place,
         .previous_checksum = load_u64(data + BATCH_AT_PREVIOUS),
         .trailer_checksum = load_u64(data + BATCH_AT_TRAILER),
         .checksum = load_u64(data + AT_CHECKSUM),
+        .resume_sequence = load_u64(data + BATCH_AT_RESUME_SEQUENCE),
+        .resume_checksum = load_u64(data + BATCH_AT_RESUME_CHECKSUM),
     };
     memcpy(header->identity.cluster, data + BATCH_AT_CLUSTER, LOG_CLUSTER_SIZE);
     memcpy(header->hard_state.data, data + BATCH_AT_STATE, state_size);
@@ -399,6 +429,17 @@ bool log_batch_is_intact(const uint8_t *batch, const struct log_batch_header *he
         }
     }
     return log_records_are_whole(log_batch_records(batch, header), header->record_count);
+}
+
+uint64_t log_batch_next_sequence(const struct log_batch_header *header)
+{
+    ASSERT(header->sequence >= 1);
+    return header->resume_sequence != 0 ? header->resume_sequence : header->sequence + 1;
+}
+
+uint64_t log_batch_next_chain(const struct log_batch_header *header)
+{
+    return header->resume_sequence != 0 ? header->resume_checksum : header->checksum;
 }
 
 struct bytes log_batch_records(const uint8_t *batch, const struct log_batch_header *header)

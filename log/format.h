@@ -16,8 +16,9 @@
  *     8   4  magic "HFSG"                     48   8  sequence of its first batch
  *    12   2  format version                   56   8  checksum of the batch before that
  *    14   2  zero                             64   4  size of the segment
- *    16  16  cluster id                       68      zeros
- *    32   8  incarnation
+ *    16  16  cluster id                       68   4  zero
+ *    32   8  incarnation                      72   8  index of the next record, when it was begun;
+ *                                                     0 in segments of older programs
  *
  * Batch, a multiple of 4096 bytes:
  *
@@ -34,11 +35,17 @@
  *    24  16  cluster id                       88  64  hard state
  *    40   8  incarnation                     152   8  checksum of the previous batch (chain)
  *    48   8  first index                     160   8  checksum of all trailer sectors
- *    56   8  cut index, or 0                 168      zeros
+ *    56   8  cut index, or 0                 168   8  resume sequence, or 0
+ *                                            176   8  resume checksum     184      zeros
  *
  * The checksum at 0 stands for the whole batch in the chain: it covers the checksum of the
  * trailer, which covers the checksum of every sector. The first sector's checksum in the trailer
  * covers only what is behind the header.
+ *
+ * The batch behind one has the next sequence, and in its chain field the checksum of the one before
+ * it. Where a segment was repaired, the last batch of the fresh copy names what is to follow
+ * instead: the sequence and chain field that what was left behind it has had all along. If that is
+ * an end batch, its first index too is what follows: records that are cut off later may be missing.
  *
  * Trailer sector number t covers sectors 61*t to 61*t + 60 of its batch:
  *
@@ -104,6 +111,11 @@ bool log_hard_state_equal(const struct log_hard_state *a, const struct log_hard_
 void log_segment_name(struct disk_name *name, const char *prefix, uint64_t sequence);
 void log_state_name(struct disk_name *name, const char *prefix);
 
+/* "raft-repair", the fresh copy while it is being made, and "raft-removed", what a repair takes
+ * away: nothing in them is ever read. */
+enum log_leftover { LOG_LEFTOVER_REPAIR, LOG_LEFTOVER_REMOVED, LOG_LEFTOVER_COUNT };
+void log_leftover_name(struct disk_name *name, const char *prefix, enum log_leftover leftover);
+
 /* False when it is not the name of a segment of this prefix. */
 MUST_USE bool log_segment_name_parse(const struct disk_name *name, const char *prefix,
                                      uint64_t *sequence);
@@ -116,6 +128,7 @@ struct log_segment_header {
     uint64_t first_batch_sequence;
     uint64_t previous_checksum; /* 0 before the very first batch. */
     uint32_t segment_size;
+    log_index next_index; /* Of the record behind all that came before it; 0: not told. */
 };
 
 void log_segment_encode(uint8_t block[LOG_BLOCK_SIZE], const struct log_segment_header *header);
@@ -130,7 +143,7 @@ MUST_USE enum error log_segment_decode(const uint8_t block[LOG_BLOCK_SIZE], uint
 enum log_batch_kind {
     LOG_BATCH_APPEND = 1,
     LOG_BATCH_TRUNCATE = 2,      /* Cuts off from cut_index (= first_index) on, then appends. */
-    LOG_BATCH_SNAPSHOT_BASE = 3, /* Reserved: recovery refuses it with ERR_VERSION. */
+    LOG_BATCH_SNAPSHOT_BASE = 3, /* All before it is void; then it appends. */
     LOG_BATCH_END = 4,           /* The last of its segment: no records. */
 };
 
@@ -147,7 +160,13 @@ struct log_batch_header {
     uint64_t previous_checksum;
     uint64_t trailer_checksum; /* Set by log_batch_seal() and by decoding. */
     uint64_t checksum;         /* Likewise; its value in the chain. */
+    uint64_t resume_sequence;  /* Of the batch that follows; 0: the next number. */
+    uint64_t resume_checksum;  /* Its previous_checksum; only with a resume sequence. */
 };
+
+/* What the batch behind this one has. */
+uint64_t log_batch_next_sequence(const struct log_batch_header *header);
+uint64_t log_batch_next_chain(const struct log_batch_header *header);
 
 /* Of the smallest batch that holds a body of this size. */
 uint32_t log_batch_total_size(uint32_t body_size);

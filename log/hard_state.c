@@ -128,6 +128,9 @@ enum error log_state_choose(const uint8_t file[LOG_STATE_FILE_SIZE],
             newest_on_file = newest_on_file > block.hard_state.generation
                                  ? newest_on_file
                                  : block.hard_state.generation;
+            choice->batch_sequence = choice->batch_sequence > block.batch_sequence
+                                         ? choice->batch_sequence
+                                         : block.batch_sequence;
             error = weigh_block(&block, evidence, &choice->hard_state);
             if (error != ERR_OK) {
                 return error;
@@ -143,6 +146,23 @@ enum error log_state_choose(const uint8_t file[LOG_STATE_FILE_SIZE],
     }
     choice->needs_repair = is_damaged || newest_on_file < choice->hard_state.generation;
     return ERR_OK;
+}
+
+bool log_state_is_complete(const uint8_t file[LOG_STATE_FILE_SIZE])
+{
+    struct log_state_block even;
+    struct log_state_block odd;
+    enum error even_error = log_state_decode(file, 0, &even);
+    enum error odd_error = log_state_decode(file + LOG_BLOCK_SIZE, 1, &odd);
+
+    if (odd_error != ERR_OK) {
+        return false; /* The first generation is 1: without it there is none, or it was lost. */
+    }
+    if (even_error == ERR_MISSING) {
+        return odd.hard_state.generation == 1;
+    }
+    return even_error == ERR_OK && (even.hard_state.generation == odd.hard_state.generation + 1 ||
+                                    odd.hard_state.generation == even.hard_state.generation + 1);
 }
 
 void log_state_rebuild(uint8_t file[LOG_STATE_FILE_SIZE], const struct log_state_block *block)

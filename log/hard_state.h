@@ -52,6 +52,7 @@ struct log_state_evidence {
 
 struct log_state_choice {
     struct log_hard_state hard_state; /* The newest that is to be trusted. */
+    uint64_t batch_sequence;          /* The highest that a valid block names. */
     bool needs_repair;                /* A block of the file is damaged or too old. */
 };
 
@@ -61,6 +62,10 @@ struct log_state_choice {
 MUST_USE enum error log_state_choose(const uint8_t file[LOG_STATE_FILE_SIZE],
                                      const struct log_state_evidence *evidence,
                                      struct log_state_choice *choice);
+
+/* True when the newest hard state that was ever written is in the file for certain: both blocks
+ * are valid and of neighbouring generations, or the first one is there and no second. */
+bool log_state_is_complete(const uint8_t file[LOG_STATE_FILE_SIZE]);
 
 /* Mends the file's bytes: this hard state (if it has a generation) goes to its block; the other
  * block stays when it is valid, and becomes zeros when it is not. */

@@ -12,6 +12,7 @@
 #include "log/disk.h"
 #include "log/format.h"
 #include "log/log.h"
+#include "log/segments.h"
 #include "log/spans.h"
 #include "log/window.h"
 
@@ -26,7 +27,14 @@
 enum log_step { LOG_STEP_NONE, LOG_STEP_STATE, LOG_STEP_END, LOG_STEP_SEGMENT, LOG_STEP_BATCH };
 
 /* The lowest bits of a tag. */
-enum { LOG_TAG_WRITE = 1, LOG_TAG_FILL = 2, LOG_TAG_READ = 3, LOG_TAG_PURPOSE = 0xFF };
+enum {
+    LOG_TAG_WRITE = 1,
+    LOG_TAG_FILL = 2,
+    LOG_TAG_READ = 3,
+    LOG_TAG_REMOVE = 4,
+    LOG_TAG_CLEAR = 5,
+    LOG_TAG_PURPOSE = 0xFF,
+};
 
 struct log_batch {
     uint8_t *data; /* Of batch_size_max bytes; the records begin behind the header. */
@@ -35,6 +43,8 @@ struct log_batch {
     log_index first_index;
     bool is_used; /* Something was staged, be it a hard state alone. */
     bool is_cutting;
+    bool is_base; /* All before `first_index` is void with it. */
+    bool is_void; /* It is in flight, and a base was staged behind it. */
     bool state_changed;
     uint64_t last_ticket;
     struct log_hard_state hard_state; /* Set when the flight begins. */
@@ -59,20 +69,46 @@ struct log_fetch {
     struct log_fetched answer;
 };
 
+/* The first damaged segment of a log that was opened all the same, and its fresh copy. */
+struct log_rot {
+    bool is_present;
+    struct log_damage damage;
+    uint64_t segment;
+    uint64_t segment_last;             /* The newest that exists. */
+    struct log_position start;         /* At the segment's beginning; next_index 0: not known. */
+    struct log_hard_state start_state; /* Likewise. */
+    log_index own_first; /* The segment holds live records from here on, but for the damage, */
+    log_index own_end;   /* up to here. */
+    bool has_base;       /* All before own_first is void. */
+    bool damage_is_void; /* The log began anew behind it. */
+    bool front_is_lost;  /* There is no live record in front of the damage. */
+    bool has_link;       /* Another segment follows, and this is what it continues: */
+    uint64_t link_sequence;
+    uint64_t link_checksum;
+    log_index link_index;
+    uint64_t sequence_min; /* Of what is written next, where none follows. */
+
+    bool is_copying;
+    struct log_position copy; /* Where the copy's next batch goes. */
+    uint32_t body_size;       /* Of the records that wait in batches[0]. */
+    uint32_t record_count;
+    enum log_batch_kind kind; /* Of the batch that they will be. */
+    log_index next_index;     /* Of the next record to be given. */
+};
+
 struct log {
     struct disk *disk;
     char prefix[LOG_PREFIX_LENGTH_MAX + 1];
     struct log_identity identity;
     uint32_t segment_size;
     uint32_t batch_size_max;
-    uint32_t segment_count_max;
     uint32_t segments_ahead;
+    bool accepts_rot;
     uint64_t tag; /* Of this log; the lowest 8 bits are the purpose. */
 
     enum error error;
     struct log_position position;
-    uint64_t segment_ready; /* Segments up to this one exist. */
-    bool is_filling;
+    struct log_segments segments;
 
     enum log_step step;
     struct log_batch batches[2];
@@ -83,12 +119,15 @@ struct log {
     uint64_t ticket;
     uint64_t durable_ticket;
     log_index last_index;             /* Staged records included. */
+    log_index floor_index;            /* Nothing is cut up to here: it was dropped, or is void. */
     struct log_hard_state hard_state; /* The newest, staged or not. */
 
     struct log_spans spans;
     struct log_window window;
     struct log_fetch fetch;
     struct log_counters counters;
+    struct log_rot rot;
+    bool has_leftovers; /* Of a repair, to be removed. */
 };
 
 /* Reads the segments and the hard state file, fills in everything above that they say, and makes
@@ -101,6 +140,9 @@ void log_fetch_take(struct log *log, enum error error);
 
 /* Records from `index` on are not live any more (log/fetch.c). */
 void log_fetch_cut(struct log *log, log_index index);
+
+/* What is not needed any more is given up for removal (log/log.c). */
+void log_release(struct log *log);
 
 /* True when a batch of this size still fits before the place of the end batch. */
 bool log_fits(const struct log *log, struct log_place place, uint32_t total_size);

@@ -9,6 +9,9 @@
  * included). Records have consecutive indexes from 1. The hard state is opaque bytes too; it is
  * kept in every batch and in a file of two alternating blocks that is written first.
  *
+ * The log forgets from its front, in whole segments (log_drop()), begins again behind a snapshot
+ * (log_restart()), and a log with rot is opened on request for reading and repair (log_repair()).
+ *
  * Group commit: one write is in flight, all that is staged meanwhile is the next batch. Nothing
  * here waits: log_flush() submits, log_complete() takes the verdict. Any failed write is final:
  * log_error() stays set, nothing is submitted any more, and the node must stop. */
@@ -46,8 +49,9 @@ struct log_options {
                                 may not change while there are segments. */
     uint32_t batch_size_max; /* Bytes of one write; a multiple of DISK_ALIGNMENT; > overhead + the
                                 largest record of the caller. It may grow, not shrink. */
-    uint32_t segment_count_max;
-    uint32_t segments_ahead; /* Zero-filled segments kept ready: 1 or 2. */
+    uint32_t segment_count_max; /* That exist at once; their numbers go on. */
+    uint32_t segments_ahead;    /* Zero-filled segments kept ready: 1 or 2. */
+    bool accepts_rot;           /* A log with rot is opened for reading and repair. */
 };
 
 enum { LOG_SEGMENT_SIZE_DEFAULT = 64 << 20, LOG_BATCH_SIZE_MAX_DEFAULT = 2 << 20 };
@@ -61,24 +65,43 @@ enum log_verdict {
     LOG_ROTTEN, /* Acknowledged bytes are damaged; nothing was changed. */
 };
 
+/* What rot has cost. Records in front of `first_index` and from `end_index` on are good. It may be
+ * that the damaged bytes had cut off good-looking records in front of it, down to the last one that
+ * is known to be committed: whoever repairs begins there. */
+struct log_damage {
+    log_index first_index; /* 1 when no record in front of the damage is left. */
+    log_index end_index;   /* 0: nothing good is behind it, and how many records are lost is not
+                              known. It may equal first_index: then no live record is lost. */
+};
+
 struct log_recovery {
     enum log_verdict verdict;
     struct disk_name file; /* Where the damage is, for LOG_TORN and LOG_ROTTEN. */
     uint64_t offset;
-    log_index last_index; /* Of the last good record. */
+    log_index first_index; /* Of the first record; last_index + 1 when there is none. The caller
+                              compares it with its snapshot: a lost front leaves no other trace. */
+    log_index last_index;  /* Of the last good record in front of any damage. */
+    log_index base_index;  /* What the last log_restart() said, as far as it is still on the disk;
+                              0: none. */
     uint64_t batch_count;
     uint64_t segment_count;
-    struct bytes hard_state; /* The newest valid copy, empty on a fresh disk; borrowed from the
-                                log until the next log_stage(). Set with ERR_CORRUPT too, for
-                                the operator; then it may be older than what was promised. */
-    bool state_repaired;     /* A damaged block of the hard state file was written anew from the
-                                other copies; nothing was lost. */
+    struct bytes hard_state;  /* The newest valid copy, empty on a fresh disk; borrowed from the
+                                 log until the next log_stage(). Set with ERR_CORRUPT too, for
+                                 the operator; then it may be older than what was promised. */
+    bool state_is_certain;    /* `hard_state` is the newest that can ever have been promised. Always
+                                 so without rot. */
+    bool state_repaired;      /* A damaged block of the hard state file was written anew from the
+                                 other copies; nothing was lost. */
+    struct log_damage damage; /* With LOG_ROTTEN, when `accepts_rot` and the log was opened. */
 };
 
 /* Reads every batch of every segment, cuts a torn tail, makes the first segment if there is none,
  * and is then ready to append. Refuses with ERR_CORRUPT (rot; *recovery says where),
  * ERR_WRONG_CLUSTER, ERR_WRONG_NODE, ERR_VERSION, ERR_NO_SPACE, ERR_IO, ERR_FULL (more segments or
  * a larger batch than the options allow), ERR_INVALID (another segment size than on the disk).
+ * With `accepts_rot` it grants what it would refuse with ERR_CORRUPT, unless it is the hard state
+ * file that contradicts itself or the batches; then only log_read_now() and the calls of "Repair"
+ * below are allowed (log_is_rotten(); asserted).
  * After a refusal `*log` is NULL and nothing on the disk has changed, unless the refusal is
  * ERR_IO or ERR_NO_SPACE: opening again is then safe. `arena` has room for log_memory_size()
  * bytes; it and `disk` outlive the log. */
@@ -87,6 +110,9 @@ MUST_USE enum error log_open(struct log **log, struct arena *arena,
                              struct log_recovery *recovery);
 
 log_index log_last_index(const struct log *log);
+
+/* Of the first record that can be read; log_last_index() + 1 when there is none. */
+log_index log_first_index(const struct log *log);
 
 /* --- Appending ------------------------------------------------------------------------------- */
 
@@ -112,8 +138,36 @@ size_t log_stage_room(const struct log *log);
  * more writes are possible when this has come to 0. Never more than log_stage_room(). */
 size_t log_stage_room_beside(const struct log *log, uint32_t reserve_size);
 
-/* Submits the staged batch if nothing is in flight, and the making of the next segment if one is
- * due. Called once at the end of each turn. */
+/* True from when the disk had no room for the next segment until it is there. The log goes on in
+ * the segment that it has, as if that were the last one permitted (log_stage_room() counts down),
+ * and asks again when it needs the next one or when segments were dropped. Only when a batch needs
+ * it and the disk still has no room does the log end, with ERR_NO_SPACE. */
+bool log_space_is_short(const struct log *log);
+
+/* The disk may have room again (files were deleted, or simply some time has passed): the next
+ * log_flush() asks once more. For callers that have a clock. */
+void log_space_retry(struct log *log);
+
+/* --- Forgetting and beginning again ---------------------------------------------------------- */
+
+/* Records up to `index` (<= log_last_index(), durable: asserted) are not needed any more: the
+ * caller has a durable snapshot of what they did, and never cuts at or below `index`. Segments
+ * that hold nothing else are removed by the following calls of log_flush(), oldest first, one at a
+ * time; never the one that holds the newest batch. So log_first_index() moves in large steps and
+ * stays <= index + 1. A crash at any time leaves a log that begins at or before index + 1. */
+void log_drop(struct log *log, log_index index);
+
+/* A snapshot took the place of the log: everything in it is void, and the next record has
+ * `next_index` (>= 1). Staged like a record, with the hard state that is valid from now on (empty:
+ * unchanged); returns the ticket. Before that is durable a crash leaves the old log, afterwards
+ * the new one. What was staged before it becomes durable with it, and is void. Old segments are
+ * removed once it is durable. */
+uint64_t log_restart(struct log *log, log_index next_index, struct bytes hard_state);
+
+/* --- Making durable -------------------------------------------------------------------------- */
+
+/* Submits the staged batch if nothing is in flight, and the making or removing of a segment if one
+ * is due. Called once at the end of each turn. */
 void log_flush(struct log *log);
 
 /* True when the tag belongs to this log; then the completion was taken, and the tickets may have
@@ -123,7 +177,8 @@ bool log_complete(struct log *log, const struct disk_completion *completion);
 /* Everything up to this ticket is durable. */
 uint64_t log_durable_ticket(const struct log *log);
 
-/* ERR_OK, or the failure that ended the log for this process: of a write, or of making a segment.
+/* ERR_OK, or the failure that ended the log for this process: of a write, or of making or removing
+ * a segment.
  * A failed read is told by log_fetched() and ends nothing. */
 enum error log_error(const struct log *log);
 
@@ -140,8 +195,10 @@ struct log_counters log_counters(const struct log *log);
 /* --- Reading back ---------------------------------------------------------------------------- */
 
 /* Asks for records from `first_index` on (1 <= first_index <= log_last_index(), durable: asserted).
- * At most one fetch is under way until its answer was taken: false when one is, and after an
- * error. The answer is taken with log_fetched() after a log_complete() that returned true. */
+ * What is in front of log_first_index() is answered with ERR_MISSING: log_fetched() is true at
+ * once. At most one fetch is
+ * under way until its answer was taken: false when one is, and after an error. The answer is taken
+ * with log_fetched() after a log_complete() that returned true. */
 MUST_USE bool log_fetch(struct log *log, log_index first_index);
 
 struct log_fetched {
@@ -155,11 +212,44 @@ struct log_fetched {
 /* True once for each fetch, when its bytes have arrived. */
 MUST_USE bool log_fetched(struct log *log, struct log_fetched *fetched);
 
-/* Only while opening: the same at once. At least one record, at most about `batch_size_max` bytes;
- * the next call goes on behind them. Refuses with ERR_MISSING (there is no such record),
- * ERR_CORRUPT, ERR_IO. */
+/* Only while opening, or of a rotten log: the same at once. At least one record, at most about
+ * `batch_size_max` bytes; the next call goes on behind them. Refuses with ERR_MISSING (there is no
+ * such record), ERR_CORRUPT, ERR_IO. */
 MUST_USE enum error log_read_now(struct log *log, log_index first_index,
                                  struct log_fetched *fetched);
+
+/* --- Repair ---------------------------------------------------------------------------------- */
+
+/* A log with rot reads (ERR_CORRUPT for what is damaged) and takes the right records from
+ * elsewhere. They go to a fresh copy of the first damaged segment, beside it; log_repair_end() puts
+ * that in its place. All of this is synchronous, like opening, and so is not to be mixed with
+ * submitted requests. A crash before the end leaves the rotten log. */
+bool log_is_rotten(const struct log *log);
+
+struct log_damage log_damage(const struct log *log);
+
+/* The right records `first_index`..., whole and back to back, from the leader. The first call
+ * begins at or before log_damage().first_index: not behind the first record that is not known to
+ * be committed and differs from the leader's. If it begins behind that index, the caller has a
+ * durable snapshot of all that is in front: everything there becomes void. Each call goes on where
+ * the last one ended; `record_count` may be 0. Up to `end_index` it is the damage that is mended;
+ * what goes beyond takes the place of all own records behind it. Copies. Refuses with ERR_FULL
+ * (what is given does not fit the copy: nothing of it was taken; all that this log can have
+ * acknowledged and that was committed is in), ERR_INVALID (not where the last call ended, in front
+ * of the log, or no whole records), ERR_CORRUPT (more rot was found on the way), ERR_IO,
+ * ERR_NO_SPACE. */
+MUST_USE enum error log_repair(struct log *log, log_index first_index, uint32_t record_count,
+                               struct bytes records);
+
+/* The records that were given (none, when no live record is lost) are all that was missing: copies
+ * the own records behind the damage, if they are to be kept, and puts the copy in place of the
+ * damaged segment. `keeps_end` is for the caller to judge: the own record at `end_index` must be
+ * the leader's too; else, or when the end of the damage is not known, all behind what was given is
+ * removed. Afterwards log_open() is to be called anew, be the answer ERR_OK or not: it finds the
+ * log whole, or the next damage. Refuses with ERR_INVALID while records are missing in front of
+ * what is to be kept, ERR_FULL when what is to be kept does not fit, ERR_CORRUPT, ERR_IO,
+ * ERR_NO_SPACE. */
+MUST_USE enum error log_repair_end(struct log *log, bool keeps_end);
 
 /* Asserts every numbered invariant of docs/log.md. */
 void log_check(const struct log *log);

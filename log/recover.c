@@ -5,24 +5,10 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "log/hard_state.h"
-#include "log/internal.h"
-#include "log/judge.h"
-#include "log/log.h"
-
-struct recovery {
-    struct log *log;
-    struct log_recovery *report;
-    uint64_t segment_count; /* Files, whether begun or not. */
-    bool has_state_file;
-    bool has_ended;                   /* The last begun segment has its end batch. */
-    struct log_hard_state hard_state; /* Of the last good batch. */
-    struct log_tail tail;             /* What follows it. */
-    struct log_state_choice choice;
-};
+#include "log/recovery.h"
 
 /* Names the place of an error for the person who reads it. */
-static enum error refuse(struct recovery *recovery, struct log_place place, enum error error)
+enum error recovery_refuse(struct recovery *recovery, struct log_place place, enum error error)
 {
     struct log_recovery *report = recovery->report;
 
@@ -39,8 +25,8 @@ static enum error refuse(struct recovery *recovery, struct log_place place, enum
     return error;
 }
 
-static enum error read_segment(struct recovery *recovery, struct log_place place, uint32_t size,
-                               const uint8_t **data)
+enum error recovery_read(struct recovery *recovery, struct log_place place, uint32_t size,
+                         const uint8_t **data)
 {
     struct log *log = recovery->log;
     struct disk_name name;
@@ -48,12 +34,26 @@ static enum error read_segment(struct recovery *recovery, struct log_place place
     ASSERT_VALUES((uint64_t)place.offset + size <= log->segment_size, place.offset, size);
     log_segment_name(&name, log->prefix, place.segment);
     enum error error = log_window_read(&log->window, log->disk, &name, place, size, data);
-    return error == ERR_OK ? ERR_OK : refuse(recovery, place, error);
+    return error == ERR_OK ? ERR_OK : recovery_refuse(recovery, place, error);
 }
 
 /* --- The files ------------------------------------------------------------------------------- */
 
-/* Segments are numbered from 1 without a gap: a missing one is damage. */
+/* A repair that was cut short, or has ended: to be removed. */
+static bool is_leftover(const struct log *log, const struct disk_name *name)
+{
+    for (unsigned i = 0; i < LOG_LEFTOVER_COUNT; i++) {
+        struct disk_name leftover;
+
+        log_leftover_name(&leftover, log->prefix, (enum log_leftover)i);
+        if (memcmp(name->text, leftover.text, strlen(leftover.text) + 1) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Segments are numbered without a gap: a missing one is damage. */
 static enum error find_files(struct recovery *recovery, struct disk_name *names, uint32_t names_max)
 {
     struct log *log = recovery->log;
@@ -75,16 +75,35 @@ static enum error find_files(struct recovery *recovery, struct disk_name *names,
 
         if (memcmp(names[i].text, state_name.text, strlen(state_name.text) + 1) == 0) {
             recovery->has_state_file = true;
+        } else if (is_leftover(log, &names[i])) {
+            log->has_leftovers = true;
         } else if (log_segment_name_parse(&names[i], log->prefix, &sequence)) {
-            uint64_t expected = recovery->segment_count + 1;
+            uint64_t expected = recovery->segment_last + 1;
 
-            if (sequence != expected) {
-                return refuse(recovery, (struct log_place){.segment = expected}, ERR_CORRUPT);
+            if (sequence == 0 || sequence > UINT32_MAX) {
+                return recovery_refuse(recovery, (struct log_place){.segment = expected},
+                                       ERR_CORRUPT);
             }
-            recovery->segment_count = sequence;
+            if (recovery->segment_last != 0 && sequence != expected && recovery->segment_gap == 0) {
+                recovery->segment_gap = expected;
+            }
+            recovery->segment_first =
+                recovery->segment_first == 0 ? sequence : recovery->segment_first;
+            recovery->segment_last = sequence;
         }
     }
-    return recovery->segment_count <= log->segment_count_max ? ERR_OK : ERR_FULL;
+    if (recovery->segment_last == 0) {
+        return ERR_OK;
+    }
+    if (recovery->segment_last - recovery->segment_first >= log->segments.count_max) {
+        return ERR_FULL;
+    }
+    log_segments_found(&log->segments, recovery->segment_first, recovery->segment_last);
+    if (recovery->segment_gap != 0 && !log->accepts_rot) {
+        return recovery_refuse(recovery, (struct log_place){.segment = recovery->segment_gap},
+                               ERR_CORRUPT);
+    }
+    return ERR_OK;
 }
 
 static enum error check_size(struct recovery *recovery, uint64_t segment)
@@ -98,7 +117,7 @@ static enum error check_size(struct recovery *recovery, uint64_t segment)
     log_segment_name(&name, log->prefix, segment);
     enum error error = disk_size(log->disk, &name, &size);
     if (error != ERR_OK) {
-        return refuse(recovery, place, error);
+        return recovery_refuse(recovery, place, error);
     }
     if (size == log->segment_size) {
         return ERR_OK;
@@ -107,14 +126,14 @@ static enum error check_size(struct recovery *recovery, uint64_t segment)
     const uint8_t *block = NULL;
     struct log_segment_header header;
 
-    error =
-        size < LOG_BLOCK_SIZE ? ERR_CORRUPT : read_segment(recovery, place, LOG_BLOCK_SIZE, &block);
+    error = size < LOG_BLOCK_SIZE ? ERR_CORRUPT
+                                  : recovery_read(recovery, place, LOG_BLOCK_SIZE, &block);
     if (error == ERR_OK) {
         error = log_segment_decode(block, segment, &header);
     }
     bool is_foreign = error == ERR_OK && header.segment_size == size;
 
-    return refuse(recovery, place, is_foreign ? ERR_INVALID : ERR_CORRUPT);
+    return recovery_refuse(recovery, place, is_foreign ? ERR_INVALID : ERR_CORRUPT);
 }
 
 /* ERR_CORRUPT unless the segment is all zeros from `place` on. */
@@ -127,13 +146,13 @@ static enum error check_zeros(struct recovery *recovery, struct log_place place)
         const uint8_t *data = NULL;
         uint32_t size =
             (uint32_t)size_min(segment_size - place.offset, recovery->log->window.capacity);
-        enum error error = read_segment(recovery, place, size, &data);
+        enum error error = recovery_read(recovery, place, size, &data);
 
         if (error != ERR_OK) {
             return error;
         }
         if (!log_is_zero(data, size)) {
-            return refuse(recovery, place, ERR_CORRUPT);
+            return recovery_refuse(recovery, place, ERR_CORRUPT);
         }
         place.offset += size;
     }
@@ -151,13 +170,63 @@ static bool batch_continues(const struct recovery *recovery, const struct log_ba
         header->previous_checksum != position->checksum) {
         return false;
     }
-    if (header->kind == LOG_BATCH_TRUNCATE ? header->first_index >= position->next_index
-                                           : header->first_index != position->next_index) {
+    bool is_free = header->kind == LOG_BATCH_SNAPSHOT_BASE ||
+                   (header->kind == LOG_BATCH_END && header->resume_sequence != 0);
+
+    if (!is_free &&
+        (header->kind == LOG_BATCH_TRUNCATE ? header->first_index >= position->next_index
+                                            : header->first_index != position->next_index)) {
         return false;
     }
     ASSERT(header->first_index >= 1);
     return header->hard_state.generation > recovery->hard_state.generation ||
            log_hard_state_equal(&header->hard_state, &recovery->hard_state);
+}
+
+static void cut(struct recovery *recovery, log_index index)
+{
+    struct log *log = recovery->log;
+    struct log_damage *damage = &log->rot.damage;
+
+    log_spans_cut(&log->spans, index);
+    if (!recovery->is_behind) {
+        log_segments_cut(&log->segments, index);
+    } else if (index < damage->end_index) {
+        damage->end_index = index;
+    }
+    if (index <= recovery->hole_index) {
+        recovery->hole_index = 0;
+    }
+}
+
+void recovery_go_to(struct recovery *recovery, log_index index)
+{
+    struct log *log = recovery->log;
+    struct log_spans *spans = &log->spans;
+
+    ASSERT(index >= 1);
+    if (index < spans->next_index) {
+        cut(recovery, index);
+    } else if (index > spans->next_index) {
+        recovery->hole_index = recovery->hole_index == 0 ? spans->next_index : recovery->hole_index;
+        log_spans_skip(spans, index);
+    }
+    log->position.next_index = index;
+}
+
+/* Behind damage nothing is dropped: what would follow from that is not kept either. */
+static void note_durable(struct recovery *recovery, const struct log_batch_header *header)
+{
+    struct log_segments *segments = &recovery->log->segments;
+
+    ASSERT(header->kind != LOG_BATCH_END);
+    if (recovery->is_behind) {
+        return;
+    }
+    if (header->kind == LOG_BATCH_SNAPSHOT_BASE) {
+        log_segments_restart(segments, header->first_index);
+    }
+    log_segments_extend(segments, header->first_index + header->record_count);
 }
 
 static enum error accept_batch(struct recovery *recovery, const struct log_batch_header *header)
@@ -168,17 +237,24 @@ static enum error accept_batch(struct recovery *recovery, const struct log_batch
 
     ASSERT(header->total_size >= LOG_BLOCK_SIZE);
     if (header->kind == LOG_BATCH_END) {
+        recovery_go_to(recovery, header->first_index);
         recovery->has_ended = true;
     } else {
-        if (header->cut_index != 0) {
-            log_spans_cut(&log->spans, header->cut_index);
+        if (header->kind == LOG_BATCH_SNAPSHOT_BASE) {
+            log_spans_restart(&log->spans, header->first_index);
+            recovery->report->base_index = header->first_index;
+            recovery->hole_index = 0;
+            log->rot.damage_is_void = true;
+        } else if (header->cut_index != 0) {
+            cut(recovery, header->cut_index);
         }
+        note_durable(recovery, header);
         log_spans_add(&log->spans, position->place, header->total_size, next_index);
         position->next_index = next_index;
     }
     position->place.offset += header->total_size;
-    position->next_sequence++;
-    position->checksum = header->checksum;
+    position->next_sequence = log_batch_next_sequence(header);
+    position->checksum = log_batch_next_chain(header);
     recovery->hard_state = header->hard_state;
     recovery->report->batch_count++;
     recovery->report->last_index = next_index - 1;
@@ -198,7 +274,7 @@ static enum error judge_tail(struct recovery *recovery)
     /* One torn write does not reach further than the largest batch. */
     enum error error = check_zeros(recovery, behind);
     if (error == ERR_OK) {
-        error = read_segment(recovery, place, size, &region);
+        error = recovery_read(recovery, place, size, &region);
     }
     if (error != ERR_OK) {
         return error;
@@ -207,7 +283,7 @@ static enum error judge_tail(struct recovery *recovery)
                                     log->position.checksum);
     if (recovery->tail.verdict == LOG_TAIL_ROTTEN) {
         place.offset += recovery->tail.damage_offset;
-        return refuse(recovery, place, ERR_CORRUPT);
+        return recovery_refuse(recovery, place, ERR_CORRUPT);
     }
     return ERR_OK;
 }
@@ -223,14 +299,11 @@ static enum error check_header(struct recovery *recovery, const struct log_batch
     if (error == ERR_OK && header->total_size > log->batch_size_max) {
         error = ERR_FULL;
     }
-    if (error == ERR_OK && header->kind == LOG_BATCH_SNAPSHOT_BASE) {
-        error = ERR_VERSION;
-    }
-    return error == ERR_OK ? ERR_OK : refuse(recovery, place, error);
+    return error == ERR_OK ? ERR_OK : recovery_refuse(recovery, place, error);
 }
 
 /* Takes the batch at the position, or finds that the log ends there (`*is_batch` is false). */
-static enum error scan_batch(struct recovery *recovery, bool *is_batch)
+enum error recovery_scan_batch(struct recovery *recovery, bool *is_batch)
 {
     struct log *log = recovery->log;
     struct log_place place = log->position.place;
@@ -240,15 +313,15 @@ static enum error scan_batch(struct recovery *recovery, bool *is_batch)
     *is_batch = false;
     if (place.offset == log->segment_size) {
         /* Only an end batch may reach the end of its segment. */
-        return refuse(recovery, place, ERR_CORRUPT);
+        return recovery_refuse(recovery, place, ERR_CORRUPT);
     }
-    enum error error = read_segment(recovery, place, LOG_BLOCK_SIZE, &data);
+    enum error error = recovery_read(recovery, place, LOG_BLOCK_SIZE, &data);
     if (error != ERR_OK) {
         return error;
     }
     error = log_batch_decode(data, place, &header);
     if (error == ERR_VERSION) {
-        return refuse(recovery, place, error);
+        return recovery_refuse(recovery, place, error);
     }
     if (error == ERR_OK) {
         error = check_header(recovery, &header);
@@ -257,9 +330,9 @@ static enum error scan_batch(struct recovery *recovery, bool *is_batch)
         }
         if (!batch_continues(recovery, &header) ||
             header.total_size > log->segment_size - place.offset) {
-            return refuse(recovery, place, ERR_CORRUPT);
+            return recovery_refuse(recovery, place, ERR_CORRUPT);
         }
-        error = read_segment(recovery, place, header.total_size, &data);
+        error = recovery_read(recovery, place, header.total_size, &data);
         if (error != ERR_OK) {
             return error;
         }
@@ -273,6 +346,44 @@ static enum error scan_batch(struct recovery *recovery, bool *is_batch)
 
 /* --- Segments -------------------------------------------------------------------------------- */
 
+static void enter_segment(struct recovery *recovery, uint64_t segment)
+{
+    struct log *log = recovery->log;
+
+    ASSERT(segment >= recovery->segment_first);
+    log->position.place = (struct log_place){.segment = segment, .offset = LOG_BLOCK_SIZE};
+    log->position.is_begun = false;
+    recovery->has_ended = false;
+    if (segment > recovery->segment_first && !recovery->is_behind) {
+        log_segments_advance(&log->segments, log->position.next_index);
+    }
+    if (!recovery->is_behind) {
+        recovery->start = log->position;
+        recovery->start_state = recovery->hard_state;
+        recovery->start_base = recovery->report->base_index;
+    }
+}
+
+/* The segments before this one were dropped: its word is taken for what they led to. */
+static enum error begin_log(struct recovery *recovery, const struct log_segment_header *header)
+{
+    struct log *log = recovery->log;
+    struct log_place place = {.segment = header->sequence};
+
+    if (header->next_index == 0 || header->first_batch_sequence == 0 ||
+        header->segment_size != log->segment_size) {
+        return recovery_refuse(recovery, place, ERR_CORRUPT);
+    }
+    log->position.next_sequence = header->first_batch_sequence;
+    log->position.checksum = header->previous_checksum;
+    log->position.next_index = header->next_index;
+    enter_segment(recovery, header->sequence);
+    log->position.is_begun = true;
+    log_spans_restart(&log->spans, header->next_index);
+    recovery->report->last_index = header->next_index - 1;
+    return ERR_OK;
+}
+
 static enum error begin_segment(struct recovery *recovery, const struct log_segment_header *header)
 {
     struct log *log = recovery->log;
@@ -282,24 +393,27 @@ static enum error begin_segment(struct recovery *recovery, const struct log_segm
 
     ASSERT(header->sequence >= 1);
     if (error != ERR_OK) {
-        return refuse(recovery, place, error);
+        return recovery_refuse(recovery, place, error);
+    }
+    if (header->sequence == recovery->segment_first && header->sequence > 1) {
+        return begin_log(recovery, header);
     }
     if (header->sequence > 1 && !recovery->has_ended) {
         /* This segment was begun when the one before it had been ended: its end is missing. */
-        return refuse(recovery, position->place, ERR_CORRUPT);
+        return recovery_refuse(recovery, position->place, ERR_CORRUPT);
     }
     if (header->first_batch_sequence != position->next_sequence ||
         header->previous_checksum != position->checksum ||
-        header->segment_size != log->segment_size) {
-        return refuse(recovery, place, ERR_CORRUPT);
+        header->segment_size != log->segment_size ||
+        (header->next_index != 0 && header->next_index != position->next_index)) {
+        return recovery_refuse(recovery, place, ERR_CORRUPT);
     }
-    position->place = (struct log_place){.segment = header->sequence, .offset = LOG_BLOCK_SIZE};
+    enter_segment(recovery, header->sequence);
     position->is_begun = true;
-    recovery->has_ended = false;
     return ERR_OK;
 }
 
-static enum error scan_segment(struct recovery *recovery, uint64_t segment, bool *is_begun)
+enum error recovery_scan_segment(struct recovery *recovery, uint64_t segment, bool *is_begun)
 {
     struct log_place place = {.segment = segment};
     struct log_segment_header header;
@@ -309,7 +423,7 @@ static enum error scan_segment(struct recovery *recovery, uint64_t segment, bool
     *is_begun = false;
     enum error error = check_size(recovery, segment);
     if (error == ERR_OK) {
-        error = read_segment(recovery, place, LOG_BLOCK_SIZE, &block);
+        error = recovery_read(recovery, place, LOG_BLOCK_SIZE, &block);
     }
     if (error != ERR_OK) {
         return error;
@@ -319,12 +433,27 @@ static enum error scan_segment(struct recovery *recovery, uint64_t segment, bool
         return ERR_OK;
     }
     if (error != ERR_OK) {
-        return refuse(recovery, place, error);
+        return recovery_refuse(recovery, place, error);
     }
     *is_begun = true;
     error = begin_segment(recovery, &header);
     while (error == ERR_OK && is_batch && !recovery->has_ended) {
-        error = scan_batch(recovery, &is_batch);
+        error = recovery_scan_batch(recovery, &is_batch);
+    }
+    return error;
+}
+
+enum error recovery_scan_ahead(struct recovery *recovery, uint64_t segment)
+{
+    enum error error = ERR_OK;
+
+    ASSERT(segment >= 1);
+    while (error == ERR_OK && segment <= recovery->segment_last) {
+        error = check_size(recovery, segment);
+        if (error == ERR_OK) {
+            error = check_zeros(recovery, (struct log_place){.segment = segment});
+        }
+        segment++;
     }
     return error;
 }
@@ -334,174 +463,51 @@ static enum error scan_segments(struct recovery *recovery)
     struct log_position *position = &recovery->log->position;
     bool is_begun = true;
 
-    for (uint64_t segment = 1; segment <= recovery->segment_count; segment++) {
-        enum error error = ERR_OK;
+    position->place = (struct log_place){
+        .segment = recovery->segment_first == 0 ? 1 : recovery->segment_first,
+        .offset = LOG_BLOCK_SIZE,
+    };
+    recovery->start = *position;
+    if (recovery->segment_first > 1) {
+        recovery->start.next_index = 0; /* Its header knows; nothing else does. */
+    }
+    if (recovery->segment_first == 0) {
+        return ERR_OK;
+    }
+    for (uint64_t segment = recovery->segment_first; segment <= recovery->segment_last; segment++) {
+        if (segment == recovery->segment_gap) {
+            return recovery_refuse(recovery, (struct log_place){.segment = segment}, ERR_CORRUPT);
+        }
+        enum error error = recovery_scan_segment(recovery, segment, &is_begun);
 
-        if (is_begun) {
-            error = scan_segment(recovery, segment, &is_begun);
-        }
-        /* Once one was not begun, none behind it was: all of them are still zeros. */
         if (error == ERR_OK && !is_begun) {
-            error = check_size(recovery, segment);
-        }
-        if (error == ERR_OK && !is_begun) {
-            error = check_zeros(recovery, (struct log_place){.segment = segment});
+            /* Once one was not begun, none behind it was: all of them are still zeros. */
+            error = recovery_scan_ahead(recovery, segment);
+            segment = recovery->segment_last;
         }
         if (error != ERR_OK) {
             return error;
         }
         recovery->report->segment_count += is_begun;
     }
-    if (position->place.segment == 0 || recovery->has_ended) {
+    if (recovery->segment_first > 1 && recovery->report->batch_count == 0) {
+        /* Earlier segments go only when a later one has a batch: here it has lost its own. */
+        return recovery_refuse(recovery, (struct log_place){.segment = recovery->segment_first},
+                               ERR_CORRUPT);
+    }
+    if (recovery->hole_index != 0) {
+        return recovery_refuse(recovery, position->place, ERR_CORRUPT);
+    }
+    if (recovery->has_ended) {
         /* An end batch is written only when the next segment is there. */
         uint64_t next = position->place.segment + 1;
 
-        if (recovery->has_ended && next > recovery->segment_count) {
-            return refuse(recovery, (struct log_place){.segment = next}, ERR_CORRUPT);
+        if (next > recovery->segment_last) {
+            return recovery_refuse(recovery, (struct log_place){.segment = next}, ERR_CORRUPT);
         }
-        position->place = (struct log_place){.segment = next, .offset = LOG_BLOCK_SIZE};
-        position->is_begun = false;
+        enter_segment(recovery, next);
     }
     return ERR_OK;
-}
-
-/* --- Hard state ------------------------------------------------------------------------------ */
-
-/* The file's bytes, in the window's memory; zeros for what is missing. */
-static enum error read_state_file(struct recovery *recovery, uint64_t *size_read)
-{
-    struct log *log = recovery->log;
-    struct disk_name name;
-
-    ASSERT(log->window.capacity >= LOG_STATE_FILE_SIZE);
-    *size_read = 0;
-    log_state_name(&name, log->prefix);
-    log_window_forget(&log->window);
-    memset(log->window.data, 0, LOG_STATE_FILE_SIZE);
-    if (!recovery->has_state_file) {
-        return ERR_OK;
-    }
-    return disk_read(log->disk, &name, 0, log->window.data, LOG_STATE_FILE_SIZE, size_read);
-}
-
-static enum error choose_hard_state(struct recovery *recovery)
-{
-    struct log *log = recovery->log;
-    struct log_state_evidence evidence = {
-        .identity = log->identity,
-        .hard_state = recovery->hard_state,
-        .batch_sequence = log->position.next_sequence - 1,
-    };
-    uint64_t size_read = 0;
-    enum error error = read_state_file(recovery, &size_read);
-
-    if (error == ERR_OK) {
-        ASSERT(size_read <= LOG_STATE_FILE_SIZE);
-        error = log_state_choose(log->window.data, &evidence, &recovery->choice);
-    }
-    if (size_read < LOG_STATE_FILE_SIZE && recovery->has_state_file) {
-        recovery->choice.needs_repair = true;
-    }
-    return error == ERR_OK ? ERR_OK : refuse(recovery, (struct log_place){.segment = 0}, error);
-}
-
-/* The segments are damaged: the newest hard state that can still be read is told all the same,
- * because a node may vote by it (ARCHITECTURE.md). Nothing is judged by it. */
-static void peek_hard_state(struct recovery *recovery)
-{
-    struct log *log = recovery->log;
-    struct log_state_choice choice;
-    struct log_state_evidence evidence = {
-        .identity = log->identity,
-        .hard_state = recovery->hard_state,
-        .batch_sequence = UINT64_MAX - 1, /* How far the batches once went is not known. */
-    };
-    uint64_t size_read = 0;
-
-    ASSERT(recovery->report->verdict == LOG_ROTTEN);
-    if (read_state_file(recovery, &size_read) == ERR_OK &&
-        log_state_choose(log->window.data, &evidence, &choice) == ERR_OK) {
-        recovery->choice = choice;
-    }
-}
-
-/* --- Changes --------------------------------------------------------------------------------- */
-
-/* A torn batch is written over with zeros, so that nothing of it can ever revive. */
-static enum error cut_tail(struct recovery *recovery)
-{
-    struct log *log = recovery->log;
-    struct log_place place = log->position.place;
-    struct disk_name name;
-
-    ASSERT(recovery->tail.verdict == LOG_TAIL_TORN);
-    ASSERT(recovery->tail.used_size <= log->window.capacity);
-    log_segment_name(&name, log->prefix, place.segment);
-    log_window_forget(&log->window);
-    memset(log->window.data, 0, recovery->tail.used_size);
-    enum error error =
-        disk_write(log->disk, &name, place.offset, log->window.data, recovery->tail.used_size);
-    if (error != ERR_OK) {
-        return refuse(recovery, place, error);
-    }
-    recovery->report->verdict = LOG_TORN;
-    recovery->report->file = name;
-    recovery->report->offset = place.offset + recovery->tail.damage_offset;
-    return ERR_OK;
-}
-
-static enum error save_state_file(struct recovery *recovery)
-{
-    struct log *log = recovery->log;
-    struct log_state_block block = {
-        .identity = log->identity,
-        .hard_state = recovery->choice.hard_state,
-        .batch_sequence = log->position.next_sequence,
-    };
-    uint64_t size_read = 0;
-    struct disk_name name;
-
-    ASSERT(!recovery->has_state_file || recovery->choice.needs_repair);
-    enum error error = read_state_file(recovery, &size_read);
-    if (error == ERR_OK) {
-        log_state_name(&name, log->prefix);
-        log_state_rebuild(log->window.data, &block);
-        error = disk_save(log->disk, &name, bytes_of(log->window.data, LOG_STATE_FILE_SIZE));
-    }
-    if (error != ERR_OK) {
-        return refuse(recovery, (struct log_place){.segment = 0}, error);
-    }
-    recovery->report->state_repaired = recovery->has_state_file;
-    return ERR_OK;
-}
-
-/* All was judged good: now the disk may be changed. The order matters on a fresh disk: the hard
- * state file is there before any segment is. */
-static enum error make_ready(struct recovery *recovery)
-{
-    struct log *log = recovery->log;
-    enum error error = ERR_OK;
-
-    ASSERT(recovery->report->verdict == LOG_CLEAN);
-    if (recovery->tail.verdict == LOG_TAIL_TORN) {
-        error = cut_tail(recovery);
-    }
-    if (error == ERR_OK && (!recovery->has_state_file || recovery->choice.needs_repair)) {
-        error = save_state_file(recovery);
-    }
-    if (error == ERR_OK && recovery->segment_count == 0) {
-        struct disk_name name;
-
-        log_segment_name(&name, log->prefix, 1);
-        error = disk_fill(log->disk, &name, log->segment_size);
-        if (error != ERR_OK) {
-            return refuse(recovery, (struct log_place){.segment = 1}, error);
-        }
-        recovery->segment_count = 1;
-    }
-    log->segment_ready = recovery->segment_count;
-    log_window_forget(&log->window);
-    return error;
 }
 
 enum error log_recover(struct log *log, struct disk_name *names, uint32_t names_max,
@@ -511,16 +517,28 @@ enum error log_recover(struct log *log, struct disk_name *names, uint32_t names_
 
     ASSERT(report->verdict == LOG_CLEAN);
     enum error error = find_files(&recovery, names, names_max);
+    bool is_listed = error == ERR_OK;
+
     if (error == ERR_OK) {
         error = scan_segments(&recovery);
     }
+    bool is_scanned = error == ERR_OK;
+
     recovery.choice.hard_state = recovery.hard_state;
     if (error == ERR_OK) {
-        error = choose_hard_state(&recovery);
-    } else if (report->verdict == LOG_ROTTEN) {
-        peek_hard_state(&recovery);
+        error = recovery_choose_state(&recovery);
     }
+    if (error == ERR_OK) {
+        report->state_is_certain = true;
+    } else if (report->verdict == LOG_ROTTEN) {
+        report->state_is_certain = recovery_peek_state(&recovery);
+        /* Of a hard state file that contradicts itself nothing can be repaired. */
+        if (log->accepts_rot && is_listed && (!is_scanned || recovery.state_is_readable)) {
+            error = recovery_survey(&recovery);
+        }
+    }
+    report->first_index = log_spans_first_index(&log->spans);
     log->hard_state = recovery.choice.hard_state;
     report->hard_state = bytes_of(log->hard_state.data, log->hard_state.size);
-    return error == ERR_OK ? make_ready(&recovery) : error;
+    return error == ERR_OK && !log->rot.is_present ? recovery_make_ready(&recovery) : error;
 }

@@ -1,6 +1,8 @@
 /* log/spans.c: the sparse, bounded index from records to places. Pure. */
 #include "log/spans.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 
 uint32_t log_spans_count_max(uint32_t segment_size, uint32_t segment_count_max)
@@ -65,13 +67,47 @@ void log_spans_add(struct log_spans *spans, struct log_place place, uint32_t siz
     spans->next_index = next_index;
 }
 
+void log_spans_drop(struct log_spans *spans, uint64_t segment)
+{
+    uint32_t gone = 0;
+
+    while (gone < spans->count && spans->spans[gone].place.segment < segment) {
+        gone++;
+    }
+    if (gone == 0) {
+        return;
+    }
+    ASSERT(gone <= spans->count);
+    memmove(spans->spans, spans->spans + gone, (spans->count - gone) * sizeof(*spans->spans));
+    spans->count -= gone;
+}
+
+void log_spans_restart(struct log_spans *spans, log_index next_index)
+{
+    ASSERT(next_index >= 1);
+    spans->count = 0;
+    spans->next_index = next_index;
+}
+
+void log_spans_skip(struct log_spans *spans, log_index index)
+{
+    ASSERT_VALUES(index >= spans->next_index, index, spans->next_index);
+    spans->next_index = index;
+}
+
+log_index log_spans_first_index(const struct log_spans *spans)
+{
+    return spans->count == 0 ? spans->next_index : spans->spans[0].first_index;
+}
+
 const struct log_span *log_spans_find(const struct log_spans *spans, log_index index,
                                       log_index *end_index)
 {
     uint32_t low = 0;
     uint32_t high = spans->count;
 
-    ASSERT_VALUES(index >= 1 && index < spans->next_index, index, spans->next_index);
+    ASSERT_VALUES(index >= log_spans_first_index(spans) && index < spans->next_index, index,
+                  spans->next_index);
     /* The last span whose first_index is not above the index: an empty one never is. */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
@@ -109,6 +145,8 @@ void log_spans_check(const struct log_spans *spans)
             check_neighbours(span, span + 1);
         }
     }
-    /* (S3) Together the spans hold every live record, from the first on. */
-    ASSERT(spans->next_index == 1 || (spans->count >= 1 && spans->spans[0].first_index == 1));
+    /* (S3) Together the spans hold every live record, from the first on: each begins where the one
+     * before it ends, by what a span is, and none is behind the next index. */
+    ASSERT(log_spans_first_index(spans) >= 1);
+    ASSERT(log_spans_first_index(spans) <= spans->next_index);
 }

@@ -370,7 +370,8 @@ struct node {
     uint64_t wake_ms;
     uint64_t raft_wake_ms;
     uint64_t lamport;
-    size_t stage_room;  /* Bytes of entries that may still go into the log this turn; */
+    uint64_t space_retry_ms; /* When the log may look again whether the disk has room. */
+    size_t stage_room;       /* Bytes of entries that may still go into the log this turn; */
     size_t client_room; /* and what clients may write of them, less when the log is nearly full. */
     bool is_stopping;
     bool is_stopped;

@@ -66,6 +66,7 @@ enum {
     RETRY_MS_NO_LEADER = 50,   /* What a client is told to wait for an election. */
     RETRY_MS_OVERLOADED = 20,
     FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
+    SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
     FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
     STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
 };

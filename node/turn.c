@@ -74,6 +74,10 @@ void node_refresh_noop(struct node *node)
 
 void node_refresh_room(struct node *node)
 {
+    if (log_space_is_short(node->log) && node->now_ms >= node->space_retry_ms) {
+        node->space_retry_ms = node->now_ms + SPACE_RETRY_MS;
+        log_space_retry(node->log);
+    }
     node->stage_room = log_stage_room_beside(node->log, VOTE_RESERVE_SIZE);
     node->client_room = log_stage_room_beside(node->log, CLIENT_RESERVE_SIZE);
     ASSERT_VALUES(node->client_room <= node->stage_room, node->client_room, node->stage_room);

@@ -68,7 +68,8 @@ static void begin_segment(struct writer *writer)
                                         .sequence = writer->place.segment,
                                         .first_batch_sequence = writer->sequence,
                                         .previous_checksum = writer->checksum,
-                                        .segment_size = SEGMENT_SIZE};
+                                        .segment_size = SEGMENT_SIZE,
+                                        .next_index = writer->index};
     log_segment_encode(writer->files[writer->place.segment - 1], &header);
 }
 
@@ -98,18 +99,26 @@ static void write_batch(struct writer *writer, const uint8_t *at)
     uint32_t body_size = write_records(batch + LOG_BATCH_HEADER_SIZE, at);
     uint32_t count = record_count(at);
     bool is_cut = at[4] % 5 == LOG_BATCH_TRUNCATE;
-    uint64_t first_index = is_cut ? at[7] % (writer->index + 1) : writer->index + at[6] / 192;
+    bool is_base = at[4] % 5 == LOG_BATCH_SNAPSHOT_BASE;
+    uint64_t first_index = is_cut    ? at[7] % (writer->index + 1)
+                           : is_base ? (uint64_t)at[6] << (at[7] % 57)
+                                     : writer->index + at[6] / 192;
+    uint64_t resume_sequence = at[9] % 8 == 7 ? writer->sequence + at[10] % 8 : 0;
     struct log_batch_header header = {
         .kind = (enum log_batch_kind)(at[4] % 5),
         .sequence = writer->sequence + at[5] / 192,
         .identity = identity(),
         .first_index = first_index,
-        .cut_index = is_cut ? first_index : at[7] / 192,
+        .cut_index = is_cut    ? first_index
+                     : is_base ? 0
+                               : at[7] / 192,
         .record_count = count + at[8] / 192,
         .body_size = body_size,
         .total_size = log_batch_total_size(body_size),
         .hard_state = writer->hard_state,
         .previous_checksum = writer->checksum + at[9] / 192,
+        .resume_sequence = resume_sequence,
+        .resume_checksum = resume_sequence != 0 ? at[10] : 0,
     };
     if (header.kind == 0 || header.total_size > SEGMENT_SIZE - writer->place.offset ||
         header.total_size > BATCH_SIZE_MAX) {
@@ -119,9 +128,9 @@ static void write_batch(struct writer *writer, const uint8_t *at)
     memcpy(writer->files[writer->place.segment - 1] + writer->place.offset, batch,
            header.total_size);
     writer->place.offset += header.total_size;
-    writer->sequence = header.sequence + 1;
+    writer->sequence = log_batch_next_sequence(&header);
     writer->index = first_index + count;
-    writer->checksum = header.checksum;
+    writer->checksum = log_batch_next_chain(&header);
 }
 
 static void change_state(struct writer *writer, const uint8_t *at)
@@ -213,7 +222,7 @@ static struct arena arena_of_memory(void)
 
 static void read_all(struct log *log)
 {
-    log_index next = 1;
+    log_index next = log_first_index(log);
 
     while (next <= log_last_index(log)) {
         struct log_fetched fetched;
@@ -254,6 +263,24 @@ static struct opened open_log(struct disk *disk)
     return opened;
 }
 
+/* A log with rot is read and repaired with what it has: whatever comes of it, nothing breaks. */
+static void repair(struct disk *disk)
+{
+    struct log_options rotten = options;
+    struct arena arena = arena_of_memory();
+    struct log_recovery recovery;
+    struct log *log = NULL;
+
+    rotten.accepts_rot = true;
+    if (log_open(&log, &arena, &rotten, disk, &recovery) != ERR_OK || !log_is_rotten(log)) {
+        return;
+    }
+    struct log_damage damage = log_damage(log);
+    enum error error = log_repair_end(log, damage.end_index == damage.first_index);
+
+    ASSERT(error == ERR_OK || error == ERR_CORRUPT || error == ERR_FULL || error == ERR_INVALID);
+}
+
 static void dump_all(struct disk *disk)
 {
     struct arena arena = arena_of_memory();
@@ -291,6 +318,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(first.recovery.last_index == second.recovery.last_index);
         ASSERT(first.hard_state.size == second.hard_state.size);
         ASSERT(memcmp(first.hard_state.data, second.hard_state.data, first.hard_state.size) == 0);
+    }
+    if (first.error == ERR_CORRUPT) {
+        repair(disk);
     }
     memory_disk_close(before);
     memory_disk_close(disk);

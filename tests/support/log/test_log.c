@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "log/format.h"
 
 enum { SCRATCH_SIZE = 4 << 20 };
 
@@ -29,6 +30,9 @@ struct test_log *test_log_open(const struct log_options *options)
     ASSERT(test != NULL);
     test->disk = memory_disk_open();
     test->options = *options;
+    test->staged.base_index = 1;
+    test->flight.base_index = 1;
+    test->durable.base_index = 1;
     test->memory =
         aligned_alloc(ARENA_ALIGNMENT, size_round_up(log_memory_size(options), ARENA_ALIGNMENT));
     test->scratch = malloc(SCRATCH_SIZE);
@@ -145,6 +149,56 @@ uint64_t test_log_stage(struct test_log *test, log_index first_index, uint32_t c
     return ticket;
 }
 
+uint64_t test_log_begin_anew(struct test_log *test, log_index next_index, const char *hard_state)
+{
+    struct test_model *model = &test->staged;
+    struct bytes state = hard_state == NULL ? bytes_of(NULL, 0) : bytes_of_text(hard_state);
+
+    ASSERT(next_index <= TEST_INDEX_MAX);
+    model->base_index = next_index;
+    model->last_index = next_index - 1;
+    if (hard_state != NULL) {
+        memcpy(model->hard_state, state.data, state.size);
+        model->hard_state_size = state.size;
+    }
+    uint64_t ticket = log_restart(test->log, next_index, state);
+
+    ASSERT(log_last_index(test->log) == model->last_index);
+    ASSERT(log_first_index(test->log) == next_index);
+    return ticket;
+}
+
+void test_log_drop(struct test_log *test, log_index index)
+{
+    ASSERT(index <= test->durable.last_index);
+    log_drop(test->log, index);
+    log_check(test->log);
+    ASSERT(log_first_index(test->log) <= index + 1);
+    test->dropped_index = index > test->dropped_index ? index : test->dropped_index;
+}
+
+static bool records_equal(struct test_record a, struct test_record b)
+{
+    return a.version == b.version && a.size == b.size;
+}
+
+log_index test_log_safe_index(const struct test_log *test)
+{
+    log_index index = test->durable.base_index - 1;
+
+    if (test->staged.base_index != test->durable.base_index ||
+        test->flight.base_index != test->durable.base_index) {
+        return 0; /* A restart is on its way. */
+    }
+    while (index < test->durable.last_index && index < test->staged.last_index &&
+           index < test->flight.last_index &&
+           records_equal(test->durable.records[index + 1], test->staged.records[index + 1]) &&
+           records_equal(test->durable.records[index + 1], test->flight.records[index + 1])) {
+        index++;
+    }
+    return index;
+}
+
 void test_log_flush(struct test_log *test)
 {
     bool was_in_flight = log_counters(test->log).write_in_flight;
@@ -212,7 +266,15 @@ static log_index first_difference(struct test_log *test, const struct test_model
         test->recovery.last_index != model->last_index) {
         return model->last_index + 1;
     }
-    for (log_index index = 1; index <= model->last_index;) {
+    log_index first_index = log_first_index(test->log);
+    log_index allowed_index =
+        model->base_index > test->dropped_index + 1 ? model->base_index : test->dropped_index + 1;
+
+    if (first_index != test->recovery.first_index || first_index > allowed_index ||
+        first_index < model->base_index) {
+        return allowed_index;
+    }
+    for (log_index index = first_index; index <= model->last_index;) {
         struct log_fetched fetched;
         enum error error = log_read_now(test->log, index, &fetched);
 
@@ -249,7 +311,7 @@ enum error test_log_open_damaged(struct test_log *test)
     if (error != ERR_OK) {
         return error;
     }
-    for (log_index index = 1; index <= log_last_index(test->log);) {
+    for (log_index index = log_first_index(test->log); index <= log_last_index(test->log);) {
         struct log_fetched fetched;
 
         ASSERT(log_read_now(test->log, index, &fetched) == ERR_OK);
@@ -271,6 +333,83 @@ bool test_log_survived(struct test_log *test)
 bool test_log_holds_flight(struct test_log *test)
 {
     return first_difference(test, &test->flight) == 0;
+}
+
+struct bytes test_records_make(struct test_log *test, const struct test_model *model,
+                               log_index first_index, uint32_t count)
+{
+    size_t size = 0;
+
+    ASSERT(first_index >= 1 && first_index + count <= model->last_index + 1);
+    for (log_index index = first_index; index < first_index + count; index++) {
+        ASSERT(size + model->records[index].size <= SCRATCH_SIZE);
+        make_record(test->scratch + size, index, model->records[index]);
+        size += model->records[index].size;
+    }
+    return bytes_of(test->scratch, size);
+}
+
+/* The first record from `index` on, at most `end_index`, that the log does not have as the model
+ * says. */
+static log_index first_wrong(struct test_log *test, log_index index, log_index end_index)
+{
+    struct log_fetched fetched;
+
+    while (index < end_index && index <= test->durable.last_index &&
+           log_read_now(test->log, index, &fetched) == ERR_OK) {
+        size_t size = log_records_size(fetched.records, 1);
+
+        if (!test_records_match(&test->durable, index, 1, bytes_of(fetched.records.data, size))) {
+            break;
+        }
+        index++;
+    }
+    return index;
+}
+
+/* Gives what is missing, a few records at a time. */
+static enum error repair_once(struct test_log *test, uint32_t doubt_count)
+{
+    const struct test_model *model = &test->durable;
+    struct log_damage damage = log_damage(test->log);
+    log_index first_index = log_first_index(test->log);
+    log_index index = damage.first_index > doubt_count ? damage.first_index - doubt_count : 1;
+    log_index end_index = damage.end_index == 0 ? model->last_index + 1 : damage.end_index;
+
+    index = index < first_index ? first_index : index;
+    index = index > damage.first_index ? damage.first_index : index;
+    index = first_wrong(test, index, damage.first_index);
+    index = index < model->base_index ? model->base_index : index; /* A snapshot holds the rest. */
+    end_index = end_index < index ? index : end_index;
+    do {
+        uint32_t count = end_index - index < 3 ? (uint32_t)(end_index - index) : 3;
+        enum error error =
+            log_repair(test->log, index, count, test_records_make(test, model, index, count));
+
+        if (error != ERR_OK) {
+            return error;
+        }
+        index += count;
+    } while (index < end_index);
+    return log_repair_end(test->log, damage.end_index != 0);
+}
+
+enum error test_log_repair(struct test_log *test, uint32_t doubt_count)
+{
+    enum error error = ERR_OK;
+
+    test->options.accepts_rot = true;
+    for (unsigned round = 0; error == ERR_OK && round < 100; round++) {
+        error = test_log_try_open(test);
+        if (error == ERR_OK && !log_is_rotten(test->log)) {
+            break;
+        }
+        if (error == ERR_OK) {
+            error = repair_once(test, doubt_count);
+        }
+    }
+    test->options.accepts_rot = false;
+    return error;
 }
 
 bool test_keep_first(void *count, uint32_t sector)

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/prng.h"
@@ -153,8 +154,23 @@ static void crash_at_every_request_of_a_life_loses_nothing_durable(void **state)
     }
 }
 
+/* A snapshot now and then: the log forgets what is in front of it, or begins anew behind it. */
+static void forget(struct test_log *test, struct prng *prng)
+{
+    log_index safe = test_log_safe_index(test);
+
+    log_index kept = size_max(test->dropped_index, test->staged.base_index - 1);
+
+    if (prng_below(prng, 6) == 0 && safe > kept) {
+        test_log_drop(test, prng_between(prng, kept, safe));
+    } else if (prng_below(prng, 40) == 0) {
+        test_log_begin_anew(test, log_last_index(test->log) + prng_between(prng, 1, 3),
+                            prng_below(prng, 2) == 0 ? NULL : "four");
+    }
+}
+
 /* One life: random batches, cuts and hard states, and a crash after a random number of requests. */
-static void live_and_crash(struct test_log *test, struct prng *prng)
+static void live_and_crash(struct test_log *test, struct prng *prng, bool forgets)
 {
     static const char *const states[] = {NULL, "one", "two", "three"};
     uint64_t request_count = prng_below(prng, 25);
@@ -162,10 +178,19 @@ static void live_and_crash(struct test_log *test, struct prng *prng)
 
     while (request_count > 0) {
         log_index last = log_last_index(test->log);
+        log_index kept = size_max(test->dropped_index, test->staged.base_index - 1);
         uint32_t count = (uint32_t)prng_below(prng, 5);
         uint32_t size = (uint32_t)prng_between(prng, TEST_RECORD_SIZE_MIN, 2500);
-        log_index first = last + 1 - prng_below(prng, prng_below(prng, 5) == 0 ? last + 1 : 1);
+        uint64_t cut_count = prng_below(prng, 5) == 0 ? last - kept : 0;
+        log_index first = last + 1 - prng_below(prng, cut_count + 1);
 
+        if (forgets) {
+            forget(test, prng);
+            first = first < test->staged.base_index || first > log_last_index(test->log) + 1
+                        ? log_last_index(test->log) + 1
+                        : first;
+            first = first <= test->dropped_index ? log_last_index(test->log) + 1 : first;
+        }
         if (log_stage_room(test->log) >= (size_t)count * size) {
             test_log_stage(test, first, count, size, states[prng_below(prng, 4)]);
         }
@@ -176,24 +201,48 @@ static void live_and_crash(struct test_log *test, struct prng *prng)
     crash_and_open(test, test_keep_mapped, &map);
 }
 
-static void many_crashes_in_a_row_lose_nothing_durable(void **state)
+/* LOG_SEEDS=n in the environment runs that many. */
+static uint64_t seed_count(uint64_t usual)
+{
+    const char *text = getenv("LOG_SEEDS");
+
+    return text == NULL ? usual : strtoull(text, NULL, 10);
+}
+
+static void run_lives(bool forgets)
 {
     struct prng prng;
-    (void)state;
+    unsigned dropped_count = 0;
+    unsigned base_count = 0;
 
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= seed_count(40); seed++) {
         struct log_options options = test_log_options();
         struct test_log *test = test_log_open(&options);
 
         prng_init(&prng, seed);
         for (unsigned life = 0; life < 25; life++) {
-            live_and_crash(test, &prng);
+            live_and_crash(test, &prng, forgets);
         }
         test_log_restart(test);
         assert_int_equal(test->recovery.verdict, LOG_CLEAN);
         assert_true(test_log_matches(test, &test->durable));
+        dropped_count += memory_disk_file(test->disk, SEGMENT_1).size == 0;
+        base_count += test->recovery.base_index != 0;
         test_log_close(test);
     }
+    assert_true(!forgets || (dropped_count > 20 && base_count > 5));
+}
+
+static void many_crashes_in_a_row_lose_nothing_durable(void **state)
+{
+    (void)state;
+    run_lives(false);
+}
+
+static void many_crashes_of_a_log_that_forgets_lose_nothing_needed_and_revive_nothing(void **state)
+{
+    (void)state;
+    run_lives(true);
 }
 
 static void torn_batch_never_revives_after_the_cut(void **state)
@@ -270,6 +319,7 @@ int main(void)
         cmocka_unit_test(random_sets_of_sectors_of_large_writes_are_clean_or_torn),
         cmocka_unit_test(crash_at_every_request_of_a_life_loses_nothing_durable),
         cmocka_unit_test(many_crashes_in_a_row_lose_nothing_durable),
+        cmocka_unit_test(many_crashes_of_a_log_that_forgets_lose_nothing_needed_and_revive_nothing),
         LAW(torn_batch_never_revives_after_the_cut),
         cmocka_unit_test(crash_during_the_cut_is_torn_again),
         LAW(hard_state_ahead_of_a_torn_batch_is_kept_over_many_crashes),

@@ -85,7 +85,7 @@ static void put_first_batch(struct test_log *test, uint8_t block[4096])
     memory_disk_put(test->disk, SEGMENT_1, bytes_of(copy, file.size));
 }
 
-static void reserved_kind_of_batch_is_refused_as_another_version(void **state)
+static void unknown_kind_of_batch_is_refused_as_another_version(void **state)
 {
     struct test_log *test = *state;
     struct log_place place = {.segment = 1, .offset = BATCH_1};
@@ -95,11 +95,41 @@ static void reserved_kind_of_batch_is_refused_as_another_version(void **state)
     test_log_append(test, 1, 100);
     memcpy(block, memory_disk_file(test->disk, SEGMENT_1).data + BATCH_1, sizeof(block));
     assert_int_equal(log_batch_decode(block, place, &header), ERR_OK);
-    header.kind = LOG_BATCH_SNAPSHOT_BASE;
+    header.kind = (enum log_batch_kind)(LOG_BATCH_END + 1);
     log_batch_seal(block, &header, place);
     put_first_batch(test, block);
 
     assert_int_equal(test_log_try_open(test), ERR_VERSION);
+}
+
+/* An end batch of a repaired segment may leave out records, but only those that are cut later. */
+static void records_that_are_left_out_and_never_cut_are_rot(void **state)
+{
+    struct test_log *test = *state;
+    static uint8_t copy[TEST_SEGMENT_SIZE];
+    struct log_place place = {.segment = 1, .offset = BATCH_1};
+    struct log_batch_header header;
+
+    test_log_append(test, 2, 100);
+    memcpy(copy, memory_disk_file(test->disk, SEGMENT_1).data, sizeof(copy));
+    assert_int_equal(log_batch_decode(copy + BATCH_1, place, &header), ERR_OK);
+    place.offset = BATCH_2;
+    for (log_index next_index = 3; next_index <= 4; next_index++) {
+        struct log_batch_header end = {
+            .kind = LOG_BATCH_END,
+            .sequence = 2,
+            .identity = header.identity,
+            .first_index = next_index,
+            .total_size = 4096,
+            .previous_checksum = header.checksum,
+            .resume_sequence = 3,
+            .resume_checksum = header.checksum,
+        };
+
+        log_batch_seal(copy + BATCH_2, &end, place);
+        memory_disk_put(test->disk, SEGMENT_1, bytes_of(copy, sizeof(copy)));
+        assert_int_equal(test_log_try_open(test), next_index == 3 ? ERR_OK : ERR_CORRUPT);
+    }
 }
 
 static void missing_segment_is_rot(void **state)
@@ -300,7 +330,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LAW(foreign_cluster_is_refused),
         LAW(foreign_incarnation_is_refused),
-        LAW(reserved_kind_of_batch_is_refused_as_another_version),
+        LAW(unknown_kind_of_batch_is_refused_as_another_version),
+        LAW(records_that_are_left_out_and_never_cut_are_rot),
         LAW(missing_segment_is_rot),
         LAW(segment_under_another_number_is_rot),
         LAW(segment_of_an_older_life_is_rot),
