@@ -12,6 +12,7 @@ struct file {
     struct disk_name name;
     uint8_t *data;
     uint64_t size;
+    bool is_staged; /* Nothing of it is durable. */
 };
 
 struct pending {
@@ -89,6 +90,7 @@ static void replace(struct disk *disk, const char *name, uint8_t *data, uint64_t
     free(file->data);
     file->data = data;
     file->size = size;
+    file->is_staged = false;
 }
 
 static void drop(struct disk *disk, struct file *file)
@@ -139,6 +141,7 @@ struct disk *memory_disk_copy(const struct disk *disk)
         const struct file *file = &disk->files[i];
 
         memory_disk_put(copy, file->name.text, bytes_of(file->data, file->size));
+        find_or_make(copy, file->name.text)->is_staged = file->is_staged;
     }
     return copy;
 }
@@ -156,6 +159,13 @@ static bool keep_every_second(void *context, uint32_t sector)
 {
     (void)context;
     return sector % 2 == 1;
+}
+
+static bool keep_all(void *context, uint32_t sector)
+{
+    (void)context;
+    (void)sector;
+    return true;
 }
 
 static void write_sectors(struct file *file, uint64_t offset, const uint8_t *data, uint64_t size,
@@ -224,6 +234,49 @@ static enum error fill_file(struct disk *disk, const char *name, uint64_t size)
     return ERR_OK;
 }
 
+/* Makes the file if it is absent, and as long as it has to be; at offset 0 it begins anew. */
+static enum error stage_file(struct disk *disk, const struct disk_request *request)
+{
+    enum error error = count_operation(disk);
+
+    ASSERT(request->offset % DISK_ALIGNMENT == 0 && request->size % DISK_ALIGNMENT == 0);
+    ASSERT((uintptr_t)request->data % DISK_ALIGNMENT == 0);
+    if (error == ERR_OK && used_size(disk) + request->size > disk->size_max) {
+        return ERR_NO_SPACE;
+    }
+    struct file *file = find_or_make(disk, request->name.text);
+    uint64_t size_kept = request->offset == 0 ? 0 : file->size;
+    uint64_t size = size_max(size_kept, request->offset + request->size);
+    uint8_t *data = allocate(size);
+    if (size_kept != 0) {
+        memcpy(data, file->data, size_kept);
+    }
+    replace(disk, request->name.text, data, size);
+    file->is_staged = true;
+    write_sectors(file, request->offset, request->data, request->size,
+                  error == ERR_OK ? keep_all : keep_every_second, NULL);
+    return error;
+}
+
+/* A failed one has not renamed. */
+static enum error publish_file(struct disk *disk, const struct disk_request *request)
+{
+    enum error error = count_operation(disk);
+    struct file *file = find(disk, request->name.text);
+
+    if (error == ERR_OK && file == NULL) {
+        error = ERR_MISSING;
+    }
+    if (error != ERR_OK) {
+        return error;
+    }
+    uint8_t *data = allocate(request->size);
+    memcpy(data, file->data, size_min(request->size, file->size));
+    drop(disk, file);
+    replace(disk, request->target.text, data, request->size);
+    return ERR_OK;
+}
+
 static enum error remove_file(struct disk *disk, const char *name)
 {
     enum error error = count_operation(disk);
@@ -286,6 +339,10 @@ static enum error carry_out(struct disk *disk, const struct disk_request *reques
         return fill_file(disk, request->name.text, request->size);
     case DISK_REMOVE:
         return remove_file(disk, request->name.text);
+    case DISK_STAGE:
+        return stage_file(disk, request);
+    case DISK_PUBLISH:
+        return publish_file(disk, request);
     }
     UNREACHABLE();
 }
@@ -324,20 +381,55 @@ bool memory_disk_complete_next(struct disk *disk, struct disk_completion *comple
     return oldest != DISK_LANE_COUNT && memory_disk_complete_lane(disk, oldest, completion);
 }
 
+/* Of what was staged some sectors are lost, or all of it. */
+static void crash_staged(struct disk *disk, memory_disk_keep *keep, void *context)
+{
+    for (uint32_t i = disk->file_count; i-- > 0;) {
+        struct file *file = &disk->files[i];
+
+        if (!file->is_staged) {
+            continue;
+        }
+        if (keep == NULL) {
+            drop(disk, file);
+            continue;
+        }
+        for (uint64_t at = 0; at < file->size; at += DISK_SECTOR_SIZE) {
+            if (!keep(context, (uint32_t)(at / DISK_SECTOR_SIZE))) {
+                memset(file->data + at, 0, size_min(DISK_SECTOR_SIZE, file->size - at));
+            }
+        }
+    }
+}
+
+/* What the power failure finds at the head of a lane, as far as it came. */
+static void crash_head(struct disk *disk, const struct disk_request *head, memory_disk_keep *keep,
+                       void *context)
+{
+    if (head->operation == DISK_WRITE) {
+        struct file *file = find(disk, head->name.text);
+
+        ASSERT(file != NULL);
+        write_sectors(file, head->offset, head->data, head->size, keep, context);
+    } else if (head->operation == DISK_STAGE) {
+        (void)stage_file(disk, head);
+    } else if (head->operation == DISK_PUBLISH && keep(context, 0)) {
+        (void)publish_file(disk, head);
+    }
+}
+
 void memory_disk_crash(struct disk *disk, memory_disk_keep *keep, void *context)
 {
     for (unsigned lane = 0; lane < DISK_LANE_COUNT; lane++) {
         const struct disk_request *head = memory_disk_head(disk, (enum disk_lane)lane);
 
-        if (head != NULL && head->operation == DISK_WRITE && keep != NULL) {
-            struct file *file = find(disk, head->name.text);
-
-            ASSERT(file != NULL);
-            write_sectors(file, head->offset, head->data, head->size, keep, context);
+        if (head != NULL && keep != NULL) {
+            crash_head(disk, head, keep, context);
         }
         disk->lanes[lane].head = 0;
         disk->lanes[lane].count = 0;
     }
+    crash_staged(disk, keep, context);
 }
 
 /* --- The synchronous calls ------------------------------------------------------------------- */
