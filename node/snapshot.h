@@ -98,6 +98,9 @@ void snapshots_stop(struct snapshots *snapshots);
 /* Nothing is on its way to the disk. */
 bool snapshots_are_idle(const struct snapshots *snapshots);
 
+/* Asserts every invariant of docs/snapshot.md. */
+void snapshots_check(const struct snapshots *snapshots);
+
 enum snapshot_event_kind {
     SNAPSHOT_SAVED,
     SNAPSHOT_SAVE_FAILED, /* ERR_TIMEOUT: too long; ERR_FULL: pins too much; ERR_CORRUPT: what the
@@ -150,7 +153,7 @@ void snapshots_save_abort(struct snapshots *snapshots);
 
 /* Replaces the table by the snapshot at `index`. From now on until the event the table is not to
  * be used by anybody else; a save under way is given up. ERR_MISSING: no such whole file.
- * ERR_OVERLOADED: a load is under way. */
+ * ERR_OVERLOADED: something is being loaded or received. */
 MUST_USE enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index);
 bool snapshots_are_loading(const struct snapshots *snapshots);
 
@@ -186,10 +189,11 @@ void snapshots_send_end(struct snapshots *snapshots, uint32_t slot);
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
-/* What a leader offers. Whatever part of it is here already, from this or an earlier transfer, is
- * gone on with. A transfer of something else that is under way is given up; its part is removed.
- * ERR_OVERLOADED: the last one is still being verified, published or removed. ERR_STALE: that
- * snapshot, or a newer one, is here. ERR_INVALID: it cannot be a snapshot. */
+/* What a leader offers; a save under way is given up. Whatever part of it is here already, from
+ * this or an earlier transfer, is gone on with. A transfer of something else that is under way is
+ * given up; its part is removed. ERR_OVERLOADED: the last one is still being verified, published or
+ * removed. ERR_STALE: that snapshot, or a newer one, is here. ERR_INVALID: it cannot be a snapshot.
+ */
 MUST_USE enum error snapshots_receive_begin(struct snapshots *snapshots,
                                             const struct snapshot_file *offer);
 

@@ -32,7 +32,7 @@
  * that stays within SNAPSHOT_BLOCK_SIZE, otherwise it begins the next: a larger one gets a block of
  * its own. That makes the cut into blocks a function of the pairs alone.
  *
- * Frozen for all versions: the first 14 bytes of a block, and how its checksum is computed. */
+ * Frozen for all versions: the first 20 bytes of a block, and how its checksum is computed. */
 #ifndef NODE_SNAPSHOT_FORMAT_H
 #define NODE_SNAPSHOT_FORMAT_H
 
