@@ -1,12 +1,13 @@
 /* base/table.h: an ordered table of bytes, the seam between the state machines and their store.
  *
- * The product links LMDB (server/table_lmdb.c), tests and simulator an in-memory one
- * (tests/support/base/memory_table.c). One writer; its own writes are seen by its reads at once.
- * Everything since the last table_commit() is one transaction.
+ * The product links one that writes LMDB behind the caller's back (server/table_behind.c), tests
+ * and simulator an in-memory one (tests/support/base/memory_table.c). One writer; its own writes
+ * are seen by its reads at once. Everything since the last table_commit() is one transaction.
  *
  * Failures are sticky, so that deterministic code needs no error paths of its own: after one (an
  * I/O error, a full map, a value that does not match its checksum) reads find nothing, writes do
- * nothing, and table_error() says why. The node looks once a turn and stops. */
+ * nothing, and table_error() says why: perhaps not before a later call, where writing goes on
+ * behind. The node looks once a turn and stops. */
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 
@@ -25,7 +26,7 @@ enum { TABLE_KEY_SIZE_MAX = 511, TABLE_VALUE_SIZE_MAX = 1 << 20 };
  * or commits. Keys have 1 to TABLE_KEY_SIZE_MAX bytes. */
 MUST_USE bool table_get(struct table *table, struct bytes key, struct bytes *value);
 
-/* Stores a copy of both, replacing an earlier value. */
+/* Stores a copy of both, replacing an earlier value. Both may be borrowed from the table. */
 void table_put(struct table *table, struct bytes key, struct bytes value);
 
 /* True when the key was there. */
@@ -36,10 +37,15 @@ bool table_delete(struct table *table, struct bytes key);
 MUST_USE bool table_seek(struct table *table, struct bytes from, bool inclusive, struct bytes *key,
                          struct bytes *value);
 
-/* Ends the transaction and begins the next. Durable only as far as the implementation says. */
+/* Ends the transaction and begins the next. Durable only as far as the implementation says. Waits
+ * for an earlier commit that is still being written. */
 void table_commit(struct table *table);
 
-/* Writes since the last commit, in bytes of keys and values; 0 when there is nothing to commit. */
+/* Whether table_commit() would wait. Who is in no hurry asks again a little later. */
+bool table_commit_would_wait(const struct table *table);
+
+/* Bytes that are kept for the next commit, at least those of the keys and values that changed; 0
+ * when there is nothing to commit. */
 uint64_t table_dirty_bytes(const struct table *table);
 
 /* Order-independent: the sum, modulo 2^64, of checksum_pair(key, value, TABLE_HASH_SEED) over all

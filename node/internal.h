@@ -95,7 +95,7 @@ MUST_USE bool leader_known(const struct node *node, struct bytes *name, struct b
 /* --- status.c: what every node answers by itself --------------------------------------------- */
 
 /* What status says of the state. Clients poll it, and a hash writes out every window that is dirty:
- * so it may be as old as one commit interval. */
+ * so it may be a little old (HASH_AGE_MS_MAX). */
 struct state_hash {
     raft_index index;
     uint64_t hash;

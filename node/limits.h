@@ -56,10 +56,14 @@ enum {
     LINE_COUNT_MAX = 5,      /* Lines of one limited kind in a second. */
     PROBLEM_SIZE_MAX = 512,
     SEGMENTS_AHEAD = 2,
-    COMMIT_MS_START = 5,     /* Measured time of a commit, before it was measured; */
-    COMMIT_MS_MAX = 250,     /* and the largest that raises the smallest TTL. */
-    TTL_SLACK_MS = 20,       /* For the wake-ups of both sides. */
-    RETRY_MS_NO_LEADER = 50, /* What a client is told to wait for an election. */
+    COMMIT_MS_START = 5,       /* Measured time of a commit, before it was measured; */
+    COMMIT_MS_MAX = 250,       /* and the largest that raises the smallest TTL. */
+    TTL_SLACK_MS = 20,         /* For the wake-ups of both sides. */
+    COMMIT_SIZE_MAX = 6 << 20, /* Of changes to the table that are kept for its next commit: more
+                                  begin it before its time. */
+    COMMIT_RETRY_MS = 20,      /* A commit that would have waited is tried again. */
+    HASH_AGE_MS_MAX = 100,     /* Of the hash in an answer to status. */
+    RETRY_MS_NO_LEADER = 50,   /* What a client is told to wait for an election. */
     RETRY_MS_OVERLOADED = 20,
     FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
     FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */

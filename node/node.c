@@ -18,7 +18,7 @@ void node_options_init(struct node_options *options)
         .clock_rate_ppm = 10000,
         .margin_ms = 100,
         .renew_batch_ms = 20,
-        .commit_interval_ms = 100,
+        .commit_interval_ms = 1000,
         .connection_count_max = 1024,
         .session_count_max = 10000,
         .request_count_max = 16384,

@@ -40,7 +40,7 @@ struct node_options {
     uint32_t clock_rate_ppm;       /* rho: how far clock rates may differ; 10000 is 1 %. */
     uint32_t margin_ms;            /* Of a holder's deadline; 100. */
     uint32_t renew_batch_ms;       /* Renewals wait this long for company; 20. */
-    uint32_t commit_interval_ms;   /* Of the table's transaction; 100. */
+    uint32_t commit_interval_ms;   /* Of the table's transaction; 1000. */
     uint32_t connection_count_max; /* world_connection is below this. */
     uint32_t session_count_max;    /* Open sessions; more are refused OVERLOADED. */
     uint32_t request_count_max;    /* Requests under way in all. */

@@ -89,7 +89,7 @@ void status_keep_hash(struct node *node)
     node->state_hash = (struct state_hash){
         .index = machine_applied_index(node->machine),
         .hash = machine_hash(node->machine),
-        .until_ms = node->now_ms + node->options.commit_interval_ms,
+        .until_ms = node->now_ms + HASH_AGE_MS_MAX,
     };
     ASSERT(node->state_hash.until_ms != NEVER);
 }

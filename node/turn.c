@@ -151,7 +151,8 @@ static bool carry_out(struct node *node)
     return has_effects && node->problem == NULL;
 }
 
-/* The table's transaction ends now and then, never ahead of the durable log. */
+/* The table's transaction ends now and then, never ahead of the durable log. While the one before
+ * is still being written it goes on: the loop waits for no disk. */
 static void commit_table(struct node *node)
 {
     raft_index applied = machine_applied_index(node->machine);
@@ -160,7 +161,13 @@ static void commit_table(struct node *node)
         node->commit_ms = node->now_ms + node->options.commit_interval_ms;
         return;
     }
-    if (node->now_ms >= node->commit_ms && node->status.durable_index >= applied) {
+    bool is_due =
+        node->now_ms >= node->commit_ms || table_dirty_bytes(node->table) >= COMMIT_SIZE_MAX;
+    if (is_due && node->status.durable_index >= applied) {
+        if (table_commit_would_wait(node->table)) {
+            node->commit_ms = node->now_ms + COMMIT_RETRY_MS;
+            return;
+        }
         machine_commit(node->machine);
         status_keep_hash(node);
         node->committed_index = applied;

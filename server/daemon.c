@@ -21,7 +21,7 @@
 #include "server/folder.h"
 #include "server/logger.h"
 #include "server/loop.h"
-#include "server/table_lmdb.h"
+#include "server/table_behind.h"
 #include "server/world_uv.h"
 
 enum { DESCRIPTOR_COUNT_OTHER = 64 }; /* Files, links and libuv's own. */
@@ -91,7 +91,8 @@ static void started_log(struct daemon *daemon, bool table_was_clean)
     logger_line_add(&line, "peer", daemon->config->peer);
     logger_line_add(&line, "table", table_was_clean ? "kept" : "rebuilt");
     logger_line_add_number(&line, "memory_mb_max",
-                           (daemon->memory_size + world_uv_memory_max(&daemon->world_options)) >>
+                           (daemon->memory_size + world_uv_memory_max(&daemon->world_options) +
+                            table_behind_memory_max(TABLE_BEHIND_MEMTABLE_SIZE)) >>
                                20);
     logger_write(&daemon->logger, WORLD_INFO, bytes_of(line.data, line.size));
 }
@@ -191,7 +192,8 @@ static bool disk_open(struct daemon *daemon)
 static bool table_open(struct daemon *daemon, bool *was_clean)
 {
     enum error error =
-        table_lmdb_open(&daemon->table, daemon->config->data, daemon->config->map_size, was_clean);
+        table_behind_open(&daemon->table, daemon->config->data, daemon->config->map_size,
+                          TABLE_BEHIND_MEMTABLE_SIZE, was_clean);
 
     if (error != ERR_OK) {
         daemon->table = NULL;
@@ -294,7 +296,7 @@ static int run(struct daemon *daemon)
         return DAEMON_EXIT_STOPPED;
     case LOOP_LATE:
         /* The log is durable; only the table is built anew at the next start. */
-        table_lmdb_close(daemon->table);
+        table_behind_close(daemon->table);
         daemon->table = NULL;
         return DAEMON_EXIT_STOPPED;
     case LOOP_FAILED:
@@ -315,7 +317,7 @@ static void table_close(struct daemon *daemon)
 {
     char memory[LOGGER_LINE_SIZE];
     struct text line;
-    bool is_kept = daemon->table != NULL && table_lmdb_close_clean(daemon->table) == ERR_OK;
+    bool is_kept = daemon->table != NULL && table_behind_close_clean(daemon->table) == ERR_OK;
 
     daemon->table = NULL;
     logger_line_begin(&line, memory, "process_end");
@@ -326,7 +328,7 @@ static void table_close(struct daemon *daemon)
 static void close_all(struct daemon *daemon)
 {
     disk_posix_close(daemon->disk);
-    table_lmdb_close(daemon->table);
+    table_behind_close(daemon->table);
     if (daemon->world != NULL) {
         world_uv_close(daemon->world);
     }

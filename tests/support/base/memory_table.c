@@ -46,6 +46,7 @@ struct table {
     uint64_t commit_count;
     uint64_t call_count;
     uint64_t level_state; /* Of the generator of levels: fixed at open, so runs repeat. */
+    bool is_slow;
     bool failure_armed;
     uint64_t failure_call; /* The value of call_count at which the armed failure strikes. */
     enum error failure;
@@ -124,6 +125,11 @@ void memory_table_close(struct table *table)
 uint64_t memory_table_commit_count(const struct table *table)
 {
     return table->commit_count;
+}
+
+void memory_table_set_slow(struct table *table, bool is_slow)
+{
+    table->is_slow = is_slow;
 }
 
 uint64_t memory_table_count(const struct table *table)
@@ -352,6 +358,11 @@ void table_commit(struct table *table)
     lent_expire(table);
     table->dirty_bytes = 0;
     table->commit_count++;
+}
+
+bool table_commit_would_wait(const struct table *table)
+{
+    return table->is_slow;
 }
 
 uint64_t table_dirty_bytes(const struct table *table)

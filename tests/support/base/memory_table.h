@@ -6,6 +6,7 @@
 #ifndef TESTS_SUPPORT_BASE_MEMORY_TABLE_H
 #define TESTS_SUPPORT_BASE_MEMORY_TABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -19,6 +20,9 @@ void memory_table_close(struct table *table);
 
 /* Calls of table_commit() so far. */
 uint64_t memory_table_commit_count(const struct table *table);
+
+/* From now on commits would wait, or no longer would: nothing else changes. */
+void memory_table_set_slow(struct table *table, bool is_slow);
 
 /* Pairs in the table. */
 uint64_t memory_table_count(const struct table *table);

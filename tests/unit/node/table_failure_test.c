@@ -1,5 +1,6 @@
-/* Tests of what a failing table lets out of a node: nothing. A failed read looks like an absent
- * key, so an answer made from it would say that a held lock is free. */
+/* Tests of when a node commits its table, and of what a failing table lets out of it: nothing. A
+ * failed read looks like an absent key, so an answer made from it would say that a held lock is
+ * free. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,13 @@
 #include "tests/support/base/memory_table.h"
 #include "tests/support/node/fake_world.h"
 
-enum { CALLS_MAX = 400, SETTLE_MS = 300, RUN_MS = 200 };
+enum {
+    CALLS_MAX = 400,
+    SETTLE_MS = 300,
+    RUN_MS = 200,
+    COMMIT_INTERVAL_MS = 1000,
+    LARGE_PUT_COUNT = 32
+};
 
 struct run {
     struct fake_cluster *cluster;
@@ -143,11 +150,57 @@ static void a_table_that_cannot_be_committed_is_no_clean_stop(void **state)
     fake_cluster_close(run.cluster);
 }
 
+/* The loop waits for no disk: a commit that would wait is put off, and made up for by itself. */
+static void a_commit_that_would_wait_is_put_off(void **state)
+{
+    struct run run;
+    (void)state;
+    prepare(&run);
+    struct world *world = &run.cluster->worlds[0];
+    fake_run(run.cluster, 2 * COMMIT_INTERVAL_MS);
+    uint64_t commits = memory_table_commit_count(world->table);
+
+    memory_table_set_slow(world->table, true);
+    fake_put(run.cluster, run.holder, 0, 0, "k", "w");
+    fake_run(run.cluster, 3 * COMMIT_INTERVAL_MS);
+    assert_int_equal(memory_table_commit_count(world->table), commits);
+    memory_table_set_slow(world->table, false);
+    fake_run(run.cluster, RUN_MS);
+
+    assert_int_equal(memory_table_commit_count(world->table), commits + 1);
+    fake_cluster_close(run.cluster);
+}
+
+/* Many changes are committed before their time, so that they do not pile up in memory. */
+static void many_changes_begin_a_commit_early(void **state)
+{
+    static char value[256 << 10];
+    struct run run;
+    (void)state;
+    prepare(&run);
+    struct world *world = &run.cluster->worlds[0];
+    fake_run(run.cluster, 2 * COMMIT_INTERVAL_MS);
+    uint64_t commits = memory_table_commit_count(world->table);
+    uint64_t begin_ms = run.cluster->now_ms;
+    memset(value, 'v', sizeof(value) - 1);
+
+    for (uint32_t i = 0; i < LARGE_PUT_COUNT; i++) {
+        uint64_t id = fake_put(run.cluster, run.holder, 0, 0, "k", value);
+        assert_int_equal(fake_outcome(run.cluster, run.holder, id), ERR_OK);
+    }
+
+    assert_in_range(run.cluster->now_ms - begin_ms, 0, COMMIT_INTERVAL_MS - 1);
+    assert_true(memory_table_commit_count(world->table) > commits);
+    fake_cluster_close(run.cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_that_fails_at_any_call_lets_no_wrong_answer_out),
         cmocka_unit_test(a_table_that_cannot_be_committed_is_no_clean_stop),
+        cmocka_unit_test(a_commit_that_would_wait_is_put_off),
+        cmocka_unit_test(many_changes_begin_a_commit_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
-/* tests/unit/server/table_lmdb_test.c: the laws of the table, its marker and its checksums.
+/* tests/unit/server/table_behind_test.c: the laws of the table, its marker and its checksums, with
+ * the thread that writes it.
  *
  * The source is included: linked from its archive it would come behind the in-memory table of
  * tests/support/base, which implements the same seam. */
-#include "server/table_lmdb.c" /* NOLINT(bugprone-suspicious-include): see above. */
+#include "server/table_behind.c" /* NOLINT(bugprone-suspicious-include): see above. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +20,7 @@
 #include "tests/support/base/table_property.h"
 #include "tests/support/server/temporary_folder.h"
 
-enum { MAP_SIZE = 64 << 20, STEP_COUNT = 20000 };
+enum { MAP_SIZE = 64 << 20, MEMTABLE_SIZE = 3 << 20, STEP_COUNT = 20000 };
 
 struct fixture {
     struct temporary_folder folder;
@@ -29,8 +30,8 @@ struct fixture {
 
 static void reopen(struct fixture *fixture)
 {
-    ASSERT(table_lmdb_open(&fixture->table, fixture->folder.path, MAP_SIZE, &fixture->was_clean) ==
-           ERR_OK);
+    ASSERT(table_behind_open(&fixture->table, fixture->folder.path, MAP_SIZE, MEMTABLE_SIZE,
+                             &fixture->was_clean) == ERR_OK);
 }
 
 static int open_fixture(void **state)
@@ -48,7 +49,7 @@ static int close_fixture(void **state)
 {
     struct fixture *fixture = *state;
 
-    table_lmdb_close(fixture->table);
+    table_behind_close(fixture->table);
     temporary_folder_close(&fixture->folder);
     return 0;
 }
@@ -128,7 +129,7 @@ static void table_is_used_again_after_a_clean_stop(void **state)
     table_commit(fixture->table);
     put_text(fixture->table, "b", "2");
     uint64_t hash = table_hash(fixture->table);
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     assert_true(temporary_file_exists(&fixture->folder, "env/clean"));
     reopen(fixture);
 
@@ -145,7 +146,7 @@ static void table_is_thrown_away_after_any_other_stop(void **state)
 
     put_text(fixture->table, "a", "1");
     table_commit(fixture->table);
-    table_lmdb_close(fixture->table);
+    table_behind_close(fixture->table);
     reopen(fixture);
 
     assert_false(fixture->was_clean);
@@ -158,10 +159,10 @@ static void marker_counts_once(void **state)
     struct fixture *fixture = *state;
 
     put_text(fixture->table, "a", "1");
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     reopen(fixture);
     assert_true(fixture->was_clean);
-    table_lmdb_close(fixture->table);
+    table_behind_close(fixture->table);
     reopen(fixture);
 
     assert_false(fixture->was_clean);
@@ -173,7 +174,7 @@ static void table_of_another_identity_is_thrown_away(void **state)
     struct fixture *fixture = *state;
 
     put_text(fixture->table, "a", "1");
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     temporary_file_write(&fixture->folder, "identity", "node 2", 6);
     reopen(fixture);
 
@@ -188,7 +189,7 @@ static void table_whose_identity_is_gone_is_thrown_away(void **state)
     char path[TEMPORARY_PATH_SIZE + 16];
 
     put_text(fixture->table, "a", "1");
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     (void)snprintf(path, sizeof(path), "%s/identity", fixture->folder.path);
     assert_int_equal(remove(path), 0);
     reopen(fixture);
@@ -197,7 +198,7 @@ static void table_whose_identity_is_gone_is_thrown_away(void **state)
     assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
     assert_false(has(fixture->table, "a", "1"));
     /* Nothing vouches for a table without an identity. */
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_MISSING);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_MISSING);
     assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
     reopen(fixture);
     assert_false(fixture->was_clean);
@@ -211,7 +212,7 @@ static void rotten_value_is_never_handed_out(void **state)
 
     put_text(fixture->table, "a", value);
     put_text(fixture->table, "b", "sound");
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     reopen(fixture);
 
@@ -228,13 +229,13 @@ static void rotten_value_is_noticed_when_it_is_replaced(void **state)
     struct fixture *fixture = *state;
 
     put_text(fixture->table, "a", value);
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     reopen(fixture);
     put_text(fixture->table, "a", "new");
 
     assert_int_equal(table_error(fixture->table), ERR_CORRUPT);
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_CORRUPT);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_CORRUPT);
     assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
     reopen(fixture);
 }
@@ -245,12 +246,56 @@ static void rotten_head_of_the_file_means_an_empty_table(void **state)
     char zeros[8192] = {0};
 
     put_text(fixture->table, "a", "1");
-    assert_int_equal(table_lmdb_close_clean(fixture->table), ERR_OK);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
     temporary_file_write(&fixture->folder, "env/data.mdb", zeros, sizeof(zeros));
     reopen(fixture);
 
     assert_false(fixture->was_clean);
     assert_false(has(fixture->table, "a", "1"));
+    assert_int_equal(table_error(fixture->table), ERR_OK);
+}
+
+/* Every commit and every full memtable goes through the thread, while the owner goes on. */
+static void table_keeps_its_pairs_while_they_are_being_written(void **state)
+{
+    static uint32_t model[2000]; /* The value of each key; 0: it is not there. */
+    struct fixture *fixture = *state;
+    struct prng prng;
+    struct bytes value;
+
+    memset(model, 0, sizeof(model));
+    prng_init(&prng, 11);
+    for (uint32_t step = 1; step <= 100000; step++) {
+        uint8_t bytes[200] = {0};
+        uint32_t key = (uint32_t)prng_below(&prng, COUNT_OF(model));
+        uint64_t choice = prng_below(&prng, 10);
+
+        if (choice < 6) {
+            store_u32(bytes, step);
+            table_put(fixture->table, bytes_of(&key, sizeof(key)), bytes_of(bytes, sizeof(bytes)));
+            model[key] = step;
+        } else if (choice < 8) {
+            bool found = table_delete(fixture->table, bytes_of(&key, sizeof(key)));
+            assert_int_equal(found, model[key] != 0);
+            model[key] = 0;
+        } else {
+            bool found = table_get(fixture->table, bytes_of(&key, sizeof(key)), &value);
+            assert_int_equal(found, model[key] != 0);
+            assert_true(!found || load_u32(value.data) == model[key]);
+        }
+        if (step % 1000 == 0) {
+            table_commit(fixture->table);
+        }
+        if (step % 25000 == 0) {
+            uint64_t hash = table_hash(fixture->table);
+            assert_int_equal(hash, sum_of_checksums(fixture->table));
+            assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+            reopen(fixture);
+            assert_true(fixture->was_clean);
+            assert_int_equal(table_hash(fixture->table), hash);
+            assert_int_equal(hash, sum_of_checksums(fixture->table));
+        }
+    }
     assert_int_equal(table_error(fixture->table), ERR_OK);
 }
 
@@ -295,7 +340,7 @@ static void folder_that_cannot_be_made_is_an_error(void **state)
     char path[TEMPORARY_PATH_SIZE + 8];
     (void)snprintf(path, sizeof(path), "%s/file", fixture->folder.path);
 
-    assert_int_equal(table_lmdb_open(&table, path, MAP_SIZE, &was_clean), ERR_IO);
+    assert_int_equal(table_behind_open(&table, path, MAP_SIZE, MEMTABLE_SIZE, &was_clean), ERR_IO);
     assert_null(table);
 }
 
@@ -315,6 +360,7 @@ int main(void)
         LAW(rotten_value_is_never_handed_out),
         LAW(rotten_value_is_noticed_when_it_is_replaced),
         LAW(rotten_head_of_the_file_means_an_empty_table),
+        LAW(table_keeps_its_pairs_while_they_are_being_written),
         LAW(full_map_is_a_sticky_lack_of_space),
         LAW(commit_without_changes_does_nothing),
         LAW(folder_that_cannot_be_made_is_an_error),

@@ -1,0 +1,446 @@
+/* server/table_behind.c: two memtables in front of LMDB.
+ *
+ *      active    takes every change
+ *      frozen    is being written, or NULL; its keys that are active too are hidden
+ *      LMDB      as it was when the last writing ended
+ *
+ * A key is looked up from top to bottom, and its first entry counts, tombstones included. The
+ * frozen memtable is dropped, and LMDB's reader refreshed, only at the end of a call that changes
+ * the table or commits: what reads have lent lies in them. */
+#define _GNU_SOURCE /* NOLINT(bugprone-reserved-identifier): the C library's own switch. */
+#include "server/table_behind.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/checksum.h"
+#include "server/memtable.h"
+#include "server/table_committer.h"
+#include "server/table_lmdb.h"
+
+enum { MEMO_COUNT = 16 }; /* Of seeks in LMDB. */
+
+/* What a seek in LMDB found: the first pair behind `from` that no memtable has. Until LMDB is
+ * refreshed it can only move on, as no key ever leaves the memtables. So a queue that is emptied
+ * from its front is not walked from its beginning again and again. */
+struct memo {
+    bool is_known;
+    bool inclusive;
+    bool is_end; /* There is no such pair. */
+    uint16_t from_size;
+    uint8_t from[TABLE_KEY_SIZE_MAX];
+    struct bytes key;
+    struct bytes stored;
+};
+
+struct table {
+    struct table_lmdb *lmdb;
+    struct table_committer *committer;
+    struct memtable *active;
+    struct memtable *frozen; /* NULL: nothing is being written. */
+    struct memtable *spare;  /* NULL: it is the frozen one. */
+    uint64_t hash;
+    enum error error;
+    struct memo memos[MEMO_COUNT];
+    void *memory; /* Of both memtables. */
+    size_t memory_size;
+};
+
+static void fail(struct table *table, enum error error)
+{
+    ASSERT(error != ERR_OK);
+    if (table->error == ERR_OK) {
+        table->error = error;
+    }
+}
+
+/* --- From memory to LMDB ---------------------------------------------------------------------- */
+
+/* The frozen memtable is in LMDB now, or the table has failed. */
+static void thaw(struct table *table)
+{
+    ASSERT(table->frozen != NULL);
+    enum error error = table_committer_error(table->committer);
+
+    if (error == ERR_OK) {
+        error = table_lmdb_refresh(table->lmdb);
+    }
+    if (error != ERR_OK) {
+        fail(table, error);
+    }
+    for (uint32_t i = 0; i < MEMO_COUNT; i++) {
+        table->memos[i].is_known = false;
+    }
+    memtable_clear(table->frozen);
+    table->spare = table->frozen;
+    table->frozen = NULL;
+}
+
+/* Hands the active memtable over, if need be after waiting for the one before. */
+static void freeze(struct table *table)
+{
+    if (table->frozen != NULL) {
+        table_committer_wait(table->committer);
+        thaw(table);
+    }
+    if (table->error != ERR_OK) {
+        return;
+    }
+    table->frozen = table->active;
+    table->active = table->spare;
+    table->spare = NULL;
+    ASSERT(memtable_size(table->active) == 0);
+    table_committer_start(table->committer, table->frozen, table->hash);
+}
+
+/* At the end of each change: what was lent before it is not valid any more. */
+static void settle(struct table *table)
+{
+    if (table->frozen != NULL && table_committer_is_idle(table->committer)) {
+        thaw(table);
+    }
+    if (memtable_is_full(table->active)) {
+        freeze(table);
+    }
+}
+
+void table_commit(struct table *table)
+{
+    if (table_error(table) == ERR_OK && memtable_size(table->active) != 0) {
+        freeze(table);
+    }
+}
+
+bool table_commit_would_wait(const struct table *table)
+{
+    return table->frozen != NULL && !table_committer_is_idle(table->committer);
+}
+
+/* --- Reading ---------------------------------------------------------------------------------- */
+
+/* What the layers below the active memtable have of a key. */
+struct below {
+    struct memtable_entry *frozen; /* NULL: no entry. */
+    bool is_there;
+    struct bytes value;
+    uint64_t sum;
+};
+
+static struct bytes lend(const struct memtable_entry *entry)
+{
+    return memtable_entry_value(entry);
+}
+
+/* False when the table has failed. */
+static bool look_below(struct table *table, const struct memtable_key *key, struct below *below)
+{
+    *below = (struct below){0};
+    if (table->frozen != NULL) {
+        below->frozen = memtable_find(table->frozen, key);
+    }
+    if (below->frozen != NULL) {
+        below->is_there = below->frozen->is_live;
+        below->value = lend(below->frozen);
+        below->sum = below->is_there ? below->frozen->sum : 0;
+        return true;
+    }
+    enum error error = table_lmdb_get(table->lmdb, key->bytes, &below->value, &below->sum);
+    below->is_there = error == ERR_OK;
+    if (error != ERR_OK && error != ERR_NOT_FOUND) {
+        fail(table, error);
+        return false;
+    }
+    return true;
+}
+
+bool table_get(struct table *table, struct bytes key, struct bytes *value)
+{
+    struct memtable_key lookup = memtable_key_of(key);
+    struct below below;
+
+    if (table_error(table) != ERR_OK) {
+        return false;
+    }
+    const struct memtable_entry *entry = memtable_find(table->active, &lookup);
+    if (entry != NULL) {
+        *value = lend(entry);
+        return entry->is_live;
+    }
+    if (!look_below(table, &lookup, &below)) {
+        return false;
+    }
+    *value = below.value;
+    return below.is_there;
+}
+
+static struct memo *memo_of(struct table *table, struct bytes from, bool inclusive)
+{
+    struct memo *memo = &table->memos[(checksum(from, 0) + inclusive) % MEMO_COUNT];
+
+    if (!memo->is_known || memo->inclusive != inclusive ||
+        !bytes_equal(bytes_of(memo->from, memo->from_size), from)) {
+        memo->is_known = false;
+        memo->inclusive = inclusive;
+        memo->from_size = (uint16_t)from.size;
+        if (from.size != 0) {
+            memcpy(memo->from, from.data, from.size);
+        }
+    }
+    return memo;
+}
+
+static bool is_in_memory(const struct table *table, struct bytes key)
+{
+    struct memtable_key lookup = memtable_key_of(key);
+
+    return memtable_find(table->active, &lookup) != NULL ||
+           (table->frozen != NULL && memtable_find(table->frozen, &lookup) != NULL);
+}
+
+/* The first pair of LMDB that no memtable has, as the memo of the seek; NULL when the table has
+ * failed. */
+static const struct memo *seek_lmdb(struct table *table, struct bytes from, bool inclusive)
+{
+    struct memo *memo = memo_of(table, from, inclusive);
+    struct bytes key = memo->is_known ? memo->key : from;
+
+    while (!memo->is_known || (!memo->is_end && is_in_memory(table, memo->key))) {
+        enum error error = table_lmdb_seek(table->lmdb, key, !memo->is_known && inclusive,
+                                           &memo->key, &memo->stored);
+
+        if (error != ERR_OK && error != ERR_NOT_FOUND) {
+            memo->is_known = false;
+            fail(table, error);
+            return NULL;
+        }
+        memo->is_known = true;
+        memo->is_end = error == ERR_NOT_FOUND;
+        key = memo->key;
+    }
+    return memo;
+}
+
+static const struct memtable_entry *lesser(const struct memtable_entry *a,
+                                           const struct memtable_entry *b)
+{
+    if (a == NULL || b == NULL) {
+        return a == NULL ? b : a;
+    }
+    return bytes_compare(memtable_entry_key(a), memtable_entry_key(b)) < 0 ? a : b;
+}
+
+bool table_seek(struct table *table, struct bytes from, bool inclusive, struct bytes *key,
+                struct bytes *value)
+{
+    uint64_t sum;
+
+    ASSERT_VALUES(from.size <= TABLE_KEY_SIZE_MAX, from.size, TABLE_KEY_SIZE_MAX);
+    if (table_error(table) != ERR_OK) {
+        return false;
+    }
+    const struct memo *memo = seek_lmdb(table, from, inclusive);
+    if (memo == NULL) {
+        return false;
+    }
+    const struct memtable_entry *entry = memtable_seek(table->active, from, inclusive);
+    if (table->frozen != NULL) {
+        entry = lesser(entry, memtable_seek(table->frozen, from, inclusive));
+    }
+    if (entry != NULL &&
+        (memo->is_end || bytes_compare(memtable_entry_key(entry), memo->key) < 0)) {
+        *key = memtable_entry_key(entry);
+        *value = lend(entry);
+        return true;
+    }
+    if (memo->is_end) {
+        return false;
+    }
+    *key = memo->key;
+    enum error error = table_lmdb_value(memo->key, memo->stored, value, &sum);
+    if (error != ERR_OK) {
+        fail(table, error);
+    }
+    return error == ERR_OK;
+}
+
+/* --- Writing ---------------------------------------------------------------------------------- */
+
+/* A tombstone in the active memtable for a key that it does not have. */
+static struct memtable_entry *add(struct table *table, const struct memtable_key *key,
+                                  const struct below *below)
+{
+    if (below->frozen != NULL) {
+        memtable_hide(table->frozen, below->frozen);
+    }
+    return memtable_add(table->active, key, below->is_there);
+}
+
+void table_put(struct table *table, struct bytes key, struct bytes value)
+{
+    struct memtable_key lookup = memtable_key_of(key);
+    struct below below;
+    uint64_t sum_old;
+
+    ASSERT_VALUES(value.size <= TABLE_VALUE_SIZE_MAX, value.size, TABLE_VALUE_SIZE_MAX);
+    if (table_error(table) != ERR_OK) {
+        return;
+    }
+    struct memtable_entry *entry = memtable_find(table->active, &lookup);
+    if (entry != NULL) {
+        sum_old = entry->is_live ? entry->sum : 0;
+    } else {
+        if (!look_below(table, &lookup, &below)) {
+            return;
+        }
+        entry = add(table, &lookup, &below);
+        sum_old = below.sum;
+    }
+    uint64_t sum = table_lmdb_sum(key, value);
+    memtable_store(table->active, entry, value, sum);
+    table->hash += sum - sum_old;
+    settle(table);
+}
+
+bool table_delete(struct table *table, struct bytes key)
+{
+    struct memtable_key lookup = memtable_key_of(key);
+    struct below below;
+
+    if (table_error(table) != ERR_OK) {
+        return false;
+    }
+    struct memtable_entry *entry = memtable_find(table->active, &lookup);
+    if (entry != NULL) {
+        if (!entry->is_live) {
+            return false;
+        }
+        memtable_erase(table->active, entry);
+        table->hash -= entry->sum;
+    } else {
+        if (!look_below(table, &lookup, &below) || !below.is_there) {
+            return false;
+        }
+        (void)add(table, &lookup, &below);
+        table->hash -= below.sum;
+    }
+    settle(table);
+    return true;
+}
+
+uint64_t table_dirty_bytes(const struct table *table)
+{
+    return memtable_size(table->active);
+}
+
+uint64_t table_hash(const struct table *table)
+{
+    return table->hash;
+}
+
+enum error table_error(const struct table *table)
+{
+    if (table->error == ERR_OK && table->frozen != NULL &&
+        table_committer_is_idle(table->committer)) {
+        return table_committer_error(table->committer);
+    }
+    return table->error;
+}
+
+/* --- Opening and closing ---------------------------------------------------------------------- */
+
+size_t table_behind_memory_max(size_t memtable_size)
+{
+    return sizeof(struct table) + 2 * memtable_memory_size(memtable_size);
+}
+
+/* Pages that are never touched cost nothing. */
+static enum error memtables_open(struct table *table, size_t size)
+{
+    struct arena arena;
+
+    table->memory_size = 2 * memtable_memory_size(size);
+    table->memory = mmap(NULL, table->memory_size, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table->memory == MAP_FAILED) {
+        return ERR_IO;
+    }
+    arena_init(&arena, table->memory, table->memory_size);
+    table->active = memtable_open(&arena, size);
+    table->spare = memtable_open(&arena, size);
+    return ERR_OK;
+}
+
+enum error table_behind_open(struct table **opened, const char *folder, uint64_t map_size,
+                             size_t memtable_size, bool *was_clean)
+{
+    struct table *table = calloc(1, sizeof(*table));
+    enum error error;
+
+    if (table == NULL) {
+        errno = ENOMEM;
+        return ERR_IO;
+    }
+    table->error = ERR_OK;
+    error = memtables_open(table, memtable_size);
+    if (error != ERR_OK) {
+        goto undo_table;
+    }
+    error = table_lmdb_open(&table->lmdb, folder, map_size, was_clean);
+    if (error != ERR_OK) {
+        goto undo_memtables;
+    }
+    error = table_committer_open(&table->committer, table->lmdb, memtable_count_max(table->active));
+    if (error != ERR_OK) {
+        goto undo_lmdb;
+    }
+    table->hash = table_lmdb_hash(table->lmdb);
+    *opened = table;
+    return ERR_OK;
+
+undo_lmdb:
+    table_lmdb_close(table->lmdb);
+undo_memtables:
+    (void)munmap(table->memory, table->memory_size);
+undo_table:
+    free(table);
+    return error;
+}
+
+/* All but LMDB. */
+static void close_front(struct table *table)
+{
+    table_committer_close(table->committer);
+    (void)munmap(table->memory, table->memory_size);
+    free(table);
+}
+
+void table_behind_close(struct table *table)
+{
+    if (table == NULL) {
+        return;
+    }
+    struct table_lmdb *lmdb = table->lmdb;
+
+    close_front(table);
+    table_lmdb_close(lmdb);
+}
+
+enum error table_behind_close_clean(struct table *table)
+{
+    struct table_lmdb *lmdb = table->lmdb;
+
+    table_commit(table);
+    table_committer_wait(table->committer);
+    enum error error = table_error(table);
+    close_front(table);
+    if (error != ERR_OK) {
+        table_lmdb_close(lmdb);
+        return error;
+    }
+    return table_lmdb_close_clean(lmdb);
+}
