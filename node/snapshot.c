@@ -13,7 +13,7 @@ void snapshot_options_init(struct snapshot_options *options)
     *options = (struct snapshot_options){
         .slice_size = 64 << 10,
         .bytes_per_second = 64 << 20,
-        .save_ms_max = 10 * 60 * 1000,
+        .save_ms_max = 600000,
         .pinned_bytes_max = UINT64_C(1) << 30,
     };
 }

@@ -153,7 +153,8 @@ void snapshots_save_abort(struct snapshots *snapshots);
 
 /* Replaces the table by the snapshot at `index`. From now on until the event the table is not to
  * be used by anybody else; a save under way is given up. ERR_MISSING: no such whole file.
- * ERR_OVERLOADED: something is being loaded or received. */
+ * ERR_OVERLOADED: something is being loaded or received, or a commit of the table is still being
+ * written: ask again a little later. */
 MUST_USE enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index);
 bool snapshots_are_loading(const struct snapshots *snapshots);
 

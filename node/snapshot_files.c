@@ -9,57 +9,79 @@ size_t snapshots_files_memory_size(void)
 
 /* --- Opening ---------------------------------------------------------------------------------- */
 
-/* Head and end of a file: what lies between is for those who load it. */
-static enum error look_at(struct snapshots *snapshots, const struct disk_name *name,
-                          raft_index index, struct snapshot_file *file, struct snapshot_base *base)
+static enum error look_at_end(struct snapshots *snapshots, const struct disk_name *name,
+                              raft_index index, uint64_t size, struct snapshot_end *end)
+{
+    uint8_t *page = snapshots->files.page;
+    uint64_t size_read;
+
+    if (size < SNAPSHOT_FILE_SIZE_MIN || size % DISK_ALIGNMENT != 0) {
+        return ERR_CORRUPT;
+    }
+    enum error error = disk_read(snapshots->disk, name, size - SNAPSHOT_END_SIZE, page,
+                                 SNAPSHOT_END_SIZE, &size_read);
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = snapshot_read_end(page, index, end);
+    if (error != ERR_OK) {
+        return error;
+    }
+    return end->file_size == size ? ERR_OK : ERR_CORRUPT;
+}
+
+/* The configuration is borrowed from the page. */
+static enum error look_at_head(struct snapshots *snapshots, const struct disk_name *name,
+                               raft_index index, struct snapshot_base *base)
 {
     uint8_t *page = snapshots->files.page;
     struct snapshot_chain chain = {.index = index};
     struct snapshot_block_view head;
-    struct snapshot_end end;
-    uint64_t size;
     uint64_t size_read;
+    enum error error =
+        disk_read(snapshots->disk, name, 0, page, SNAPSHOT_HEAD_SIZE_MAX, &size_read);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = snapshot_read_block(&chain, bytes_of(page, (size_t)size_read), &head);
+    if (error != ERR_OK) {
+        return error == ERR_INCOMPLETE ? ERR_CORRUPT : error;
+    }
+    error = snapshot_read_head(head.body, index, base);
+    if (error != ERR_OK) {
+        return error;
+    }
+    bool is_ours = memcmp(base->cluster, snapshots->options.cluster, SNAPSHOT_CLUSTER_SIZE) == 0;
+    return is_ours ? ERR_OK : ERR_WRONG_CLUSTER;
+}
+
+/* Head and end of a file: what lies between is for those who load it. */
+static enum error look_at(struct snapshots *snapshots, const struct disk_name *name,
+                          raft_index index, struct snapshot_file *file, struct snapshot_base *base)
+{
+    struct snapshot_end end = {0};
+    uint64_t size;
     enum error error = disk_size(snapshots->disk, name, &size);
 
-    if (error == ERR_OK && (size < SNAPSHOT_FILE_SIZE_MIN || size % DISK_ALIGNMENT != 0)) {
-        error = ERR_CORRUPT;
-    }
-    if (error == ERR_OK) {
-        error = disk_read(snapshots->disk, name, size - SNAPSHOT_END_SIZE, page, SNAPSHOT_END_SIZE,
-                          &size_read);
-    }
-    if (error == ERR_OK) {
-        error = snapshot_read_end(page, index, &end);
-    }
-    if (error == ERR_OK && end.file_size != size) {
-        error = ERR_CORRUPT;
-    }
-    if (error == ERR_OK) {
-        error = disk_read(snapshots->disk, name, 0, page, SNAPSHOT_HEAD_SIZE_MAX, &size_read);
-    }
-    if (error == ERR_OK) {
-        error = snapshot_read_block(&chain, bytes_of(page, (size_t)size_read), &head);
-        error = error == ERR_INCOMPLETE ? ERR_CORRUPT : error;
-    }
-    if (error == ERR_OK) {
-        error = snapshot_read_head(head.body, index, base);
-    }
-    if (error == ERR_OK && base->state_hash != end.hash) {
-        error = ERR_CORRUPT;
-    }
-    if (error == ERR_OK &&
-        memcmp(base->cluster, snapshots->options.cluster, SNAPSHOT_CLUSTER_SIZE) != 0) {
-        error = ERR_WRONG_CLUSTER;
-    }
     *file = (struct snapshot_file){.index = index};
-    if (error == ERR_OK) {
-        *file = (struct snapshot_file){.index = index,
-                                       .term = base->term,
-                                       .size = size,
-                                       .id = end.checksum,
-                                       .pair_count = end.pair_count};
+    if (error != ERR_OK) {
+        return error;
     }
-    return error;
+    error = look_at_end(snapshots, name, index, size, &end);
+    if (error != ERR_OK) {
+        return error;
+    }
+    error = look_at_head(snapshots, name, index, base);
+    if (error != ERR_OK) {
+        return error;
+    }
+    *file = (struct snapshot_file){.index = index,
+                                   .term = base->term,
+                                   .size = size,
+                                   .id = end.checksum,
+                                   .pair_count = end.pair_count};
+    return base->state_hash == end.hash ? ERR_OK : ERR_CORRUPT;
 }
 
 /* ERR_IO when the disk fails; a file that is no good is only told of. */
@@ -76,6 +98,7 @@ static enum error open_whole(struct snapshots *snapshots, const struct disk_name
     }
     snapshots_tell(snapshots, SNAPSHOT_REFUSED, index, error, 0, name);
     if (error == ERR_CORRUPT) {
+        base = (struct snapshot_base){.index = index};
         snapshots_files_add(snapshots, &file, &base);
         snapshots_files_refuse(snapshots, index);
     }

@@ -7,7 +7,7 @@ bool snapshots_are_loading(const struct snapshots *snapshots)
     return snapshots->is_loading;
 }
 
-enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index)
+static enum error begin(struct snapshots *snapshots, raft_index index)
 {
     const struct kept *kept = snapshots_files_find(snapshots, index);
 
@@ -25,6 +25,12 @@ enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index)
     snapshots->has_more = true;
     snapshots->load_index = index;
     return ERR_OK;
+}
+
+enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index)
+{
+    /* The table would have to wait for what it is writing before it can throw it away. */
+    return table_commit_would_wait(snapshots->table) ? ERR_OVERLOADED : begin(snapshots, index);
 }
 
 /* The end of a load, well or not; ERR_OK when the table is loaded. */
@@ -76,7 +82,7 @@ void snapshots_load_abort(struct snapshots *snapshots)
 
 enum error snapshots_load_now(struct snapshots *snapshots, raft_index index)
 {
-    enum error error = snapshots_load_begin(snapshots, index);
+    enum error error = begin(snapshots, index);
     enum scan_step step = SCAN_WAIT;
 
     if (error != ERR_OK) {

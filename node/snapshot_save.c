@@ -259,6 +259,17 @@ static bool take_pair(struct snapshots *snapshots)
     return true;
 }
 
+/* The nearer the table is to what a save may pin, the faster it has to be over: up to four times.
+ */
+static uint64_t bytes_per_second(const struct snapshots *snapshots)
+{
+    const struct snapshot_options *options = &snapshots->options;
+    uint64_t pinned = table_snapshot_pinned_bytes(snapshots->table);
+    uint64_t eighths = 8 * pinned / (options->pinned_bytes_max + 1);
+
+    return options->bytes_per_second + options->bytes_per_second * 3 * eighths / 8;
+}
+
 /* The pace: so many bytes a second, and a few slices at once after a wait. */
 static void refill(struct snapshots *snapshots)
 {
@@ -269,7 +280,7 @@ static void refill(struct snapshots *snapshots)
     if (elapsed_ms >= MS_PER_SECOND) {
         save->tokens = most;
     } else {
-        save->tokens += (int64_t)(elapsed_ms * snapshots->options.bytes_per_second / MS_PER_SECOND);
+        save->tokens += (int64_t)(elapsed_ms * bytes_per_second(snapshots) / MS_PER_SECOND);
     }
     save->tokens = save->tokens > most ? most : save->tokens;
     save->token_ms = snapshots->now_ms;

@@ -108,8 +108,8 @@ static void thaw(struct table *table)
 /* Hands the active memtable over, if need be after waiting for the one before. */
 static void freeze(struct table *table)
 {
+    table_committer_wait(table->committer);
     if (table->frozen != NULL) {
-        table_committer_wait(table->committer);
         thaw(table);
     }
     if (table->error != ERR_OK) {
@@ -142,7 +142,7 @@ void table_commit(struct table *table)
 
 bool table_commit_would_wait(const struct table *table)
 {
-    return table->frozen != NULL && !table_committer_is_idle(table->committer);
+    return !table_committer_is_idle(table->committer);
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -427,7 +427,8 @@ void table_snapshot_close(struct table *table)
 /* --- Bulk load: past the memtables, which stay empty -------------------------------------------
  */
 
-/* Everything goes, and what is being written with it. */
+/* Everything goes, once nothing is being written any more; that also holds for the files of a load
+ * that is given up while those from before it are still being removed. */
 static void discard(struct table *table)
 {
     table_committer_wait(table->committer);
@@ -443,6 +444,7 @@ static void discard(struct table *table)
         if (error != ERR_OK) {
             fail(table, error);
         }
+        table_committer_dispose(table->committer);
     }
 }
 

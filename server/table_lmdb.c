@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <lmdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,10 +27,12 @@ enum {
 };
 
 static const char hash_key[] = "hash";
+static const char old_suffix[] = ".old";
 
 struct table_lmdb {
-    uint64_t hash; /* As it was at opening. */
-    MDB_env *environment;
+    uint64_t hash;        /* As it was at opening. */
+    MDB_env *environment; /* NULL after a load_begin() that failed. */
+    MDB_env *old;         /* NULL, or what table_lmdb_dispose() closes. */
     MDB_dbi state;
     MDB_dbi meta;
     MDB_txn *reader;
@@ -356,10 +359,10 @@ static enum error environment_claim(const char *folder, const char *environment,
 {
     enum error error = table_marker_take(folder, was_clean);
 
-    if (error != ERR_OK || *was_clean) {
+    if (error != ERR_OK) {
         return error;
     }
-    error = folder_remove_files(environment, "");
+    error = folder_remove_files(environment, *was_clean ? old_suffix : "");
     return error == ERR_OK ? folder_sync(environment) : error;
 }
 
@@ -455,6 +458,10 @@ static void environment_close(struct table_lmdb *lmdb)
 {
     table_lmdb_walk_close(lmdb);
     table_lmdb_load_abort(lmdb);
+    if (lmdb->old != NULL) {
+        mdb_env_close(lmdb->old); /* Its files go with the next opening. */
+        lmdb->old = NULL;
+    }
     if (lmdb->environment != NULL) {
         reader_close(lmdb);
         mdb_env_close(lmdb->environment);
@@ -462,14 +469,42 @@ static void environment_close(struct table_lmdb *lmdb)
     }
 }
 
-/* Not by deleting every page of it: a file that has grown would never become smaller. */
+/* False, with errno, when a file that is there cannot be renamed. */
+static bool file_rename(const struct table_lmdb *lmdb, const char *source, const char *target)
+{
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+
+    if (!folder_join(from, sizeof(from), lmdb->environment_folder, source) ||
+        !folder_join(to, sizeof(to), lmdb->environment_folder, target)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    return rename(from, to) == 0 || errno == ENOENT;
+}
+
+enum error table_lmdb_dispose(struct table_lmdb *lmdb)
+{
+    if (lmdb->old == NULL) {
+        return ERR_OK;
+    }
+    mdb_env_close(lmdb->old);
+    lmdb->old = NULL;
+    return folder_remove_files(lmdb->environment_folder, old_suffix);
+}
+
+/* Not by deleting every pair: a file that has grown would never become smaller. LMDB knows its
+ * files by their descriptors, so they may get other names under its hands. */
 enum error table_lmdb_load_begin(struct table_lmdb *lmdb)
 {
-    ASSERT(lmdb->walk == NULL && lmdb->load == NULL);
-    environment_close(lmdb);
-    enum error error = folder_remove_files(lmdb->environment_folder, "");
-
-    return error == ERR_OK ? environment_open(lmdb) : error;
+    ASSERT(lmdb->walk == NULL && lmdb->load == NULL && lmdb->old == NULL);
+    reader_close(lmdb);
+    lmdb->old = lmdb->environment;
+    lmdb->environment = NULL;
+    if (!file_rename(lmdb, "data.mdb", "data.old") || !file_rename(lmdb, "lock.mdb", "lock.old")) {
+        return folder_error(errno);
+    }
+    return environment_open(lmdb);
 }
 
 enum error table_lmdb_open(struct table_lmdb **opened, const char *folder, uint64_t map_size,

@@ -81,8 +81,13 @@ void table_lmdb_walk_close(struct table_lmdb *lmdb);
 /* --- A bulk load: everything anew. Nobody is writing or walking; the reader is not used ---------
  */
 
-/* Throws everything away, files included. ERR_NO_SPACE, ERR_IO; then only closing is possible. */
+/* Begins with new files beside the old ones. ERR_NO_SPACE, ERR_IO; then only closing is possible.
+ */
 MUST_USE enum error table_lmdb_load_begin(struct table_lmdb *lmdb);
+
+/* Closes and removes those old files, which may take a second: by whatever thread, once for each
+ * load_begin() and before the next. What is left after a failure the next opening removes. */
+MUST_USE enum error table_lmdb_dispose(struct table_lmdb *lmdb);
 
 /* In ascending order of the keys. ERR_NO_SPACE, ERR_IO. */
 MUST_USE enum error table_lmdb_load_put(struct table_lmdb *lmdb, struct bytes key,

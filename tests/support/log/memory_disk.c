@@ -161,13 +161,6 @@ static bool keep_every_second(void *context, uint32_t sector)
     return sector % 2 == 1;
 }
 
-static bool keep_all(void *context, uint32_t sector)
-{
-    (void)context;
-    (void)sector;
-    return true;
-}
-
 static void write_sectors(struct file *file, uint64_t offset, const uint8_t *data, uint64_t size,
                           memory_disk_keep *keep, void *context)
 {
@@ -234,13 +227,13 @@ static enum error fill_file(struct disk *disk, const char *name, uint64_t size)
     return ERR_OK;
 }
 
-/* Makes the file if it is absent, and as long as it has to be; at offset 0 it begins anew. */
+/* Makes the file if it is absent, and as long as it has to be; at offset 0 it begins anew. One that
+ * fails leaves zeros. */
 static enum error stage_file(struct disk *disk, const struct disk_request *request)
 {
     enum error error = count_operation(disk);
 
-    ASSERT(request->offset % DISK_ALIGNMENT == 0 && request->size % DISK_ALIGNMENT == 0);
-    ASSERT((uintptr_t)request->data % DISK_ALIGNMENT == 0);
+    ASSERT((request->offset | request->size | (uintptr_t)request->data) % DISK_ALIGNMENT == 0);
     if (error == ERR_OK && used_size(disk) + request->size > disk->size_max) {
         return ERR_NO_SPACE;
     }
@@ -248,13 +241,10 @@ static enum error stage_file(struct disk *disk, const struct disk_request *reque
     uint64_t size_kept = request->offset == 0 ? 0 : file->size;
     uint64_t size = size_max(size_kept, request->offset + request->size);
     uint8_t *data = allocate(size);
-    if (size_kept != 0) {
-        memcpy(data, file->data, size_kept);
-    }
+    memcpy(data, size_kept == 0 ? request->data : file->data, size_kept);
     replace(disk, request->name.text, data, size);
     file->is_staged = true;
-    write_sectors(file, request->offset, request->data, request->size,
-                  error == ERR_OK ? keep_all : keep_every_second, NULL);
+    memcpy(file->data + request->offset, request->data, error == ERR_OK ? request->size : 0);
     return error;
 }
 
@@ -387,16 +377,13 @@ static void crash_staged(struct disk *disk, memory_disk_keep *keep, void *contex
     for (uint32_t i = disk->file_count; i-- > 0;) {
         struct file *file = &disk->files[i];
 
-        if (!file->is_staged) {
-            continue;
-        }
-        if (keep == NULL) {
+        if (file->is_staged && keep == NULL) {
             drop(disk, file);
             continue;
         }
-        for (uint64_t at = 0; at < file->size; at += DISK_SECTOR_SIZE) {
+        for (uint64_t at = 0; file->is_staged && at < file->size; at += DISK_SECTOR_SIZE) {
             if (!keep(context, (uint32_t)(at / DISK_SECTOR_SIZE))) {
-                memset(file->data + at, 0, size_min(DISK_SECTOR_SIZE, file->size - at));
+                memset(file->data + at, 0, DISK_SECTOR_SIZE);
             }
         }
     }

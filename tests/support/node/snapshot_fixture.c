@@ -11,7 +11,7 @@
 
 enum { STEP_COUNT_MAX = 1000 * 1000, LARGE_VALUE_SIZE = 4096 };
 
-static void open_snapshots(struct snapshot_fixture *fixture)
+void snapshot_fixture_begin(struct snapshot_fixture *fixture)
 {
     struct arena arena;
 
@@ -31,7 +31,7 @@ void snapshot_fixture_open(struct snapshot_fixture *fixture)
     memcpy(fixture->options.cluster, "cluster of tests", SNAPSHOT_CLUSTER_SIZE);
     fixture->disk = memory_disk_open();
     fixture->table = memory_table_open();
-    open_snapshots(fixture);
+    snapshot_fixture_begin(fixture);
 }
 
 void snapshot_fixture_close(struct snapshot_fixture *fixture)
@@ -53,7 +53,7 @@ void snapshot_fixture_reopen_on(struct snapshot_fixture *fixture, struct disk *d
     fixture->disk = disk;
     fixture->table = memory_table_open();
     fixture->now_ms = 0;
-    open_snapshots(fixture);
+    snapshot_fixture_begin(fixture);
 }
 
 bool snapshot_fixture_step(struct snapshot_fixture *fixture)

@@ -28,6 +28,9 @@ struct snapshot_fixture {
 void snapshot_fixture_open(struct snapshot_fixture *fixture);
 void snapshot_fixture_close(struct snapshot_fixture *fixture);
 
+/* Looks at the disk anew, with the table as it is. */
+void snapshot_fixture_begin(struct snapshot_fixture *fixture);
+
 /* The process ends at once and begins again with what the disk has; the table is lost. */
 void snapshot_fixture_reopen(struct snapshot_fixture *fixture);
 

@@ -42,22 +42,12 @@ static void save_small(struct snapshot_fixture *fixture)
     assert_int_equal(snapshot_fixture_bytes(fixture, 7).size, 3 * DISK_ALIGNMENT);
 }
 
-static void begin_again(struct snapshot_fixture *fixture)
-{
-    struct arena arena;
-
-    arena_init(&arena, fixture->memory, snapshots_memory_size());
-    assert_int_equal(snapshots_open(&fixture->snapshots, &arena, &fixture->options, fixture->disk,
-                                    fixture->table),
-                     ERR_OK);
-}
-
 /* Either opening sees it, or loading does; and nobody is offered it afterwards. */
 static void assert_refused(struct snapshot_fixture *fixture)
 {
     struct snapshot_event event;
 
-    begin_again(fixture);
+    snapshot_fixture_begin(fixture);
     if (snapshots_newest(fixture->snapshots) != NULL) {
         assert_int_equal(snapshots_load_now(fixture->snapshots, 7), ERR_CORRUPT);
         assert_int_equal(memory_table_count(fixture->table), 0);
@@ -83,7 +73,7 @@ static void every_flipped_bit_is_refused(void **state)
         assert_refused(fixture);
         memory_disk_flip_bit(fixture->disk, file_name, bit);
     }
-    begin_again(fixture);
+    snapshot_fixture_begin(fixture);
     assert_int_equal(snapshots_load_now(fixture->snapshots, 7), ERR_OK);
     assert_int_equal(memory_table_count(fixture->table), 2);
 }
@@ -140,7 +130,7 @@ static void a_file_under_a_wrong_name_is_refused(void **state)
     save_small(fixture);
     memcpy(whole, snapshot_fixture_bytes(fixture, 7).data, sizeof(whole));
     memory_disk_put(fixture->disk, "snap-0000000000000009", bytes_of(whole, sizeof(whole)));
-    begin_again(fixture);
+    snapshot_fixture_begin(fixture);
 
     assert_int_equal(snapshots_newest(fixture->snapshots)->index, 7);
 }
@@ -152,7 +142,7 @@ static void a_file_of_another_cluster_is_refused_and_kept(void **state)
 
     save_small(fixture);
     fixture->options.cluster[3]++;
-    begin_again(fixture);
+    snapshot_fixture_begin(fixture);
 
     assert_true(snapshots_next_event(fixture->snapshots, &event));
     assert_int_equal(event.kind, SNAPSHOT_REFUSED);

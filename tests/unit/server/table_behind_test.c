@@ -397,6 +397,8 @@ static void load_gives_the_space_back(void **state)
     load_numbers(fixture, 10, 1000);
     table_load_end(fixture->table, true);
 
+    table_committer_wait(fixture->table->committer);
+    assert_false(temporary_file_exists(&fixture->folder, "env/data.old"));
     assert_true(size > 20000 * 1000);
     assert_true(temporary_file_size(&fixture->folder, "env/data.mdb") < size / 10);
 }

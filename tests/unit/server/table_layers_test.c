@@ -92,6 +92,12 @@ void table_committer_start(struct table_committer *committer, const struct memta
         steps->is_random ? (uint32_t)prng_below(&steps->prng, LOOKS_MAX) : NEVER_ENDS;
 }
 
+void table_committer_dispose(struct table_committer *committer)
+{
+    assert_null(committer->steps->memtable);
+    assert_int_equal(table_lmdb_dispose(committer->steps->lmdb), ERR_OK);
+}
+
 bool table_committer_is_idle(const struct table_committer *committer)
 {
     struct steps *steps = committer->steps;
