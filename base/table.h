@@ -48,10 +48,50 @@ bool table_commit_would_wait(const struct table *table);
  * when there is nothing to commit. */
 uint64_t table_dirty_bytes(const struct table *table);
 
-/* Order-independent sum of a hash of every (key, value): equal tables have equal hashes. */
+/* Order-independent: the sum, modulo 2^64, of checksum_pair(key, value, TABLE_HASH_SEED) over all
+ * pairs. Equal tables have equal hashes, whatever implements them. */
+#define TABLE_HASH_SEED UINT64_C(0)
 uint64_t table_hash(const struct table *table);
 
 /* ERR_OK, or the first failure. */
 MUST_USE enum error table_error(const struct table *table);
+
+/* --- A read snapshot: all pairs as one commit left them, while writes go on ------------------- */
+
+/* Begins a walk over the pairs as they are now; called right after table_commit(). False, and
+ * nothing was begun, when one is open already, when that commit did not take everything
+ * (table_dirty_bytes() is not 0: ask again after the next one), or when the table has failed.
+ * While it is open, what is replaced in the table keeps its space. */
+MUST_USE bool table_snapshot_open(struct table *table);
+
+enum table_snapshot_step {
+    TABLE_SNAPSHOT_PAIR, /* The next pair, in byte order of the keys. */
+    TABLE_SNAPSHOT_END,
+    TABLE_SNAPSHOT_WAIT,   /* The commit is still being written: ask again a little later. */
+    TABLE_SNAPSHOT_FAILED, /* The table has: table_error() says why. */
+};
+
+/* Key and value are borrowed until the next call of this function or the close: changes of the
+ * table and commits leave them alone. */
+MUST_USE enum table_snapshot_step table_snapshot_next(struct table *table, struct bytes *key,
+                                                      struct bytes *value);
+
+/* How many bytes more the table takes than when the snapshot was opened, about. */
+uint64_t table_snapshot_pinned_bytes(const struct table *table);
+
+/* It is no error that none is open. */
+void table_snapshot_close(struct table *table);
+
+/* --- Bulk load: other pairs instead of all present ones --------------------------------------- */
+
+/* Discards every pair; no snapshot is open. Until table_load_end() only the functions below,
+ * table_hash() (of what was put so far) and table_error() may be called. */
+void table_load_begin(struct table *table);
+
+/* Keys come in strictly ascending byte order. */
+void table_load_put(struct table *table, struct bytes key, struct bytes value);
+
+/* `keep`: what was put is the table now, committed. Otherwise the table is empty. */
+void table_load_end(struct table *table, bool keep);
 
 #endif

@@ -1,9 +1,9 @@
 /* log/disk.h: the files of one node, the seam between the durable log and the world.
  *
- * A disk is one folder. The product links server/disk_posix.c (a writer thread for each lane and
- * one for slow work), tests and simulator a disk in memory. While a node is being opened the
- * synchronous calls are used; afterwards only disk_submit() is, and every submitted request
- * completes exactly once: its tag and verdict come back through the inbox of the node.
+ * A disk is one folder. The product links server/disk_posix.c (a thread for each lane), tests
+ * and simulator a disk in memory. While a node is being opened the synchronous calls are used;
+ * afterwards only disk_submit() is, and every submitted request completes exactly once: its tag and
+ * verdict come back through the inbox of the node.
  *
  * What DISK_WRITE promises when it completes with ERR_OK: the bytes are on stable storage
  * (O_DIRECT|O_DSYNC, or a write followed by fdatasync where the file system refuses that), and so
@@ -24,7 +24,7 @@ struct disk; /* Opaque; opened and closed by whoever links the implementation. *
 enum {
     DISK_NAME_SIZE = 48, /* Of a file's name, with its final zero. */
     DISK_SECTOR_SIZE = 512,
-    DISK_ALIGNMENT = 4096, /* Of memory, offset and size of every DISK_WRITE and DISK_READ. */
+    DISK_ALIGNMENT = 4096, /* Of memory, offset and size of every DISK_WRITE, STAGE and READ. */
 };
 
 struct disk_name {
@@ -34,15 +34,21 @@ struct disk_name {
 enum disk_lane {
     DISK_LANE_LOG,        /* Appends: one write in flight. */
     DISK_LANE_BACKGROUND, /* Filling segments, reading old entries, removing files. */
+    DISK_LANE_SNAPSHOT,   /* Whole snapshots: what takes seconds must not delay those. */
     DISK_LANE_COUNT,
 };
 
 enum disk_operation {
-    DISK_WRITE,  /* `size` bytes at `offset` of a file that exists and is long enough. */
-    DISK_READ,   /* `size` bytes at `offset` into `data`; bytes behind the end read as zeros. */
-    DISK_FILL,   /* Makes a file of `size` written zeros under `name`, by way of a temporary name,
-                    paced, synced, renamed, folder synced. */
-    DISK_REMOVE, /* Removes the file and syncs the folder; it is no error that it is absent. */
+    DISK_WRITE,   /* `size` bytes at `offset` of a file that exists and is long enough. */
+    DISK_READ,    /* `size` bytes at `offset` into `data`; bytes behind the end read as zeros. */
+    DISK_FILL,    /* Makes a file of `size` written zeros under `name`, by way of a temporary name,
+                     paced, synced, renamed, folder synced. */
+    DISK_REMOVE,  /* Removes the file and syncs the folder; it is no error that it is absent. */
+    DISK_STAGE,   /* `size` bytes at `offset` of a file that is made when it is absent and grows as
+                     needed. Nothing of it, the name included, is durable before a DISK_PUBLISH:
+                     after a power cut any part may be missing, read as zeros, or be there. At offset
+                     0 an older file of this name is replaced. */
+    DISK_PUBLISH, /* Cuts the file to `size`, syncs it, renames it to `target`, syncs the folder. */
 };
 
 struct disk_request {
@@ -52,7 +58,8 @@ struct disk_request {
     uint64_t offset;
     uint8_t *data; /* Read from or written into until the request completes; stays the caller's. */
     uint64_t size;
-    uint64_t tag; /* The caller's; comes back with the completion. */
+    uint64_t tag;            /* The caller's; comes back with the completion. */
+    struct disk_name target; /* DISK_PUBLISH: the name that the file gets. */
 };
 
 struct disk_completion {

@@ -89,6 +89,10 @@ static int flags_of(enum disk_mode mode)
         return O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC;
     case DISK_MODE_BUFFERED:
         return O_RDWR | O_CLOEXEC;
+    case DISK_MODE_STAGE_DIRECT:
+        return O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC;
+    case DISK_MODE_STAGE:
+        return O_RDWR | O_CREAT | O_CLOEXEC;
     }
     UNREACHABLE();
 }
@@ -103,7 +107,7 @@ static int descriptor_of(struct disk_files *files, const struct disk_name *name,
             return files->files[i].descriptor;
         }
     }
-    int descriptor = openat(files->folder->descriptor, name->text, flags_of(mode));
+    int descriptor = openat(files->folder->descriptor, name->text, flags_of(mode), FILE_MODE);
     if (descriptor < 0) {
         return -1;
     }
@@ -246,6 +250,48 @@ enum error disk_files_read_direct(struct disk_files *files, const struct disk_na
     return disk_files_read(files, name, offset, data, size, size_read);
 }
 
+/* --- Staging ---------------------------------------------------------------------------------- */
+
+/* Writes at the place; at offset 0 the file begins anew. Returns an errno. */
+static int stage_at(int descriptor, uint64_t offset, struct bytes bytes, bool is_direct)
+{
+    if (offset == 0 && ftruncate(descriptor, 0) != 0) {
+        return errno;
+    }
+    return write_at(descriptor, offset, bytes, is_direct);
+}
+
+enum error disk_files_stage(struct disk_files *files, const struct disk_name *name, uint64_t offset,
+                            struct bytes bytes)
+{
+    if (!atomic_load(&files->folder->is_buffered)) {
+        /* Past the page cache: else the sync at the end would have all of it to write at once, and
+         * the log's writes would wait behind that. */
+        int descriptor = descriptor_of(files, name, DISK_MODE_STAGE_DIRECT);
+        int number = descriptor < 0 ? errno : stage_at(descriptor, offset, bytes, true);
+
+        if (number == 0) {
+            return ERR_OK;
+        }
+        if (number != EINVAL) {
+            errno = number;
+            return failed(files, descriptor < 0 ? "make" : "write");
+        }
+        /* Whether writes of the log go past the cache is for them to find out. */
+    }
+    int descriptor = descriptor_of(files, name, DISK_MODE_STAGE);
+    if (descriptor < 0) {
+        return failed(files, "make");
+    }
+    errno = stage_at(descriptor, offset, bytes, false);
+    if (errno != 0) {
+        return failed(files, "write");
+    }
+    /* Only begins to write: what goes wrong is told by the sync at the end. */
+    (void)sync_file_range(descriptor, (off_t)offset, (off_t)bytes.size, SYNC_FILE_RANGE_WRITE);
+    return ERR_OK;
+}
+
 /* --- Names ------------------------------------------------------------------------------------ */
 
 static enum error names_sync(struct disk_files *files)
@@ -280,6 +326,23 @@ enum error disk_files_rename(struct disk_files *files, const struct disk_name *s
                              const struct disk_name *target)
 {
     return rename_synced(files, source->text, target->text);
+}
+
+enum error disk_files_publish(struct disk_files *files, const struct disk_name *name,
+                              const struct disk_name *target, uint64_t size)
+{
+    int descriptor = descriptor_of(files, name, DISK_MODE_BUFFERED);
+
+    if (descriptor < 0) {
+        return failed(files, "open");
+    }
+    if (ftruncate(descriptor, (off_t)size) != 0) {
+        return failed(files, "cut");
+    }
+    if (fsync(descriptor) != 0) {
+        return failed(files, "sync");
+    }
+    return rename_synced(files, name->text, target->text);
 }
 
 /* A new temporary file; its descriptor, or negative with errno. */

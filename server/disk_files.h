@@ -28,9 +28,11 @@ struct disk_folder {
 enum disk_mode {
     DISK_MODE_NONE,
     DISK_MODE_READ,
-    DISK_MODE_READ_DIRECT, /* O_DIRECT */
-    DISK_MODE_DIRECT,      /* O_DIRECT|O_DSYNC */
-    DISK_MODE_BUFFERED,    /* Written through the page cache; fdatasync() follows. */
+    DISK_MODE_READ_DIRECT,  /* O_DIRECT */
+    DISK_MODE_DIRECT,       /* O_DIRECT|O_DSYNC */
+    DISK_MODE_BUFFERED,     /* Written through the page cache; fdatasync() follows. */
+    DISK_MODE_STAGE_DIRECT, /* O_DIRECT; made when it is absent. */
+    DISK_MODE_STAGE,        /* Through the page cache; made when it is absent. */
 };
 
 struct disk_files {
@@ -64,6 +66,15 @@ MUST_USE enum error disk_files_read(struct disk_files *files, const struct disk_
 MUST_USE enum error disk_files_read_direct(struct disk_files *files, const struct disk_name *name,
                                            uint64_t offset, uint8_t *data, uint64_t size,
                                            uint64_t *size_read);
+
+/* Not durable before disk_files_publish(). Memory, offset and size are aligned. At offset 0 an
+ * older file of this name is emptied first. */
+MUST_USE enum error disk_files_stage(struct disk_files *files, const struct disk_name *name,
+                                     uint64_t offset, struct bytes bytes);
+
+/* What was staged is durable under `target`, `size` bytes of it. */
+MUST_USE enum error disk_files_publish(struct disk_files *files, const struct disk_name *name,
+                                       const struct disk_name *target, uint64_t size);
 
 MUST_USE enum error disk_files_remove(struct disk_files *files, const struct disk_name *name);
 

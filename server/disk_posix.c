@@ -53,9 +53,8 @@ struct disk {
     uint32_t first;
     uint32_t count;
     struct disk_failure failure;
-    bool
-        failure_is_of_fill; /* The node may live on without it: the next failure takes its place. */
-    uint32_t under_way;     /* The loop's own: submitted and not yet taken. */
+    bool failure_is_survived;  /* The node lives on: the next failure takes its place. */
+    uint32_t under_way;        /* The loop's own: submitted and not yet taken. */
     _Atomic uint64_t appended; /* Bytes of all DISK_WRITE. */
 };
 
@@ -74,11 +73,11 @@ static void unlock(pthread_mutex_t *mutex)
 }
 
 static void failure_note(struct disk *disk, const struct disk_files *files,
-                         const struct disk_name *name, bool is_of_fill)
+                         const struct disk_name *name, bool is_survived)
 {
     lock(&disk->mutex);
-    if (disk->failure.number == 0 || disk->failure_is_of_fill) {
-        disk->failure_is_of_fill = is_of_fill;
+    if (disk->failure.number == 0 || disk->failure_is_survived) {
+        disk->failure_is_survived = is_survived;
         disk->failure = (struct disk_failure){
             .number = files->number, .operation = files->operation, .name = *name};
     }
@@ -236,6 +235,12 @@ static enum error carry_out(struct lane *lane, const struct disk_request *reques
         return fill(files, lane, &request->name, request->size);
     case DISK_REMOVE:
         return disk_files_remove(files, &request->name);
+    case DISK_STAGE:
+        ASSERT(is_aligned(request));
+        return disk_files_stage(files, &request->name, request->offset,
+                                bytes_of(request->data, request->size));
+    case DISK_PUBLISH:
+        return disk_files_publish(files, &request->name, &request->target, request->size);
     }
     UNREACHABLE();
 }
@@ -287,7 +292,8 @@ static void *lane_run(void *argument)
             break;
         }
         if (error != ERR_OK) {
-            failure_note(lane->disk, &lane->files, &request.name, request.operation == DISK_FILL);
+            failure_note(lane->disk, &lane->files, &request.name,
+                         request.operation == DISK_FILL || request.lane == DISK_LANE_SNAPSHOT);
         }
         complete(lane->disk, request.tag, error);
     }

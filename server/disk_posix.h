@@ -26,7 +26,8 @@ void disk_posix_close(struct disk *disk);
 uint32_t disk_posix_take(struct disk *disk, struct disk_completion *completions,
                          uint32_t completions_max);
 
-/* The first failure, for a log line; that of a DISK_FILL only until there is another. `number` is
+/* The first failure, for a log line; that of a DISK_FILL or a snapshot only
+ * until there is another. `number` is
  * an errno, 0 when nothing has failed. */
 struct disk_failure {
     int number;

@@ -47,6 +47,8 @@ struct table {
     uint64_t hash;
     enum error error;
     struct memo memos[MEMO_COUNT];
+    bool snapshot_is_open;
+    bool is_loading;
     void *memory; /* Of both memtables. */
     size_t memory_size;
 };
@@ -61,6 +63,28 @@ static void fail(struct table *table, enum error error)
 
 /* --- From memory to LMDB ---------------------------------------------------------------------- */
 
+/* A snapshot is of what was frozen before it was opened: it begins as soon as LMDB has that, and
+ * before LMDB is given more. False when the table has failed. */
+static bool snapshot_begin(struct table *table)
+{
+    if (table->snapshot_is_open && !table_lmdb_walk_is_open(table->lmdb)) {
+        enum error error = table_lmdb_walk_open(table->lmdb);
+
+        if (error != ERR_OK) {
+            fail(table, error);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void forget_memos(struct table *table)
+{
+    for (uint32_t i = 0; i < MEMO_COUNT; i++) {
+        table->memos[i].is_known = false;
+    }
+}
+
 /* The frozen memtable is in LMDB now, or the table has failed. */
 static void thaw(struct table *table)
 {
@@ -72,10 +96,10 @@ static void thaw(struct table *table)
     }
     if (error != ERR_OK) {
         fail(table, error);
+    } else {
+        (void)snapshot_begin(table);
     }
-    for (uint32_t i = 0; i < MEMO_COUNT; i++) {
-        table->memos[i].is_known = false;
-    }
+    forget_memos(table);
     memtable_clear(table->frozen);
     table->spare = table->frozen;
     table->frozen = NULL;
@@ -84,8 +108,8 @@ static void thaw(struct table *table)
 /* Hands the active memtable over, if need be after waiting for the one before. */
 static void freeze(struct table *table)
 {
+    table_committer_wait(table->committer);
     if (table->frozen != NULL) {
-        table_committer_wait(table->committer);
         thaw(table);
     }
     if (table->error != ERR_OK) {
@@ -118,7 +142,7 @@ void table_commit(struct table *table)
 
 bool table_commit_would_wait(const struct table *table)
 {
-    return table->frozen != NULL && !table_committer_is_idle(table->committer);
+    return !table_committer_is_idle(table->committer);
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
@@ -351,6 +375,120 @@ enum error table_error(const struct table *table)
     return table->error;
 }
 
+/* --- The read snapshot ------------------------------------------------------------------------ */
+
+bool table_snapshot_open(struct table *table)
+{
+    ASSERT(!table->is_loading);
+    if (table->snapshot_is_open || table_error(table) != ERR_OK || table_dirty_bytes(table) != 0) {
+        return false;
+    }
+    table->snapshot_is_open = true;
+    return table->frozen != NULL || snapshot_begin(table);
+}
+
+enum table_snapshot_step table_snapshot_next(struct table *table, struct bytes *key,
+                                             struct bytes *value)
+{
+    ASSERT(table->snapshot_is_open);
+    if (table_error(table) != ERR_OK) {
+        return TABLE_SNAPSHOT_FAILED;
+    }
+    if (!table_lmdb_walk_is_open(table->lmdb)) {
+        if (!table_committer_is_idle(table->committer)) {
+            return TABLE_SNAPSHOT_WAIT;
+        }
+        if (!snapshot_begin(table)) {
+            return TABLE_SNAPSHOT_FAILED;
+        }
+    }
+    enum error error = table_lmdb_walk_next(table->lmdb, key, value);
+    if (error == ERR_NOT_FOUND) {
+        return TABLE_SNAPSHOT_END;
+    }
+    if (error != ERR_OK) {
+        fail(table, error);
+        return TABLE_SNAPSHOT_FAILED;
+    }
+    return TABLE_SNAPSHOT_PAIR;
+}
+
+uint64_t table_snapshot_pinned_bytes(const struct table *table)
+{
+    return table_lmdb_walk_growth(table->lmdb);
+}
+
+void table_snapshot_close(struct table *table)
+{
+    table->snapshot_is_open = false;
+    table_lmdb_walk_close(table->lmdb);
+}
+
+/* --- Bulk load: past the memtables, which stay empty -------------------------------------------
+ */
+
+/* Everything goes, once nothing is being written any more; that also holds for the files of a load
+ * that is given up while those from before it are still being removed. */
+static void discard(struct table *table)
+{
+    table_committer_wait(table->committer);
+    if (table->frozen != NULL) {
+        thaw(table);
+    }
+    forget_memos(table);
+    memtable_clear(table->active);
+    table->hash = 0;
+    if (table->error == ERR_OK) {
+        enum error error = table_lmdb_load_begin(table->lmdb);
+
+        if (error != ERR_OK) {
+            fail(table, error);
+        }
+        table_committer_dispose(table->committer);
+    }
+}
+
+void table_load_begin(struct table *table)
+{
+    ASSERT(!table->is_loading && !table->snapshot_is_open);
+    table->is_loading = true;
+    discard(table);
+}
+
+void table_load_put(struct table *table, struct bytes key, struct bytes value)
+{
+    ASSERT(table->is_loading);
+    ASSERT_VALUES(key.size >= 1 && key.size <= TABLE_KEY_SIZE_MAX, key.size, TABLE_KEY_SIZE_MAX);
+    ASSERT_VALUES(value.size <= TABLE_VALUE_SIZE_MAX, value.size, TABLE_VALUE_SIZE_MAX);
+    if (table->error != ERR_OK) {
+        return;
+    }
+    uint64_t sum = table_lmdb_sum(key, value);
+    enum error error = table_lmdb_load_put(table->lmdb, key, value, sum);
+    if (error != ERR_OK) {
+        fail(table, error);
+        return;
+    }
+    table->hash += sum;
+}
+
+void table_load_end(struct table *table, bool keep)
+{
+    ASSERT(table->is_loading);
+    table->is_loading = false;
+    if (!keep) {
+        table_lmdb_load_abort(table->lmdb);
+        discard(table);
+    }
+    if (table->error == ERR_OK) {
+        enum error error = table_lmdb_load_end(table->lmdb, table->hash);
+
+        if (error != ERR_OK) {
+            fail(table, error);
+        }
+    }
+}
+
 /* --- Opening and closing ---------------------------------------------------------------------- */
 
 size_t table_behind_memory_max(size_t memtable_size)
@@ -434,6 +572,7 @@ enum error table_behind_close_clean(struct table *table)
 {
     struct table_lmdb *lmdb = table->lmdb;
 
+    ASSERT(!table->is_loading);
     table_commit(table);
     table_committer_wait(table->committer);
     enum error error = table_error(table);

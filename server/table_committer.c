@@ -13,9 +13,10 @@
 struct table_committer {
     struct table_lmdb *lmdb;
     pthread_t thread;
-    pthread_mutex_t mutex; /* Over the next two. */
+    pthread_mutex_t mutex; /* Over the next three. */
     pthread_cond_t changed;
     const struct memtable *memtable; /* NULL: nothing is to be written. */
+    bool is_disposing;               /* Then there is no memtable. */
     bool is_stopping;
     /* Set by the owner with the memtable, cleared by the thread when it has written it: what each
      * of them wrote before is then seen by the other. */
@@ -41,30 +42,43 @@ static void unlock(struct table_committer *committer)
 
 /* --- The thread's side ------------------------------------------------------------------------ */
 
-/* Waits for a memtable; NULL: stop. */
-static const struct memtable *next(struct table_committer *committer)
+struct task {
+    const struct memtable *memtable; /* NULL: dispose. */
+};
+
+/* Waits for a task; false: stop. */
+static bool next(struct table_committer *committer, struct task *task)
 {
     lock(committer);
-    while (committer->memtable == NULL && !committer->is_stopping) {
+    while (committer->memtable == NULL && !committer->is_disposing && !committer->is_stopping) {
         pthread_cond_wait(&committer->changed, &committer->mutex);
     }
-    const struct memtable *memtable = committer->memtable;
+    *task = (struct task){.memtable = committer->memtable};
+    bool goes_on = committer->memtable != NULL || committer->is_disposing;
     unlock(committer);
-    return memtable;
+    return goes_on;
+}
+
+static enum error carry_out(struct table_committer *committer, const struct task *task)
+{
+    if (task->memtable == NULL) {
+        return table_lmdb_dispose(committer->lmdb);
+    }
+    uint32_t count = memtable_collect(task->memtable, committer->entries);
+
+    return table_lmdb_write(committer->lmdb, committer->entries, count, committer->hash);
 }
 
 static void *run(void *argument)
 {
     struct table_committer *committer = argument;
-    const struct memtable *memtable;
+    struct task task;
 
-    while ((memtable = next(committer)) != NULL) {
-        uint32_t count = memtable_collect(memtable, committer->entries);
-
-        committer->error =
-            table_lmdb_write(committer->lmdb, committer->entries, count, committer->hash);
+    while (next(committer, &task)) {
+        committer->error = carry_out(committer, &task);
         lock(committer);
         committer->memtable = NULL;
+        committer->is_disposing = false;
         atomic_store_explicit(&committer->is_busy, false, memory_order_release);
         unlock(committer);
         pthread_cond_signal(&committer->changed);
@@ -87,6 +101,16 @@ void table_committer_start(struct table_committer *committer, const struct memta
     pthread_cond_signal(&committer->changed);
 }
 
+void table_committer_dispose(struct table_committer *committer)
+{
+    ASSERT(table_committer_is_idle(committer));
+    atomic_store_explicit(&committer->is_busy, true, memory_order_relaxed);
+    lock(committer);
+    committer->is_disposing = true;
+    unlock(committer);
+    pthread_cond_signal(&committer->changed);
+}
+
 bool table_committer_is_idle(const struct table_committer *committer)
 {
     return !atomic_load_explicit(&committer->is_busy, memory_order_acquire);
@@ -95,7 +119,7 @@ bool table_committer_is_idle(const struct table_committer *committer)
 void table_committer_wait(struct table_committer *committer)
 {
     lock(committer);
-    while (committer->memtable != NULL) {
+    while (committer->memtable != NULL || committer->is_disposing) {
         pthread_cond_wait(&committer->changed, &committer->mutex);
     }
     unlock(committer);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <lmdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,21 +24,27 @@
 enum {
     CHECKSUM_SIZE = 8,
     FILE_MODE = 0600,
+    LOAD_SIZE = 1 << 20, /* Of one transaction of a bulk load, so that each ends quickly. */
 };
 
-/* Equal tables have equal hashes whatever implements them: tests compare this one's with the
- * in-memory table's. */
-static const uint64_t checksum_seed = 0;
-
 static const char hash_key[] = "hash";
+static const char old_suffix[] = ".old";
 
 struct table_lmdb {
-    uint64_t hash; /* As it was at opening. */
-    MDB_env *environment;
+    uint64_t hash;        /* As it was at opening. */
+    MDB_env *environment; /* NULL after a load_begin() that failed. */
+    MDB_env *old;         /* NULL, or what table_lmdb_dispose() closes. */
     MDB_dbi state;
     MDB_dbi meta;
     MDB_txn *reader;
-    MDB_cursor *cursor;                /* Of the reader, on `state`. */
+    MDB_cursor *cursor; /* Of the reader, on `state`. */
+    MDB_txn *walk;      /* NULL: no walk is open. */
+    MDB_cursor *walk_cursor;
+    size_t walk_page_count; /* In use when it began. */
+    MDB_txn *load;          /* NULL: nothing is put at the moment. */
+    MDB_cursor *load_cursor;
+    size_t load_size; /* Put in this transaction. */
+    uint64_t map_size;
     char folder[PATH_MAX];             /* DIR */
     char environment_folder[PATH_MAX]; /* DIR/env */
 };
@@ -75,7 +82,7 @@ static struct bytes bytes_of_val(MDB_val val)
 
 uint64_t table_lmdb_sum(struct bytes key, struct bytes value)
 {
-    return checksum_pair(key, value, checksum_seed);
+    return checksum_pair(key, value, TABLE_HASH_SEED);
 }
 
 enum error table_lmdb_value(struct bytes key, struct bytes stored, struct bytes *value,
@@ -204,6 +211,148 @@ enum error table_lmdb_write(struct table_lmdb *lmdb, const struct memtable_entry
     return error_of(mdb_txn_commit(transaction));
 }
 
+/* --- Walking ---------------------------------------------------------------------------------- */
+
+static size_t page_count(const struct table_lmdb *lmdb)
+{
+    MDB_envinfo info;
+
+    (void)mdb_env_info(lmdb->environment, &info); /* Fails without an environment only. */
+    return info.me_last_pgno + 1;
+}
+
+bool table_lmdb_walk_is_open(const struct table_lmdb *lmdb)
+{
+    return lmdb->walk != NULL;
+}
+
+enum error table_lmdb_walk_open(struct table_lmdb *lmdb)
+{
+    ASSERT(lmdb->walk == NULL);
+    int code = mdb_txn_begin(lmdb->environment, NULL, MDB_RDONLY, &lmdb->walk);
+
+    if (code != MDB_SUCCESS) {
+        lmdb->walk = NULL;
+        return error_of(code);
+    }
+    code = mdb_cursor_open(lmdb->walk, lmdb->state, &lmdb->walk_cursor);
+    if (code != MDB_SUCCESS) {
+        mdb_txn_abort(lmdb->walk);
+        lmdb->walk = NULL;
+        return error_of(code);
+    }
+    lmdb->walk_page_count = page_count(lmdb);
+    return ERR_OK;
+}
+
+enum error table_lmdb_walk_next(struct table_lmdb *lmdb, struct bytes *key, struct bytes *value)
+{
+    MDB_val found;
+    MDB_val stored;
+    uint64_t sum;
+
+    ASSERT(lmdb->walk != NULL);
+    int code = mdb_cursor_get(lmdb->walk_cursor, &found, &stored, MDB_NEXT);
+    if (code != MDB_SUCCESS) {
+        return error_of(code);
+    }
+    *key = bytes_of_val(found);
+    return table_lmdb_value(*key, bytes_of_val(stored), value, &sum);
+}
+
+uint64_t table_lmdb_walk_growth(const struct table_lmdb *lmdb)
+{
+    MDB_stat status;
+
+    if (lmdb->walk == NULL || mdb_env_stat(lmdb->environment, &status) != MDB_SUCCESS) {
+        return 0;
+    }
+    return (uint64_t)(page_count(lmdb) - lmdb->walk_page_count) * status.ms_psize;
+}
+
+void table_lmdb_walk_close(struct table_lmdb *lmdb)
+{
+    if (lmdb->walk != NULL) {
+        mdb_cursor_close(lmdb->walk_cursor);
+        mdb_txn_abort(lmdb->walk);
+        lmdb->walk = NULL;
+    }
+}
+
+/* --- Loading ---------------------------------------------------------------------------------- */
+
+void table_lmdb_load_abort(struct table_lmdb *lmdb)
+{
+    if (lmdb->load != NULL) {
+        mdb_cursor_close(lmdb->load_cursor);
+        mdb_txn_abort(lmdb->load);
+        lmdb->load = NULL;
+    }
+}
+
+static int load_open(struct table_lmdb *lmdb)
+{
+    int code = mdb_txn_begin(lmdb->environment, NULL, 0, &lmdb->load);
+
+    if (code != MDB_SUCCESS) {
+        lmdb->load = NULL;
+        return code;
+    }
+    code = mdb_cursor_open(lmdb->load, lmdb->state, &lmdb->load_cursor);
+    if (code != MDB_SUCCESS) {
+        mdb_txn_abort(lmdb->load);
+        lmdb->load = NULL;
+    }
+    lmdb->load_size = 0;
+    return code;
+}
+
+static int load_commit(struct table_lmdb *lmdb)
+{
+    MDB_txn *transaction = lmdb->load;
+
+    mdb_cursor_close(lmdb->load_cursor);
+    lmdb->load = NULL; /* Committed or not, LMDB frees it. */
+    return mdb_txn_commit(transaction);
+}
+
+enum error table_lmdb_load_put(struct table_lmdb *lmdb, struct bytes key, struct bytes value,
+                               uint64_t sum)
+{
+    MDB_val lookup = val_of(key);
+    MDB_val stored = {.mv_size = value.size + CHECKSUM_SIZE};
+    int code = lmdb->load == NULL ? load_open(lmdb) : MDB_SUCCESS;
+
+    if (code != MDB_SUCCESS) {
+        return error_of(code);
+    }
+    code = mdb_cursor_put(lmdb->load_cursor, &lookup, &stored, MDB_RESERVE | MDB_APPEND);
+    if (code != MDB_SUCCESS) {
+        table_lmdb_load_abort(lmdb);
+        return error_of(code);
+    }
+    uint8_t *data = stored.mv_data;
+    if (value.size != 0) {
+        memcpy(data, value.data, value.size);
+    }
+    store_u64(data + value.size, sum);
+    lmdb->load_size += key.size + value.size;
+    return lmdb->load_size < LOAD_SIZE ? ERR_OK : error_of(load_commit(lmdb));
+}
+
+enum error table_lmdb_load_end(struct table_lmdb *lmdb, uint64_t hash)
+{
+    enum error error = ERR_OK;
+
+    if (lmdb->load != NULL) {
+        error = error_of(load_commit(lmdb));
+    }
+    if (error == ERR_OK) {
+        error = table_lmdb_write(lmdb, NULL, 0, hash);
+    }
+    return error == ERR_OK ? table_lmdb_refresh(lmdb) : error;
+}
+
 /* --- Opening and closing ---------------------------------------------------------------------- */
 
 /* Without a marker of the present identity, everything is removed. */
@@ -211,10 +360,10 @@ static enum error environment_claim(const char *folder, const char *environment,
 {
     enum error error = table_marker_take(folder, was_clean);
 
-    if (error != ERR_OK || *was_clean) {
+    if (error != ERR_OK) {
         return error;
     }
-    error = folder_remove_files(environment, "");
+    error = folder_remove_files(environment, *was_clean ? old_suffix : "");
     return error == ERR_OK ? folder_sync(environment) : error;
 }
 
@@ -274,14 +423,14 @@ static void reader_close(struct table_lmdb *lmdb)
     mdb_txn_abort(lmdb->reader);
 }
 
-static enum error environment_open(struct table_lmdb *lmdb, uint64_t map_size)
+static enum error environment_open(struct table_lmdb *lmdb)
 {
     int code = mdb_env_create(&lmdb->environment);
 
     if (code != MDB_SUCCESS) {
         return error_of(code);
     }
-    code = mdb_env_set_mapsize(lmdb->environment, map_size);
+    code = mdb_env_set_mapsize(lmdb->environment, lmdb->map_size);
     if (code == MDB_SUCCESS) {
         code = mdb_env_set_maxdbs(lmdb->environment, 2);
     }
@@ -299,10 +448,64 @@ static enum error environment_open(struct table_lmdb *lmdb, uint64_t map_size)
     }
     if (code != MDB_SUCCESS) {
         mdb_env_close(lmdb->environment);
+        lmdb->environment = NULL;
         errno = code > 0 ? code : 0;
         return error_of(code);
     }
     return ERR_OK;
+}
+
+static void environment_close(struct table_lmdb *lmdb)
+{
+    table_lmdb_walk_close(lmdb);
+    table_lmdb_load_abort(lmdb);
+    if (lmdb->old != NULL) {
+        mdb_env_close(lmdb->old); /* Its files go with the next opening. */
+        lmdb->old = NULL;
+    }
+    if (lmdb->environment != NULL) {
+        reader_close(lmdb);
+        mdb_env_close(lmdb->environment);
+        lmdb->environment = NULL;
+    }
+}
+
+/* False, with errno, when a file that is there cannot be renamed. */
+static bool file_rename(const struct table_lmdb *lmdb, const char *source, const char *target)
+{
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+
+    if (!folder_join(from, sizeof(from), lmdb->environment_folder, source) ||
+        !folder_join(to, sizeof(to), lmdb->environment_folder, target)) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    return rename(from, to) == 0 || errno == ENOENT;
+}
+
+enum error table_lmdb_dispose(struct table_lmdb *lmdb)
+{
+    if (lmdb->old == NULL) {
+        return ERR_OK;
+    }
+    mdb_env_close(lmdb->old);
+    lmdb->old = NULL;
+    return folder_remove_files(lmdb->environment_folder, old_suffix);
+}
+
+/* Not by deleting every pair: a file that has grown would never become smaller. LMDB knows its
+ * files by their descriptors, so they may get other names under its hands. */
+enum error table_lmdb_load_begin(struct table_lmdb *lmdb)
+{
+    ASSERT(lmdb->walk == NULL && lmdb->load == NULL && lmdb->old == NULL);
+    reader_close(lmdb);
+    lmdb->old = lmdb->environment;
+    lmdb->environment = NULL;
+    if (!file_rename(lmdb, "data.mdb", "data.old") || !file_rename(lmdb, "lock.mdb", "lock.old")) {
+        return folder_error(errno);
+    }
+    return environment_open(lmdb);
 }
 
 enum error table_lmdb_open(struct table_lmdb **opened, const char *folder, uint64_t map_size,
@@ -315,6 +518,7 @@ enum error table_lmdb_open(struct table_lmdb **opened, const char *folder, uint6
         errno = ENOMEM;
         return ERR_IO;
     }
+    lmdb->map_size = map_size;
     if (!folder_join(lmdb->folder, sizeof(lmdb->folder), folder, ".") ||
         !folder_join(lmdb->environment_folder, sizeof(lmdb->environment_folder), folder, "env")) {
         errno = ENAMETOOLONG;
@@ -326,14 +530,14 @@ enum error table_lmdb_open(struct table_lmdb **opened, const char *folder, uint6
         error = environment_claim(folder, lmdb->environment_folder, was_clean);
     }
     if (error == ERR_OK) {
-        error = environment_open(lmdb, map_size);
+        error = environment_open(lmdb);
     }
     if (error == ERR_CORRUPT) {
         /* It was closed cleanly and has rotted since: as disposable as any other. */
         *was_clean = false;
         error = folder_remove_files(lmdb->environment_folder, "");
         if (error == ERR_OK) {
-            error = environment_open(lmdb, map_size);
+            error = environment_open(lmdb);
         }
     }
     if (error != ERR_OK) {
@@ -352,8 +556,7 @@ void table_lmdb_close(struct table_lmdb *lmdb)
     if (lmdb == NULL) {
         return;
     }
-    reader_close(lmdb);
-    mdb_env_close(lmdb->environment);
+    environment_close(lmdb);
     free(lmdb);
 }
 

@@ -59,6 +59,46 @@ MUST_USE enum error table_lmdb_value(struct bytes key, struct bytes stored, stru
 /* From now on the last write is seen. */
 MUST_USE enum error table_lmdb_refresh(struct table_lmdb *lmdb);
 
+/* --- A walk over everything as one write left it, beside the reader and later writes -----------
+ */
+
+/* Begins a walk over what the last write left; nobody is writing. ERR_IO. One at a time. */
+MUST_USE enum error table_lmdb_walk_open(struct table_lmdb *lmdb);
+bool table_lmdb_walk_is_open(const struct table_lmdb *lmdb);
+
+/* The next pair, in order; borrowed until the walk is closed. ERR_NOT_FOUND at the end,
+ * ERR_CORRUPT, ERR_IO. */
+MUST_USE enum error table_lmdb_walk_next(struct table_lmdb *lmdb, struct bytes *key,
+                                         struct bytes *value);
+
+/* By how much the file that holds everything has grown since the walk began: the pages that it
+ * keeps cannot be used again. */
+uint64_t table_lmdb_walk_growth(const struct table_lmdb *lmdb);
+
+/* It is no error that none is open. */
+void table_lmdb_walk_close(struct table_lmdb *lmdb);
+
+/* --- A bulk load: everything anew. Nobody is writing or walking; the reader is not used ---------
+ */
+
+/* Begins with new files beside the old ones. ERR_NO_SPACE, ERR_IO; then only closing is possible.
+ */
+MUST_USE enum error table_lmdb_load_begin(struct table_lmdb *lmdb);
+
+/* Closes and removes those old files, which may take a second: by whatever thread, once for each
+ * load_begin() and before the next. What is left after a failure the next opening removes. */
+MUST_USE enum error table_lmdb_dispose(struct table_lmdb *lmdb);
+
+/* In ascending order of the keys. ERR_NO_SPACE, ERR_IO. */
+MUST_USE enum error table_lmdb_load_put(struct table_lmdb *lmdb, struct bytes key,
+                                        struct bytes value, uint64_t sum);
+
+/* What was put last may be lost; only another load_begin() may follow. */
+void table_lmdb_load_abort(struct table_lmdb *lmdb);
+
+/* All that was put is there, with its hash, and the reader sees it. */
+MUST_USE enum error table_lmdb_load_end(struct table_lmdb *lmdb, uint64_t hash);
+
 /* --- The writer ------------------------------------------------------------------------------- */
 
 /* Stores live entries and removes the others, in one transaction with the state hash. `entries`

@@ -26,6 +26,10 @@ sources_of() {
     rpc) echo base/*.c wire/*.c raft/entry.c tests/support/wire/sample.c ;;
     frame) echo base/*.c wire/*.c raft/entry.c tests/support/wire/sample.c ;;
     log) echo base/*.c log/*.c tests/support/log/*.c ;;
+    snapshot)
+        echo base/*.c node/snapshot*.c tests/support/base/memory_table.c \
+            tests/support/log/memory_disk.c tests/support/node/snapshot_fixture.c
+        ;;
     config) echo base/*.c server/config*.c server/address.c ;;
     esac
 }
@@ -37,7 +41,7 @@ libraries_of() {
 }
 length_of() {
     case $1 in
-    log) echo 16384 ;;
+    log | snapshot) echo 16384 ;;
     *) echo 4096 ;;
     esac
 }

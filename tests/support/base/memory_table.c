@@ -26,12 +26,23 @@ struct node {
     struct node *next[]; /* One for each level. */
 };
 
+/* Copies of all pairs, in key order. */
+struct snapshot {
+    uint64_t count;
+    uint64_t next;
+    uint64_t dirty_total; /* Of the table, when it was opened. */
+    bool is_pending;      /* The first step says that the commit is still being written. */
+    struct node *lent;
+    struct node *pairs[];
+};
+
 struct table {
     struct node *head; /* Has every level and no key. */
     struct node *lent;
     uint64_t count;
     uint64_t hash;
     uint64_t dirty_bytes;
+    uint64_t dirty_total; /* Ever written. */
     uint64_t commit_count;
     uint64_t call_count;
     uint64_t level_state; /* Of the generator of levels: fixed at open, so runs repeat. */
@@ -40,6 +51,9 @@ struct table {
     uint64_t failure_call; /* The value of call_count at which the armed failure strikes. */
     enum error failure;
     enum error error;
+    struct snapshot *snapshot;
+    bool is_loading;
+    struct node *last[LEVEL_COUNT_MAX]; /* While loading: where the next pair goes. */
 };
 
 static void *allocate(size_t size)
@@ -76,6 +90,16 @@ static struct bytes node_value(const struct node *node)
     return bytes_of(node->data + node->key_size, node->value_size);
 }
 
+/* This node and all behind it. */
+static void nodes_close(struct node *node)
+{
+    while (node != NULL) {
+        struct node *next = node->next[0];
+        node_close(node);
+        node = next;
+    }
+}
+
 struct table *memory_table_open(void)
 {
     struct table *table = allocate(sizeof(*table));
@@ -92,12 +116,9 @@ void memory_table_close(struct table *table)
     if (table == NULL) {
         return;
     }
-    struct node *node = table->head;
-    while (node != NULL) {
-        struct node *next = node->next[0];
-        node_close(node);
-        node = next;
-    }
+    table_snapshot_close(table);
+    nodes_close(table->head->next[0]);
+    node_close(table->head);
     free(table);
 }
 
@@ -130,7 +151,7 @@ void memory_table_fail_after(struct table *table, uint64_t call_count, enum erro
 }
 
 /* Counts the call; false when the table has failed, or fails now. */
-static bool call_begin(struct table *table)
+static bool call_count(struct table *table)
 {
     table->call_count++;
     if (table->failure_armed && table->call_count >= table->failure_call) {
@@ -140,6 +161,13 @@ static bool call_begin(struct table *table)
         }
     }
     return table->error == ERR_OK;
+}
+
+/* The same for calls that are forbidden while a load is under way. */
+static bool call_begin(struct table *table)
+{
+    ASSERT(!table->is_loading);
+    return call_count(table);
 }
 
 static void lend(struct table *table, struct node *node)
@@ -266,10 +294,11 @@ void table_put(struct table *table, struct bytes key, struct bytes value)
     if (node == NULL) {
         node = node_insert(table, before);
     } else {
-        table->hash -= checksum_pair(node_key(node), node_value(node), 0);
+        table->hash -= checksum_pair(node_key(node), node_value(node), TABLE_HASH_SEED);
     }
-    table->hash += checksum_pair(key, value, 0);
+    table->hash += checksum_pair(key, value, TABLE_HASH_SEED);
     table->dirty_bytes += key.size + value.size;
+    table->dirty_total += key.size + value.size;
     node_fill(node, key, value);
     /* Only now: `key` and `value` may themselves be borrowed from the table. */
     lent_expire(table);
@@ -292,7 +321,7 @@ bool table_delete(struct table *table, struct bytes key)
         before[level]->next[level] = node->next[level];
     }
     table->count--;
-    table->hash -= checksum_pair(node_key(node), node_value(node), 0);
+    table->hash -= checksum_pair(node_key(node), node_value(node), TABLE_HASH_SEED);
     table->dirty_bytes += node->key_size;
     lent_expire(table);
     node_close(node);
@@ -349,4 +378,136 @@ uint64_t table_hash(const struct table *table)
 enum error table_error(const struct table *table)
 {
     return table->error;
+}
+
+/* --- The read snapshot: copies of all pairs --------------------------------------------------- */
+
+bool table_snapshot_open(struct table *table)
+{
+    if (table->snapshot != NULL || !call_begin(table) || table->dirty_bytes != 0) {
+        return false;
+    }
+    struct snapshot *snapshot =
+        allocate(sizeof(*snapshot) + (size_t)table->count * sizeof(struct node *));
+
+    *snapshot =
+        (struct snapshot){.dirty_total = table->dirty_total, .is_pending = table->count % 2 == 0};
+    for (const struct node *node = table->head->next[0]; node != NULL; node = node->next[0]) {
+        struct node *copy = node_open(1);
+
+        node_fill(copy, node_key(node), node_value(node));
+        snapshot->pairs[snapshot->count++] = copy;
+    }
+    ASSERT_VALUES(snapshot->count == table->count, snapshot->count, table->count);
+    table->snapshot = snapshot;
+    return true;
+}
+
+/* What was lent is spoilt as soon as it may be. */
+static void snapshot_expire(struct snapshot *snapshot)
+{
+    if (snapshot->lent != NULL) {
+        memset(snapshot->lent->data, STALE_BYTE,
+               snapshot->lent->key_size + snapshot->lent->value_size);
+        node_close(snapshot->lent);
+        snapshot->lent = NULL;
+    }
+}
+
+enum table_snapshot_step table_snapshot_next(struct table *table, struct bytes *key,
+                                             struct bytes *value)
+{
+    struct snapshot *snapshot = table->snapshot;
+
+    ASSERT(snapshot != NULL);
+    if (!call_begin(table)) {
+        return TABLE_SNAPSHOT_FAILED;
+    }
+    if (snapshot->is_pending) {
+        snapshot->is_pending = false;
+        return TABLE_SNAPSHOT_WAIT;
+    }
+    snapshot_expire(snapshot);
+    if (snapshot->next == snapshot->count) {
+        return TABLE_SNAPSHOT_END;
+    }
+    snapshot->lent = snapshot->pairs[snapshot->next++];
+    *key = node_key(snapshot->lent);
+    *value = node_value(snapshot->lent);
+    return TABLE_SNAPSHOT_PAIR;
+}
+
+uint64_t table_snapshot_pinned_bytes(const struct table *table)
+{
+    return table->snapshot == NULL ? 0 : table->dirty_total - table->snapshot->dirty_total;
+}
+
+void table_snapshot_close(struct table *table)
+{
+    struct snapshot *snapshot = table->snapshot;
+
+    if (snapshot == NULL) {
+        return;
+    }
+    snapshot_expire(snapshot);
+    while (snapshot->next < snapshot->count) {
+        node_close(snapshot->pairs[snapshot->next++]);
+    }
+    free(snapshot);
+    table->snapshot = NULL;
+}
+
+/* --- Bulk load -------------------------------------------------------------------------------- */
+
+static void clear(struct table *table)
+{
+    lent_expire(table);
+    nodes_close(table->head->next[0]);
+    for (unsigned level = 0; level < LEVEL_COUNT_MAX; level++) {
+        table->head->next[level] = NULL;
+        table->last[level] = table->head;
+    }
+    table->count = 0;
+    table->hash = 0;
+    table->dirty_bytes = 0;
+}
+
+void table_load_begin(struct table *table)
+{
+    ASSERT(table->snapshot == NULL);
+    if (!call_begin(table)) {
+        return;
+    }
+    clear(table);
+    table->is_loading = true;
+}
+
+void table_load_put(struct table *table, struct bytes key, struct bytes value)
+{
+    ASSERT_VALUES(key.size >= 1 && key.size <= TABLE_KEY_SIZE_MAX, key.size, TABLE_KEY_SIZE_MAX);
+    ASSERT_VALUES(value.size <= TABLE_VALUE_SIZE_MAX, value.size, TABLE_VALUE_SIZE_MAX);
+    if (!call_count(table)) {
+        return;
+    }
+    ASSERT(table->is_loading);
+    if (table->last[0] != table->head) {
+        ASSERT(bytes_compare(node_key(table->last[0]), key) < 0);
+    }
+    struct node *node = node_insert(table, table->last);
+    for (unsigned level = 0; level < node->level_count; level++) {
+        table->last[level] = node;
+    }
+    node_fill(node, key, value);
+    table->hash += checksum_pair(key, value, TABLE_HASH_SEED);
+    table->dirty_total += key.size + value.size;
+}
+
+void table_load_end(struct table *table, bool keep)
+{
+    bool is_sound = call_count(table);
+
+    if (table->is_loading && (!keep || !is_sound)) {
+        clear(table);
+    }
+    table->is_loading = false;
 }

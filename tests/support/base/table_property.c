@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/checksum.h"
 #include "base/macros.h"
 #include "base/prng.h"
 
@@ -17,6 +18,8 @@ enum {
         4,             /* Short keys over few letters: hits, misses and prefixes are common. */
     WALK_PERIOD = 256, /* Steps between two comparisons of everything. */
     HASH_PAIR_COUNT = 64,
+    SNAPSHOT_COUNT = 5,
+    LOAD_COUNT = 5,
 };
 
 struct pair {
@@ -344,6 +347,142 @@ void table_property_dirty(struct table *table)
     ASSERT(table_dirty_bytes(table) == 0);
 }
 
+/* Random changes, without reads. */
+static void change(struct table *table, struct model *model, struct prng *prng, uint32_t count)
+{
+    uint8_t key_memory[RANDOM_KEY_SIZE_MAX];
+    uint8_t value_memory[MODEL_VALUE_SIZE_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes key = draw_key(prng, key_memory);
+
+        if (prng_below(prng, 3) == 0 || model->count >= MODEL_PAIR_COUNT_MAX - 1) {
+            bool expected = model_delete(model, key);
+            ASSERT(table_delete(table, key) == expected);
+        } else {
+            struct bytes value = draw_value(prng, value_memory);
+            table_put(table, key, value);
+            model_put(model, key, value);
+        }
+    }
+}
+
+/* One step of the walk; false at its end. */
+static bool check_snapshot_step(struct table *table, const struct model *expected, uint32_t *at)
+{
+    struct bytes key;
+    struct bytes value;
+
+    switch (table_snapshot_next(table, &key, &value)) {
+    case TABLE_SNAPSHOT_PAIR:
+        ASSERT(*at < expected->count);
+        ASSERT(bytes_equal(key, pair_key(&expected->pairs[*at])));
+        ASSERT(bytes_equal(value, pair_value(&expected->pairs[*at])));
+        (*at)++;
+        return true;
+    case TABLE_SNAPSHOT_WAIT:
+        return true;
+    case TABLE_SNAPSHOT_END:
+        ASSERT_VALUES(*at == expected->count, *at, expected->count);
+        return false;
+    case TABLE_SNAPSHOT_FAILED:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void check_snapshot(struct table *table, struct model *model, struct prng *prng)
+{
+    struct model *expected = malloc(sizeof(*expected));
+    uint32_t at = 0;
+    bool is_cut_short = prng_below(prng, 4) == 0;
+
+    ASSERT(expected != NULL);
+    table_put(table, bytes_of("a", 1), bytes_of("", 0));
+    model_put(model, bytes_of("a", 1), bytes_of("", 0));
+    ASSERT(!table_snapshot_open(table));
+    table_commit(table);
+    *expected = *model;
+    ASSERT(table_snapshot_open(table));
+    ASSERT(!table_snapshot_open(table));
+    while (check_snapshot_step(table, expected, &at)) {
+        change(table, model, prng, (uint32_t)prng_below(prng, 10));
+        if (prng_below(prng, 10) == 0) {
+            table_commit(table);
+        }
+        if (is_cut_short && at > expected->count / 2) {
+            break;
+        }
+    }
+    table_snapshot_close(table);
+    table_snapshot_close(table);
+    ASSERT(table_snapshot_pinned_bytes(table) == 0);
+    check_walk(table, model);
+    free(expected);
+}
+
+void table_property_snapshot(struct table *table, uint64_t seed)
+{
+    struct model *model = model_open(table);
+    struct prng prng;
+
+    prng_init(&prng, seed);
+    for (uint32_t round = 0; round < SNAPSHOT_COUNT; round++) {
+        change(table, model, &prng, (uint32_t)prng_below(&prng, 500));
+        check_snapshot(table, model, &prng);
+    }
+    clear(table, model);
+    ASSERT(table_error(table) == ERR_OK);
+    free(model);
+}
+
+static void load(struct table *table, const struct model *model, bool keep)
+{
+    uint64_t hash = 0;
+
+    table_load_begin(table);
+    for (uint32_t i = 0; i < model->count; i++) {
+        struct bytes key = pair_key(&model->pairs[i]);
+        struct bytes value = pair_value(&model->pairs[i]);
+
+        ASSERT_VALUES(table_hash(table) == hash, table_hash(table), hash);
+        table_load_put(table, key, value);
+        hash += checksum_pair(key, value, TABLE_HASH_SEED);
+    }
+    ASSERT_VALUES(table_hash(table) == hash, table_hash(table), hash);
+    table_load_end(table, keep);
+    ASSERT(table_hash(table) == (keep ? hash : 0));
+    ASSERT(table_dirty_bytes(table) == 0);
+}
+
+void table_property_load(struct table *table, uint64_t seed)
+{
+    struct model *model = model_open(table);
+    struct model *loaded = calloc(1, sizeof(*loaded));
+    struct prng prng;
+
+    ASSERT(loaded != NULL);
+    prng_init(&prng, seed);
+    for (uint32_t round = 0; round < LOAD_COUNT; round++) {
+        /* What is to be loaded, by way of the table itself; then something else in its place. */
+        change(table, model, &prng, (uint32_t)prng_below(&prng, 800));
+        *loaded = *model;
+        change(table, model, &prng, (uint32_t)prng_below(&prng, 200));
+        if (prng_below(&prng, 2) == 0) {
+            table_commit(table);
+        }
+        bool keep = prng_below(&prng, 3) != 0;
+        load(table, loaded, keep);
+        loaded->count = keep ? loaded->count : 0;
+        check_walk(table, loaded);
+        *model = *loaded;
+    }
+    clear(table, model);
+    ASSERT(table_error(table) == ERR_OK);
+    free(loaded);
+    free(model);
+}
+
 void table_property_all(struct table *table, uint64_t seed, uint32_t step_count)
 {
     table_property_dirty(table);
@@ -351,4 +490,6 @@ void table_property_all(struct table *table, uint64_t seed, uint32_t step_count)
     table_property_sizes(table);
     table_property_hash(table, seed);
     table_property_random(table, seed, step_count);
+    table_property_snapshot(table, seed);
+    table_property_load(table, seed);
 }

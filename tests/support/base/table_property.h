@@ -24,6 +24,13 @@ void table_property_borrowing(struct table *table);
 /* Dirty bytes are 0 exactly when nothing was written since the last commit. */
 void table_property_dirty(struct table *table);
 
+/* A read snapshot gives the pairs of its commit, whatever is changed and committed meanwhile; and
+ * is refused while something is not committed. */
+void table_property_snapshot(struct table *table, uint64_t seed);
+
+/* After a bulk load the table has what was put and nothing else; given up, it has nothing. */
+void table_property_load(struct table *table, uint64_t seed);
+
 /* All of the above. */
 void table_property_all(struct table *table, uint64_t seed, uint32_t step_count);
 

@@ -12,6 +12,7 @@ struct file {
     struct disk_name name;
     uint8_t *data;
     uint64_t size;
+    bool is_staged; /* Nothing of it is durable. */
 };
 
 struct pending {
@@ -90,6 +91,7 @@ static void replace(struct disk *disk, const char *name, uint8_t *data, uint64_t
     free(file->data);
     file->data = data;
     file->size = size;
+    file->is_staged = false;
 }
 
 static void drop(struct disk *disk, struct file *file)
@@ -140,6 +142,7 @@ struct disk *memory_disk_copy(const struct disk *disk)
         const struct file *file = &disk->files[i];
 
         memory_disk_put(copy, file->name.text, bytes_of(file->data, file->size));
+        find_or_make(copy, file->name.text)->is_staged = file->is_staged;
     }
     return copy;
 }
@@ -228,6 +231,46 @@ static enum error fill_file(struct disk *disk, const char *name, uint64_t size)
     return ERR_OK;
 }
 
+/* Makes the file if it is absent, and as long as it has to be; at offset 0 it begins anew. One that
+ * fails leaves zeros. */
+static enum error stage_file(struct disk *disk, const struct disk_request *request)
+{
+    enum error error = count_operation(disk);
+
+    ASSERT((request->offset | request->size | (uintptr_t)request->data) % DISK_ALIGNMENT == 0);
+    if (error == ERR_OK && used_size(disk) + request->size > disk->size_max) {
+        return ERR_NO_SPACE;
+    }
+    struct file *file = find_or_make(disk, request->name.text);
+    uint64_t size_kept = request->offset == 0 ? 0 : file->size;
+    uint64_t size = size_max(size_kept, request->offset + request->size);
+    uint8_t *data = allocate(size);
+    memcpy(data, size_kept == 0 ? request->data : file->data, size_kept);
+    replace(disk, request->name.text, data, size);
+    file->is_staged = true;
+    memcpy(file->data + request->offset, request->data, error == ERR_OK ? request->size : 0);
+    return error;
+}
+
+/* A failed one has not renamed. */
+static enum error publish_file(struct disk *disk, const struct disk_request *request)
+{
+    enum error error = count_operation(disk);
+    struct file *file = find(disk, request->name.text);
+
+    if (error == ERR_OK && file == NULL) {
+        error = ERR_MISSING;
+    }
+    if (error != ERR_OK) {
+        return error;
+    }
+    uint8_t *data = allocate(request->size);
+    memcpy(data, file->data, size_min(request->size, file->size));
+    drop(disk, file);
+    replace(disk, request->target.text, data, request->size);
+    return ERR_OK;
+}
+
 static enum error remove_file(struct disk *disk, const char *name)
 {
     enum error error = count_operation(disk);
@@ -290,6 +333,10 @@ static enum error carry_out(struct disk *disk, const struct disk_request *reques
         return fill_file(disk, request->name.text, request->size);
     case DISK_REMOVE:
         return remove_file(disk, request->name.text);
+    case DISK_STAGE:
+        return stage_file(disk, request);
+    case DISK_PUBLISH:
+        return publish_file(disk, request);
     }
     UNREACHABLE();
 }
@@ -328,20 +375,52 @@ bool memory_disk_complete_next(struct disk *disk, struct disk_completion *comple
     return oldest != DISK_LANE_COUNT && memory_disk_complete_lane(disk, oldest, completion);
 }
 
+/* Of what was staged some sectors are lost, or all of it. */
+static void crash_staged(struct disk *disk, memory_disk_keep *keep, void *context)
+{
+    for (uint32_t i = disk->file_count; i-- > 0;) {
+        struct file *file = &disk->files[i];
+
+        if (file->is_staged && keep == NULL) {
+            drop(disk, file);
+            continue;
+        }
+        for (uint64_t at = 0; file->is_staged && at < file->size; at += DISK_SECTOR_SIZE) {
+            if (!keep(context, (uint32_t)(at / DISK_SECTOR_SIZE))) {
+                memset(file->data + at, 0, DISK_SECTOR_SIZE);
+            }
+        }
+    }
+}
+
+/* What the power failure finds at the head of a lane, as far as it came. */
+static void crash_head(struct disk *disk, const struct disk_request *head, memory_disk_keep *keep,
+                       void *context)
+{
+    if (head->operation == DISK_WRITE) {
+        struct file *file = find(disk, head->name.text);
+
+        ASSERT(file != NULL);
+        write_sectors(file, head->offset, head->data, head->size, keep, context);
+    } else if (head->operation == DISK_STAGE) {
+        (void)stage_file(disk, head);
+    } else if (head->operation == DISK_PUBLISH && keep(context, 0)) {
+        (void)publish_file(disk, head);
+    }
+}
+
 void memory_disk_crash(struct disk *disk, memory_disk_keep *keep, void *context)
 {
     for (unsigned lane = 0; lane < DISK_LANE_COUNT; lane++) {
         const struct disk_request *head = memory_disk_head(disk, (enum disk_lane)lane);
 
-        if (head != NULL && head->operation == DISK_WRITE && keep != NULL) {
-            struct file *file = find(disk, head->name.text);
-
-            ASSERT(file != NULL);
-            write_sectors(file, head->offset, head->data, head->size, keep, context);
+        if (head != NULL && keep != NULL) {
+            crash_head(disk, head, keep, context);
         }
         disk->lanes[lane].head = 0;
         disk->lanes[lane].count = 0;
     }
+    crash_staged(disk, keep, context);
 }
 
 /* --- The synchronous calls ------------------------------------------------------------------- */

@@ -44,7 +44,9 @@ bool memory_disk_complete_next(struct disk *disk, struct disk_completion *comple
 typedef bool memory_disk_keep(void *context, uint32_t sector);
 
 /* The power fails. Of the write at the head of each lane the sectors that `keep` says are on the
- * disk (NULL: none); everything else that is pending never happened. */
+ * disk (NULL: none); everything else that is pending never happened. Of a file that was staged and
+ * not published the sectors that `keep` says (NULL: not even the file), others read as zeros. A
+ * publishing at the head of its lane has happened when `keep` says so for sector 0. */
 void memory_disk_crash(struct disk *disk, memory_disk_keep *keep, void *context);
 
 /* --- Faults ---------------------------------------------------------------------------------- */

@@ -96,6 +96,20 @@ static void dirty_bytes_are_those_since_the_last_commit(void **state)
     table_property_dirty(*state);
 }
 
+static void a_read_snapshot_stands_still(void **state)
+{
+    for (uint64_t seed = 1; seed <= SEED_COUNT; seed++) {
+        table_property_snapshot(*state, seed);
+    }
+}
+
+static void a_bulk_load_replaces_everything(void **state)
+{
+    for (uint64_t seed = 1; seed <= SEED_COUNT; seed++) {
+        table_property_load(*state, seed);
+    }
+}
+
 static void commits_are_counted(void **state)
 {
     table_commit(*state);
@@ -147,6 +161,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(borrowed_bytes_may_be_put_back, open_table, close_table),
         cmocka_unit_test_setup_teardown(dirty_bytes_are_those_since_the_last_commit, open_table,
                                         close_table),
+        cmocka_unit_test_setup_teardown(a_read_snapshot_stands_still, open_table, close_table),
+        cmocka_unit_test_setup_teardown(a_bulk_load_replaces_everything, open_table, close_table),
         cmocka_unit_test_setup_teardown(commits_are_counted, open_table, close_table),
         cmocka_unit_test_setup_teardown(failure_is_sticky_and_silences_the_table, open_table,
                                         close_table),

@@ -197,11 +197,61 @@ static void reading_behind_the_end_gives_zeros_and_no_space_is_told(void **state
     memory_disk_close(fixture.disk);
 }
 
+static void stage(struct fixture *fixture, uint64_t offset)
+{
+    struct disk_completion completion;
+    struct disk_request request = {.operation = DISK_STAGE,
+                                   .lane = DISK_LANE_SNAPSHOT,
+                                   .name = {.text = "staged"},
+                                   .offset = offset,
+                                   .data = fixture->data,
+                                   .size = 4096};
+
+    disk_submit(fixture->disk, &request);
+    assert_true(memory_disk_complete_next(fixture->disk, &completion));
+    assert_int_equal(completion.error, ERR_OK);
+}
+
+static void what_is_staged_may_be_lost_until_it_is_published(void **state)
+{
+    struct fixture fixture;
+    struct disk_completion completion;
+    struct disk_request request = {.operation = DISK_PUBLISH,
+                                   .lane = DISK_LANE_SNAPSHOT,
+                                   .name = {.text = "staged"},
+                                   .target = {.text = "whole"},
+                                   .size = 8192};
+    (void)state;
+
+    fixture_open(&fixture);
+    stage(&fixture, 0);
+    stage(&fixture, 4096);
+    memory_disk_crash(fixture.disk, keep_third, NULL);
+    struct bytes staged = memory_disk_file(fixture.disk, "staged");
+    assert_int_equal(staged.size, 8192);
+    assert_int_equal(staged.data[1023], 0);
+    assert_int_equal(staged.data[1024], 0xEE);
+    assert_int_equal(staged.data[1536], 0);
+    memory_disk_crash(fixture.disk, NULL, NULL);
+    assert_int_equal(memory_disk_file(fixture.disk, "staged").size, 0);
+
+    stage(&fixture, 0);
+    stage(&fixture, 4096);
+    disk_submit(fixture.disk, &request);
+    assert_true(memory_disk_complete_next(fixture.disk, &completion));
+    memory_disk_crash(fixture.disk, NULL, NULL);
+    assert_int_equal(memory_disk_file(fixture.disk, "staged").size, 0);
+    assert_int_equal(memory_disk_file(fixture.disk, "whole").size, 8192);
+    assert_int_equal(memory_disk_file(fixture.disk, "whole").data[8191], 0xEE);
+    memory_disk_close(fixture.disk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_are_carried_out_in_order_and_independently),
         cmocka_unit_test(crash_keeps_the_chosen_sectors_of_the_head_only),
+        cmocka_unit_test(what_is_staged_may_be_lost_until_it_is_published),
         cmocka_unit_test(planned_operation_fails_once_and_writes_every_second_sector),
         cmocka_unit_test(copy_is_equal_until_one_of_them_changes),
         cmocka_unit_test(names_are_listed_in_order_and_by_prefix),

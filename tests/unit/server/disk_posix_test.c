@@ -427,9 +427,79 @@ static void synchronous_write_changes_only_its_range(void **state)
 
 #define LAW(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 
+static struct disk_request staging(struct fixture *fixture, const char *name, uint64_t offset,
+                                   uint8_t byte, uint64_t tag)
+{
+    struct disk_request request = request_of(fixture, DISK_STAGE, name, tag);
+
+    request.lane = DISK_LANE_SNAPSHOT;
+    request.offset = offset;
+    memset(fixture->page, byte, DISK_ALIGNMENT);
+    return request;
+}
+
+static void stage_and_publish(struct fixture *fixture)
+{
+    uint8_t found[2 * DISK_ALIGNMENT];
+    struct disk_request request = staging(fixture, "snap.new", 0, 9, 1);
+
+    /* What an earlier file of the name had is gone. */
+    temporary_file_write(&fixture->folder, "snap.new", found, sizeof(found));
+    assert_int_equal(carried_out(fixture, &request), ERR_OK);
+    assert_int_equal(temporary_file_size(&fixture->folder, "snap.new"), DISK_ALIGNMENT);
+    request = staging(fixture, "snap.new", DISK_ALIGNMENT, 8, 2);
+    assert_int_equal(carried_out(fixture, &request), ERR_OK);
+    request = staging(fixture, "snap.new", 2 * (uint64_t)DISK_ALIGNMENT, 7, 3);
+    assert_int_equal(carried_out(fixture, &request), ERR_OK);
+    request.operation = DISK_PUBLISH;
+    request.target = name_of("snap");
+    request.size = 2 * (uint64_t)DISK_ALIGNMENT;
+    assert_int_equal(carried_out(fixture, &request), ERR_OK);
+
+    assert_false(temporary_file_exists(&fixture->folder, "snap.new"));
+    assert_int_equal(temporary_file_size(&fixture->folder, "snap"), sizeof(found));
+    assert_int_equal(temporary_file_read(&fixture->folder, "snap", 0, found, sizeof(found)),
+                     sizeof(found));
+    assert_true(all_are(found, DISK_ALIGNMENT, 9));
+    assert_true(all_are(found + DISK_ALIGNMENT, DISK_ALIGNMENT, 8));
+    /* Written again under the same name: the descriptor of the published file is not used. */
+    request = staging(fixture, "snap.new", 0, 6, 4);
+    assert_int_equal(carried_out(fixture, &request), ERR_OK);
+    assert_int_equal(temporary_file_read(&fixture->folder, "snap", 0, found, DISK_ALIGNMENT),
+                     DISK_ALIGNMENT);
+    assert_true(all_are(found, DISK_ALIGNMENT, 9));
+}
+
+static void staged_file_gets_its_name_when_it_is_published(void **state)
+{
+    stage_and_publish(*state);
+}
+
+static void staging_works_without_direct_writes(void **state)
+{
+    struct fixture *fixture = *state;
+
+    disk_posix_refuse_direct(fixture->disk);
+    stage_and_publish(fixture);
+}
+
+static void publishing_what_is_not_there_is_an_error(void **state)
+{
+    struct fixture *fixture = *state;
+    struct disk_request request = request_of(fixture, DISK_PUBLISH, "snap.new", 3);
+
+    request.lane = DISK_LANE_SNAPSHOT;
+    request.target = name_of("snap");
+    assert_int_equal(carried_out(fixture, &request), ERR_MISSING);
+    assert_false(temporary_file_exists(&fixture->folder, "snap"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        LAW(staged_file_gets_its_name_when_it_is_published),
+        LAW(staging_works_without_direct_writes),
+        LAW(publishing_what_is_not_there_is_an_error),
         LAW(write_is_read_back),
         LAW(buffered_write_takes_the_place_of_a_refused_direct_one),
         LAW(requests_of_a_lane_complete_in_order),

@@ -316,6 +316,127 @@ static void full_map_is_a_sticky_lack_of_space(void **state)
     assert_int_equal(table_error(fixture->table), ERR_NO_SPACE);
 }
 
+static void rotten_value_ends_the_walk_of_a_snapshot(void **state)
+{
+    static const char value[] = "a value that is easily found in a file";
+    struct fixture *fixture = *state;
+    struct bytes key;
+    struct bytes found;
+
+    put_text(fixture->table, "a", "sound");
+    put_text(fixture->table, "b", value);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
+    reopen(fixture);
+
+    assert_true(table_snapshot_open(fixture->table));
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &found), TABLE_SNAPSHOT_PAIR);
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &found), TABLE_SNAPSHOT_FAILED);
+    assert_int_equal(table_error(fixture->table), ERR_CORRUPT);
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &found), TABLE_SNAPSHOT_FAILED);
+    table_snapshot_close(fixture->table);
+}
+
+/* Pairs 0 to `count` - 1 of `size` bytes, loaded in bulk. */
+static void load_numbers(struct fixture *fixture, uint32_t count, size_t size)
+{
+    static uint8_t value[1 << 20];
+    uint8_t key[sizeof(uint64_t)];
+
+    assert_true(size <= sizeof(value));
+    table_load_begin(fixture->table);
+    for (uint32_t i = 0; i < count; i++) {
+        store_u64_ordered(key, i);
+        table_load_put(fixture->table, bytes_of(key, sizeof(key)), bytes_of(value, size));
+    }
+}
+
+static void loaded_table_is_used_again_after_a_clean_stop(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_text(fixture->table, "a", "1");
+    load_numbers(fixture, 20000, 200);
+    table_load_end(fixture->table, true);
+    uint64_t hash = table_hash(fixture->table);
+    assert_int_equal(hash, sum_of_checksums(fixture->table));
+    put_text(fixture->table, "b", "2");
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+    reopen(fixture);
+
+    assert_true(fixture->was_clean);
+    assert_true(has(fixture->table, "b", "2"));
+    assert_false(has(fixture->table, "a", "1"));
+    assert_true(table_delete(fixture->table, bytes_of_text("b")));
+    assert_int_equal(table_hash(fixture->table), hash);
+}
+
+static void load_that_is_given_up_leaves_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+
+    put_text(fixture->table, "a", "1");
+    load_numbers(fixture, 20000, 200);
+    table_load_end(fixture->table, false);
+    assert_int_equal(table_hash(fixture->table), 0);
+    assert_int_equal(sum_of_checksums(fixture->table), 0);
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+    reopen(fixture);
+
+    assert_int_equal(table_hash(fixture->table), 0);
+    assert_int_equal(sum_of_checksums(fixture->table), 0);
+}
+
+static void load_gives_the_space_back(void **state)
+{
+    struct fixture *fixture = *state;
+
+    load_numbers(fixture, 20000, 1000);
+    table_load_end(fixture->table, true);
+    uint64_t size = temporary_file_size(&fixture->folder, "env/data.mdb");
+    load_numbers(fixture, 10, 1000);
+    table_load_end(fixture->table, true);
+
+    table_committer_wait(fixture->table->committer);
+    assert_false(temporary_file_exists(&fixture->folder, "env/data.old"));
+    assert_true(size > 20000 * 1000);
+    assert_true(temporary_file_size(&fixture->folder, "env/data.mdb") < size / 10);
+}
+
+static void load_that_does_not_fit_is_a_sticky_lack_of_space(void **state)
+{
+    struct fixture *fixture = *state;
+
+    load_numbers(fixture, 100, 1 << 20);
+    table_load_end(fixture->table, true);
+    assert_int_equal(table_error(fixture->table), ERR_NO_SPACE);
+    assert_false(table_snapshot_open(fixture->table));
+}
+
+static void snapshot_tells_what_it_pins(void **state)
+{
+    static uint8_t value[1000];
+    struct fixture *fixture = *state;
+
+    load_numbers(fixture, 1000, sizeof(value));
+    table_load_end(fixture->table, true);
+    assert_true(table_snapshot_open(fixture->table));
+    for (uint32_t round = 0; round < 20; round++) {
+        for (uint32_t i = 0; i < 1000; i++) {
+            uint8_t key[sizeof(uint64_t)];
+
+            store_u64_ordered(key, i);
+            value[0] = (uint8_t)round;
+            table_put(fixture->table, bytes_of(key, sizeof(key)), bytes_of(value, sizeof(value)));
+        }
+        table_commit(fixture->table);
+    }
+    table_committer_wait(fixture->table->committer);
+    assert_true(table_snapshot_pinned_bytes(fixture->table) > 1000 * sizeof(value));
+    table_snapshot_close(fixture->table);
+    assert_int_equal(table_snapshot_pinned_bytes(fixture->table), 0);
+}
+
 static void commit_without_changes_does_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -359,6 +480,12 @@ int main(void)
         LAW(table_whose_identity_is_gone_is_thrown_away),
         LAW(rotten_value_is_never_handed_out),
         LAW(rotten_value_is_noticed_when_it_is_replaced),
+        LAW(rotten_value_ends_the_walk_of_a_snapshot),
+        LAW(loaded_table_is_used_again_after_a_clean_stop),
+        LAW(load_that_is_given_up_leaves_nothing),
+        LAW(load_gives_the_space_back),
+        LAW(load_that_does_not_fit_is_a_sticky_lack_of_space),
+        LAW(snapshot_tells_what_it_pins),
         LAW(rotten_head_of_the_file_means_an_empty_table),
         LAW(table_keeps_its_pairs_while_they_are_being_written),
         LAW(full_map_is_a_sticky_lack_of_space),

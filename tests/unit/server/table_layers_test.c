@@ -92,6 +92,12 @@ void table_committer_start(struct table_committer *committer, const struct memta
         steps->is_random ? (uint32_t)prng_below(&steps->prng, LOOKS_MAX) : NEVER_ENDS;
 }
 
+void table_committer_dispose(struct table_committer *committer)
+{
+    assert_null(committer->steps->memtable);
+    assert_int_equal(table_lmdb_dispose(committer->steps->lmdb), ERR_OK);
+}
+
 bool table_committer_is_idle(const struct table_committer *committer)
 {
     struct steps *steps = committer->steps;
@@ -388,6 +394,32 @@ static void changes_wait_only_when_both_memtables_are_full(void **state)
     assert_int_equal(table_error(fixture->table), ERR_OK);
 }
 
+static void snapshot_begins_when_its_commit_is_written_and_before_the_next(void **state)
+{
+    static uint8_t large[TABLE_VALUE_SIZE_MAX];
+    struct fixture *fixture = *state;
+    struct bytes key;
+    struct bytes value;
+
+    put_text(fixture, "a", "1");
+    freeze_all(fixture);
+    assert_true(table_snapshot_open(fixture->table));
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &value), TABLE_SNAPSHOT_WAIT);
+    put_text(fixture, "a", "2");
+    /* Full: it is handed over in the middle of changes, which waits for the one before. */
+    uint32_t wait_count = fixture->steps->wait_count;
+    for (uint8_t i = 0; i < 20; i++) {
+        table_put(fixture->table, bytes_of(&i, 1), bytes_of(large, sizeof(large)));
+    }
+    assert_true(fixture->steps->wait_count > wait_count);
+
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &value), TABLE_SNAPSHOT_PAIR);
+    assert_true(bytes_equal(key, bytes_of_text("a")));
+    assert_true(bytes_equal(value, bytes_of_text("1")));
+    assert_int_equal(table_snapshot_next(fixture->table, &key, &value), TABLE_SNAPSHOT_END);
+    table_snapshot_close(fixture->table);
+}
+
 static void failed_write_is_a_sticky_failure_of_the_table(void **state)
 {
     struct fixture *fixture = *state;
@@ -451,6 +483,7 @@ int main(void)
         LAW(value_may_be_borrowed_from_any_layer),
         LAW(reads_keep_what_they_lent_when_a_write_ends),
         LAW(changes_wait_only_when_both_memtables_are_full),
+        LAW(snapshot_begins_when_its_commit_is_written_and_before_the_next),
         LAW(failed_write_is_a_sticky_failure_of_the_table),
         LAW(write_that_fails_at_the_end_leaves_no_marker),
         LAW(failed_write_is_noticed_by_the_change_that_waits_for_it),
