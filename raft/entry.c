@@ -24,7 +24,17 @@ void raft_entry_encode_header(uint8_t to[RAFT_ENTRY_HEADER_SIZE], const struct r
 
 static bool kind_is_known(uint8_t kind)
 {
-    return kind == RAFT_ENTRY_COMMAND || kind == RAFT_ENTRY_NOOP;
+    return kind == RAFT_ENTRY_COMMAND || kind == RAFT_ENTRY_NOOP ||
+           kind == RAFT_ENTRY_CONFIGURATION;
+}
+
+bool raft_entry_is_sound(const struct raft_entry *entry)
+{
+    struct raft_configuration configuration;
+
+    return entry->kind != RAFT_ENTRY_CONFIGURATION ||
+           (raft_configuration_decode(entry->payload, &configuration) &&
+            configuration.index == entry->index);
 }
 
 bool raft_entry_next(struct bytes *rest, struct raft_entry *entry)

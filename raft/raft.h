@@ -282,7 +282,7 @@ struct raft_effects {
      * may be dropped when the configuration is committed and they are not departing (status). */
     const struct raft_configuration *configuration;
     bool configuration_is_committed;
-    bool configuration_changed; /* Either of the two, since the last collect. */
+    bool configuration_changed; /* Either of the two, since the last collect or the start. */
 
     /* Call raft_tick() no later than this. */
     uint64_t wake_ms;
@@ -318,7 +318,8 @@ struct raft_status {
     raft_index configuration_index;
     bool configuration_is_committed;
     bool is_voter;           /* Ourselves, in the present configuration. */
-    bool is_removed;         /* The committed configuration does not have us. */
+    bool is_removed;         /* The committed configuration does not have us, and one since the
+                                opening did. */
     raft_id transfer_target; /* 0: none under way. */
     bool disk_is_stalled;
 };
@@ -328,7 +329,8 @@ struct raft_status raft_status(const struct raft *raft);
 /* As leader, what `peer` is known to have durable; 0 otherwise. */
 raft_index raft_match_index(const struct raft *raft, raft_id peer);
 
-/* As leader: has `peer` kept up with the log for a round (dissertation 4.2.1), and been heard? */
+/* As leader: has the learner `peer` kept up with the log for a round as short as an election
+ * timeout (dissertation 4.2.1), and been heard lately? */
 MUST_USE bool raft_has_caught_up(const struct raft *raft, raft_id peer);
 
 /* As leader: is `peer`, which is no member any more, still being told so? */

@@ -228,7 +228,8 @@ static void start(struct cluster *cluster, struct cluster_node *node)
     options.seed = prng_next(&cluster->prng);
     arena_init(&arena, node->memory, MEMORY_SIZE);
     ASSERT(raft_memory_size(&options) <= MEMORY_SIZE);
-    enum error error = raft_open(&node->raft, &arena, &options, &node->disk.hard_state);
+    enum error error =
+        raft_open(&node->raft, &arena, &options, &node->disk.hard_state, &node->disk.base);
     ASSERT(error == ERR_OK);
     node->raft->trail.count_max = cluster->trail_run_count_max;
     for (raft_index i = 1; i <= node->disk.last_index; i++) {
@@ -253,12 +254,17 @@ static void start(struct cluster *cluster, struct cluster_node *node)
 
 void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed)
 {
+    struct raft_base formation = {.configuration.member_count = node_count};
+
     ASSERT(node_count >= 1 && node_count <= CLUSTER_NODE_MAX);
+    for (uint32_t i = 0; i < node_count; i++) {
+        formation.configuration.members[i].id = i + 1;
+        formation.configuration.members[i].parts = RAFT_PART_VOTER;
+    }
     cluster->seed = seed;
     cluster->now_ms = 1000;
     prng_init(&cluster->prng, seed);
     cluster->options = (struct raft_options){
-        .member_count = node_count,
         .election_ms_min = 100,
         .election_ms_max = 200,
         .heartbeat_ms = 30,
@@ -273,11 +279,9 @@ void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed)
     cluster->node_count = node_count;
     cluster->faults = (struct cluster_faults){.delay_ms_max = 5, .disk_ms_max = 5};
     for (uint32_t i = 0; i < node_count; i++) {
-        cluster->options.members[i] = i + 1;
-    }
-    for (uint32_t i = 0; i < node_count; i++) {
         struct cluster_node *node = &cluster->nodes[i];
         node->id = i + 1;
+        node->disk.base = formation;
         node->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
         ASSERT(node->memory != NULL);
         start(cluster, node);

@@ -49,6 +49,7 @@ struct cluster_unit {
 
 struct cluster_disk {
     struct raft_hard_state hard_state;
+    struct raft_base base;
     raft_index last_index;
     struct cluster_record records[CLUSTER_LOG_MAX + 1]; /* By index. */
 };

@@ -16,10 +16,18 @@ struct member {
     struct raft_effects effects; /* Of the last collect. */
 };
 
-/* Sound options for member 1 of `member_count`. */
-struct raft_options member_options(uint32_t member_count);
+/* Sound options for member 1. */
+struct raft_options member_options(void);
 
-/* Opens with a log whose entries have these terms (0 ends the list), in hard state `hard_state`. */
+/* A whole log, formed by voters 1 to `voter_count` and then `learner_count` learners. */
+struct raft_base member_base(uint32_t voter_count, uint32_t learner_count);
+
+/* Opens with a log behind `base` whose entries have these terms (0 ends the list). */
+void member_open_base(struct member *member, const struct raft_options *options,
+                      const struct raft_hard_state *hard_state, const struct raft_base *base,
+                      const raft_term *terms);
+
+/* The same behind nothing, with three voters. */
 void member_open(struct member *member, const struct raft_options *options,
                  const struct raft_hard_state *hard_state, const raft_term *terms);
 

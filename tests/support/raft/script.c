@@ -34,6 +34,7 @@ struct node {
     void *memory;
     struct raft *raft;
     struct raft_hard_state hard_state; /* On the disk. */
+    struct raft_base base;
     uint32_t log_count;
     struct bytes log[LOG_MAX]; /* Records on the disk, by index - 1. */
     uint8_t records[LOG_MAX][RECORD_SIZE_MAX];
@@ -284,7 +285,6 @@ static void start(struct script *script, struct node *node)
     struct arena arena;
     struct raft_options options = {
         .self = node->id,
-        .member_count = script->node_count,
         .seed = 1,
         .election_ms_min = 150,
         .election_ms_max = 300,
@@ -297,11 +297,8 @@ static void start(struct script *script, struct node *node)
         .read_count_max = 8,
     };
 
-    for (uint32_t i = 0; i < script->node_count; i++) {
-        options.members[i] = i + 1;
-    }
     arena_init(&arena, node->memory, MEMORY_SIZE);
-    enum error error = raft_open(&node->raft, &arena, &options, &node->hard_state);
+    enum error error = raft_open(&node->raft, &arena, &options, &node->hard_state, &node->base);
     ASSERT(error == ERR_OK);
     for (uint32_t i = 0; i < node->log_count; i++) {
         struct bytes rest = bytes_of(node->records[i], RECORD_SIZE_MAX);
@@ -323,6 +320,11 @@ static void open_nodes(struct script *script, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct node *node = &script->nodes[i];
         node->id = i + 1;
+        node->base.configuration.member_count = count;
+        for (uint32_t j = 0; j < count; j++) {
+            node->base.configuration.members[j].id = j + 1;
+            node->base.configuration.members[j].parts = RAFT_PART_VOTER;
+        }
         node->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
         ASSERT(node->memory != NULL);
         start(script, node);
