@@ -109,14 +109,10 @@ static void check_members(const struct raft *raft)
 
 static void check_change(const struct raft *raft)
 {
-    raft_term term = 0;
-
-    /* 24. A leader has at most one configuration that is not committed, and votes unless it saw
-     * its own removal through in this term. */
-    ASSERT_VALUES(raft->configuration_before.index <= raft->commit_index,
-                  raft->configuration_before.index, raft->commit_index);
-    if (!raft_self_is_voter(raft) && raft_term_at(raft, raft->configuration.index, &term)) {
-        ASSERT_VALUES(term == raft->term, term, raft->term);
+    /* 24. A leader that has committed in its term has at most one configuration that it has not. */
+    if (raft_leader_is_ready(raft)) {
+        ASSERT_VALUES(raft->configuration_before.index <= raft->commit_index,
+                      raft->configuration_before.index, raft->commit_index);
     }
     /* 25. Leadership is handed to a voter, and nothing rests on promises once that is ordered. */
     if (raft->transfer_target != 0) {
@@ -130,8 +126,8 @@ static void check_change(const struct raft *raft)
 
 static void check_candidate(const struct raft *raft)
 {
-    /* 26. Only voters campaign. */
-    ASSERT(raft_self_is_voter(raft));
+    /* 26. Only voters campaign, and those whose removal is not committed. */
+    ASSERT(raft_self_may_lead(raft));
     /* 10. A candidate has voted for itself, and counts that vote once it is durable. */
     ASSERT(raft->leader == 0);
     ASSERT_VALUES(raft->vote == raft->options.self, raft->vote, raft->options.self);
@@ -161,7 +157,7 @@ static void check_role(const struct raft *raft)
     case RAFT_PRE_CANDIDATE:
         /* 9. A pre-candidate has no leader. */
         ASSERT(raft->leader == 0);
-        ASSERT(raft_self_is_voter(raft));
+        ASSERT(raft_self_may_lead(raft));
         break;
     case RAFT_CANDIDATE:
         check_candidate(raft);

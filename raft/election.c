@@ -99,11 +99,11 @@ static void request_votes(struct raft *raft, bool pre, bool transfer)
     }
 }
 
-/* Only voters campaign. A member whose disk is behind with a term or a vote must not lead: it could
+/* Only who may lead campaigns. A member whose disk is behind with a term or a vote must not lead: it could
  * not even count its own vote. One without room for a no-op could not commit. */
 static bool may_campaign(struct raft *raft)
 {
-    return raft_self_is_voter(raft) && !raft->is_resigning && !raft->is_installing &&
+    return raft_self_may_lead(raft) && !raft->is_resigning && !raft->is_installing &&
            !raft->disk_is_stalled && raft_hard_state_is_durable(raft) &&
            raft_entries_make_room(raft, raft->term + 1, RAFT_ENTRY_HEADER_SIZE);
 }

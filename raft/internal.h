@@ -369,6 +369,7 @@ uint32_t raft_followers(const struct raft *raft);
 uint32_t raft_voters(const struct raft *raft);
 
 MUST_USE bool raft_self_is_voter(const struct raft *raft);
+MUST_USE bool raft_self_may_lead(const struct raft *raft);
 MUST_USE bool raft_configuration_is_committed(const struct raft *raft);
 
 /* `configuration` counts from now on, and nothing is known of one before it. */

@@ -69,6 +69,18 @@ bool raft_self_is_voter(const struct raft *raft)
     return (raft_voters(raft) >> RAFT_SELF & 1) != 0;
 }
 
+/* Who is being removed may still be needed: as long as its removal is not committed, its log may be
+ * the only one that holds it, and nobody without that entry could win its vote (dissertation 4.2.2).
+ */
+bool raft_self_may_lead(const struct raft *raft)
+{
+    const struct raft_member *before =
+        raft_configuration_find(&raft->configuration_before, raft->options.self);
+    bool voted = before != NULL && before->parts != RAFT_PART_LEARNER;
+
+    return raft_self_is_voter(raft) || (voted && !raft_configuration_is_committed(raft));
+}
+
 bool raft_configuration_is_committed(const struct raft *raft)
 {
     return raft->configuration.index <= raft->commit_index;

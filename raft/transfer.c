@@ -119,6 +119,7 @@ static void leave(struct raft *raft)
     uint32_t best = find_best(raft);
 
     begin_leaving(raft);
+    raft->transfer_target = 0; /* Whoever is best now. */
     if (!is_settled(raft, best) && raft->now_ms < raft->leave_ms) {
         return;
     }
