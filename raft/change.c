@@ -38,7 +38,7 @@ const char *raft_verdict_text(enum raft_verdict verdict)
     case RAFT_REFUSED_NO_ROOM:
         return "the memory for uncommitted entries is used up: ask again";
     case RAFT_REFUSED_INVALID:
-        return "the id is 0, or the context is too large";
+        return "an id of 0, a context that is too large, or a learner that replaces without a vote";
     }
     UNREACHABLE();
 }

@@ -99,8 +99,8 @@ static void request_votes(struct raft *raft, bool pre, bool transfer)
     }
 }
 
-/* Only who may lead campaigns. A member whose disk is behind with a term or a vote must not lead: it could
- * not even count its own vote. One without room for a no-op could not commit. */
+/* Only who may lead campaigns. A member whose disk is behind with a term or a vote must not lead:
+ * it could not even count its own vote. One without room for a no-op could not commit. */
 static bool may_campaign(struct raft *raft)
 {
     return raft_self_may_lead(raft) && !raft->is_resigning && !raft->is_installing &&

@@ -70,7 +70,8 @@ bool raft_self_is_voter(const struct raft *raft)
 }
 
 /* Who is being removed may still be needed: as long as its removal is not committed, its log may be
- * the only one that holds it, and nobody without that entry could win its vote (dissertation 4.2.2).
+ * the only one that holds it, and nobody without that entry could win its vote
+ * (dissertation 4.2.2).
  */
 bool raft_self_may_lead(const struct raft *raft)
 {

@@ -168,7 +168,7 @@ enum raft_verdict {
     RAFT_REFUSED_LAST,      /* No voter would be left. */
     RAFT_REFUSED_TOO_MANY,  /* More than RAFT_MEMBER_COUNT_MAX, those that leave included. */
     RAFT_REFUSED_NO_ROOM,   /* The window takes no more now: ask again. */
-    RAFT_REFUSED_INVALID,   /* An id of 0, a context that is too large. */
+    RAFT_REFUSED_INVALID, /* An id of 0, a context that is too large, `replaces` without a vote. */
 };
 
 /* One sentence without a full stop. */
