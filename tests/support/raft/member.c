@@ -270,3 +270,23 @@ struct raft_message message_append(raft_id source, raft_term term, raft_index pr
     };
     return message;
 }
+
+struct raft_message message_configuration(raft_id source, raft_term term,
+                                          const struct raft_configuration *configuration,
+                                          raft_term entry_term,
+                                          uint8_t entries[MEMBER_ENTRIES_SIZE_MAX])
+{
+    struct raft_message message = message_append(source, term, 0, 0, 0, NULL, entries);
+    uint8_t *payload = entries + RAFT_ENTRY_HEADER_SIZE;
+    struct raft_entry entry = {
+        .index = 1,
+        .term = entry_term,
+        .kind = RAFT_ENTRY_CONFIGURATION,
+        .payload = bytes_of(payload, raft_configuration_encode(payload, configuration)),
+    };
+
+    raft_entry_encode_header(entries, &entry);
+    message.append.entry_count = 1;
+    message.append.first = bytes_of(entries, RAFT_ENTRY_HEADER_SIZE + entry.payload.size);
+    return message;
+}

@@ -75,6 +75,12 @@ struct raft_message message_append(raft_id source, raft_term term, raft_index pr
                                    const raft_term *terms,
                                    uint8_t entries[MEMBER_ENTRIES_SIZE_MAX]);
 
+/* One entry of `entry_term`, behind nothing, that is this configuration. */
+struct raft_message message_configuration(raft_id source, raft_term term,
+                                          const struct raft_configuration *configuration,
+                                          raft_term entry_term,
+                                          uint8_t entries[MEMBER_ENTRIES_SIZE_MAX]);
+
 /* A record of `payload_size` zero bytes at `to`; returns its size. */
 uint32_t member_record(uint8_t *to, raft_index index, raft_term term, uint32_t payload_size);
 
