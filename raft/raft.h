@@ -106,8 +106,8 @@ enum { RAFT_NOOP_PAYLOAD_SIZE_MAX = 64 };
 void raft_set_noop_payload(struct raft *raft, struct bytes payload);
 
 /* Asks for a linearizable read (ReadIndex, dissertation 6.4; at once where a majority's promises
- * hold, 6.4.1). `id` is the caller's; it comes back in raft_effects.reads. Refuses with
- * ERR_NOT_LEADER or ERR_OVERLOADED. */
+ * hold, 6.4.1). `id` is the caller's; it comes back in raft_effects.reads. `now_ms` was looked up
+ * after the read had been asked for. Refuses with ERR_NOT_LEADER or ERR_OVERLOADED. */
 MUST_USE enum error raft_read(struct raft *raft, uint64_t id, uint64_t now_ms);
 
 /* `tag` of raft_effects is durable. Several may be reported by the last of them alone. A unit is

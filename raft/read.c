@@ -75,12 +75,14 @@ static void confirm_by_lease(struct raft *raft)
 void raft_read_begin_round(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
+    if (raft->read_count == raft->read_ready_count) {
+        return;
+    }
     if (raft->now_ms < raft_lease_until(raft)) {
         confirm_by_lease(raft);
         return;
     }
-    if (raft->read_count == raft->read_ready_count ||
-        read_at(raft, raft->read_count - 1)->round != 0 || !raft_leader_is_ready(raft)) {
+    if (read_at(raft, raft->read_count - 1)->round != 0 || !raft_leader_is_ready(raft)) {
         return;
     }
     if (!raft->round_is_owed) {

@@ -229,6 +229,30 @@ static void outgoing_majority_alone_does_not_commit(void **state)
     member_close(&member);
 }
 
+static void removed_leader_does_not_count_itself(void **state)
+{
+    struct member member;
+    (void)state;
+    lead_ready(&member);
+    assert_int_equal(change(&member, RAFT_REMOVE, 1, 0), RAFT_ACCEPTED);
+    (void)member_collect(&member);
+    member_persist(&member);
+    match(&member, 2, 2);
+    match(&member, 3, 2);
+    member_persist(&member); /* The last step, without us. */
+    assert_int_equal(raft_status(member.raft).configuration_index, 3);
+
+    match(&member, 2, 3); /* One of two. */
+    assert_int_equal(raft_status(member.raft).commit_index, 2);
+    assert_int_equal(raft_status(member.raft).role, RAFT_LEADER);
+    match(&member, 3, 3);
+
+    assert_int_equal(raft_status(member.raft).commit_index, 3);
+    assert_int_equal(raft_status(member.raft).role, RAFT_FOLLOWER);
+    assert_true(raft_status(member.raft).is_removed);
+    member_close(&member);
+}
+
 static void last_step_waits_for_an_entry_of_the_own_term(void **state)
 {
     struct member member;
@@ -302,6 +326,7 @@ int main(void)
         cmocka_unit_test(context_is_replaced_without_a_joint_step),
         cmocka_unit_test(change_without_room_is_refused_and_changes_nothing),
         cmocka_unit_test(outgoing_majority_alone_does_not_commit),
+        cmocka_unit_test(removed_leader_does_not_count_itself),
         cmocka_unit_test(last_step_waits_for_an_entry_of_the_own_term),
         cmocka_unit_test(departure_ends_in_any_case),
         cmocka_unit_test(every_refusal_has_a_text),
