@@ -87,9 +87,9 @@ static void check_members(const struct raft *raft)
     const struct raft_configuration *before = &raft->configuration_before;
 
     /* 20. Everybody has one place; ours is the first. */
-    ASSERT(raft->peers[RAFT_SELF].id == raft->options.self);
+    ASSERT(raft->ids[RAFT_SELF] == raft->options.self);
     for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
-        raft_id id = raft->peers[at].id;
+        raft_id id = raft->ids[at];
         ASSERT_VALUES(id == 0 || raft_place_find(raft, id) == at, id, at);
     }
     /* 21. The sets that are counted are those of the newest configuration. */

@@ -13,13 +13,14 @@ struct raft_message *raft_letter_put(struct raft *raft, uint32_t at, enum raft_l
     ASSERT_VALUES(at < RAFT_PLACE_COUNT, at, kind);
     ASSERT(at != RAFT_SELF);
     struct raft_peer *peer = &raft->peers[at];
-    ASSERT(peer->id != 0);
+    ASSERT(raft->ids[at] != 0);
 
+    raft->owed |= 1U << at;
     peer->letter_mask |= 1U << letter;
     peer->letters[letter] = (struct raft_message){
         .kind = kind,
         .source = raft->options.self,
-        .target = peer->id,
+        .target = raft->ids[at],
         .term = raft->term,
     };
     return &peer->letters[letter];
@@ -37,6 +38,7 @@ void raft_letters_clear(struct raft *raft)
     for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
         raft->peers[at].letter_mask = 0;
     }
+    raft->owed = 0;
     raft->round_is_owed = false;
 }
 
@@ -51,7 +53,7 @@ struct raft_message *raft_send_now_put(struct raft *raft, uint32_t at, enum raft
     *message = (struct raft_message){
         .kind = kind,
         .source = raft->options.self,
-        .target = raft->peers[at].id,
+        .target = raft->ids[at],
         .term = raft->term,
     };
     return message;
@@ -103,7 +105,8 @@ static void post_letter(struct raft *raft, enum raft_letter letter,
 
 static void post_letters(struct raft *raft)
 {
-    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+    for (uint32_t at = raft_place_next(raft->owed, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(raft->owed, at + 1)) {
         struct raft_peer *peer = &raft->peers[at];
         for (uint32_t letter = 0; peer->letter_mask != 0 && letter < RAFT_LETTER_COUNT; letter++) {
             if ((peer->letter_mask >> letter & 1) != 0) {
@@ -112,6 +115,7 @@ static void post_letters(struct raft *raft)
         }
         peer->letter_mask = 0;
     }
+    raft->owed = 0;
     raft->round_is_owed = false;
 }
 

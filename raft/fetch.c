@@ -20,7 +20,7 @@ void raft_fetch_ask(struct raft *raft, uint32_t at, raft_index index)
     progress->fetch_ms = raft->now_ms;
     ASSERT(raft->fetch_count < COUNT_OF(raft->fetches));
     raft->fetches[raft->fetch_count] = (struct raft_fetch){
-        .peer = raft->peers[at].id,
+        .peer = raft->ids[at],
         .first_index = index,
     };
     raft->fetch_count += 1;
@@ -99,7 +99,7 @@ bool raft_fetch_take(struct raft *raft, uint32_t at, raft_index index, struct ra
 {
     struct raft_progress *progress = &raft->peers[at].progress;
 
-    if (raft->fetched_peer != raft->peers[at].id || raft->fetched_index != index) {
+    if (raft->fetched_peer != raft->ids[at] || raft->fetched_index != index) {
         return false;
     }
     *slice = (struct raft_slice){

@@ -31,6 +31,14 @@ enum {
 _Static_assert(RAFT_PLACE_COUNT >= 1 + RAFT_MEMBER_COUNT_MAX + 1,
                "we, all members when we are none of them, and a stranger");
 
+/* The first place of the set that is `from` or behind it; RAFT_PLACE_COUNT when there is none. */
+static inline uint32_t raft_place_next(uint32_t set, uint32_t from)
+{
+    uint32_t rest = set & ~((1U << from) - 1);
+
+    return rest == 0 ? RAFT_PLACE_COUNT : (uint32_t)__builtin_ctz(rest);
+}
+
 struct raft_quorum {
     uint32_t voters;
     uint32_t outgoing; /* 0: not joint. */
@@ -221,7 +229,6 @@ enum raft_letter {
 };
 
 struct raft_peer {
-    raft_id id; /* 0: the place is free. */
     struct raft_message letters[RAFT_LETTER_COUNT];
     uint32_t letter_mask; /* Which of them are owed. */
 
@@ -267,7 +274,9 @@ struct raft {
     uint32_t members;   /* All of them, ourselves included where we are one. */
     uint32_t departing; /* As leader: not members any more, and still to be told so. */
     uint32_t stranger_next;
+    raft_id ids[RAFT_PLACE_COUNT]; /* 0: the place is free. */
     struct raft_peer peers[RAFT_PLACE_COUNT];
+    uint32_t owed;              /* Places with letters. */
     bool was_member;            /* In some configuration since the opening. */
     bool configuration_changed; /* Since the last collect. */
     bool configuration_told;    /* As committed. */

@@ -12,7 +12,7 @@ uint32_t raft_place_find(const struct raft *raft, raft_id id)
 {
     ASSERT(id != 0);
     for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
-        if (raft->peers[at].id == id) {
+        if (raft->ids[at] == id) {
             return at;
         }
     }
@@ -25,7 +25,7 @@ static uint32_t find_room(struct raft *raft)
     uint32_t kept = raft->members | raft->departing | 1U << RAFT_SELF;
 
     for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
-        if (raft->peers[at].id == 0) {
+        if (raft->ids[at] == 0) {
             return at;
         }
     }
@@ -49,7 +49,7 @@ uint32_t raft_place_take(struct raft *raft, raft_id id)
     ASSERT(at != RAFT_SELF);
     raft->departing &= ~(1U << at);
     raft->votes &= ~(1U << at);
-    raft->peers[at].id = id;
+    raft->ids[at] = id;
     raft->peers[at].letter_mask = 0; /* What was owed to another is as good as lost. */
     return at;
 }

@@ -29,13 +29,11 @@ bool raft_quorum_reached(const struct raft_quorum *quorum, uint32_t mask)
 /* With nine values at most, sorting by insertion is as good as anything. */
 static uint64_t value_of(uint32_t set, const uint64_t values[RAFT_PLACE_COUNT])
 {
-    uint64_t sorted[RAFT_PLACE_COUNT] = {0}; /* The largest first. */
+    uint64_t sorted[RAFT_PLACE_COUNT]; /* The largest first. */
     uint32_t count = 0;
 
-    for (uint32_t at = 0; set >> at != 0; at++) {
-        if ((set >> at & 1) == 0) {
-            continue;
-        }
+    for (uint32_t at = raft_place_next(set, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(set, at + 1)) {
         uint32_t to = count;
         for (; to > 0 && sorted[to - 1] < values[at]; to--) {
             sorted[to] = sorted[to - 1];
@@ -44,7 +42,7 @@ static uint64_t value_of(uint32_t set, const uint64_t values[RAFT_PLACE_COUNT])
         count += 1;
     }
     ASSERT(count < RAFT_PLACE_COUNT);
-    return sorted[count / 2]; /* Of nobody: 0. */
+    return count == 0 ? 0 : sorted[count / 2];
 }
 
 uint64_t raft_quorum_value(const struct raft_quorum *quorum,

@@ -90,7 +90,7 @@ enum error raft_open(struct raft **raft, struct arena *arena, const struct raft_
 
     memset(opened, 0, sizeof(*opened));
     opened->options = *options;
-    opened->peers[RAFT_SELF].id = options->self;
+    opened->ids[RAFT_SELF] = options->self;
     /* An entry of a quarter of the window finds a place however the others lie. */
     opened->entry_size_max = options->window_size / SLOTS_PER_ENTRY_MAX;
     if (opened->entry_size_max > RAFT_ENTRY_SIZE_MAX) {

@@ -49,12 +49,14 @@ static uint32_t count_rounds(struct raft *raft)
  * commit index is the newest there is (dissertation 6.4.1). */
 uint64_t raft_lease_until(const struct raft *raft)
 {
-    uint64_t values[RAFT_PLACE_COUNT];
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
 
     if (raft->options.promise_ms == 0 || raft->lease_is_given_up || !raft_leader_is_ready(raft)) {
         return 0;
     }
-    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
         values[at] = at == RAFT_SELF ? UINT64_MAX : raft->peers[at].lease_ms;
     }
     return raft_quorum_value(&raft->quorum, values);
@@ -104,10 +106,12 @@ void raft_read_begin_round(struct raft *raft)
 
 void raft_read_confirm(struct raft *raft)
 {
-    uint64_t values[RAFT_PLACE_COUNT];
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
 
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
         values[at] = at == RAFT_SELF ? raft->round : raft->peers[at].progress.round;
     }
     uint64_t round = raft_quorum_value(&raft->quorum, values);

@@ -50,10 +50,9 @@ void raft_lead_heartbeat(struct raft *raft)
     raft->round_ms[raft->round % RAFT_ROUND_HISTORY_COUNT] = raft->now_ms;
     raft->heartbeat_ms = raft->now_ms + raft->options.heartbeat_ms;
     raft->round_is_owed = true;
-    for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
-        if ((raft_followers(raft) >> at & 1) == 0) {
-            continue;
-        }
+    uint32_t followers = raft_followers(raft);
+    for (uint32_t at = raft_place_next(followers, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(followers, at + 1)) {
         raft_index match_index = raft->peers[at].progress.match_index;
         struct raft_message *message =
             raft_letter_put(raft, at, RAFT_LETTER_HEARTBEAT, RAFT_HEARTBEAT);
@@ -66,9 +65,11 @@ void raft_lead_heartbeat(struct raft *raft)
 
 uint64_t raft_quorum_contact(const struct raft *raft)
 {
-    uint64_t values[RAFT_PLACE_COUNT];
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
 
-    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
         values[at] = at == RAFT_SELF ? raft->now_ms : raft->peers[at].progress.contact_ms;
     }
     return raft_quorum_value(&raft->quorum, values);
@@ -112,11 +113,13 @@ bool raft_leader_is_ready(const struct raft *raft)
  * be replaced. It commits with the first entry of our own term (Raft section 5.4.2, figure 8). */
 void raft_lead_commit(struct raft *raft)
 {
-    uint64_t values[RAFT_PLACE_COUNT];
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
     raft_term term = 0;
 
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
         values[at] = at == RAFT_SELF ? raft->durable_index : raft->peers[at].progress.match_index;
     }
     raft_index index = raft_quorum_value(&raft->quorum, values);
@@ -317,9 +320,9 @@ static void send_to(struct raft *raft, uint32_t at)
 void raft_lead_send(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
-        if ((raft_followers(raft) >> at & 1) != 0) {
-            send_to(raft, at);
-        }
+    uint32_t followers = raft_followers(raft);
+    for (uint32_t at = raft_place_next(followers, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(followers, at + 1)) {
+        send_to(raft, at);
     }
 }

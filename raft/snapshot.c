@@ -42,16 +42,18 @@ raft_index raft_wanted_index(const struct raft *raft)
 void raft_snapshot_ask(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
+    uint32_t members = raft->members & ~(1U << RAFT_SELF);
+    for (uint32_t at = raft_place_next(members, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(members, at + 1)) {
         struct raft_progress *progress = &raft->peers[at].progress;
-        if ((raft->members >> at & 1) == 0 || progress->state != RAFT_SNAPSHOT ||
+        if (progress->state != RAFT_SNAPSHOT ||
             (progress->snapshot_ms != 0 &&
              raft->now_ms < progress->snapshot_ms + raft_retry_ms(raft))) {
             continue;
         }
         progress->snapshot_ms = raft->now_ms;
         raft->snapshots[raft->snapshot_count] = (struct raft_snapshot_need){
-            .peer = raft->peers[at].id,
+            .peer = raft->ids[at],
             .index_min = progress->snapshot_index,
         };
         raft->snapshot_count += 1;
