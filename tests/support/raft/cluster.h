@@ -189,6 +189,9 @@ void cluster_transfer(struct cluster *cluster, uint32_t at);
 void cluster_compact(struct cluster *cluster, uint32_t at);
 void cluster_stall(struct cluster *cluster, uint32_t at);
 
+/* A leader's newest snapshot goes to somebody who did not need it. */
+void cluster_send_snapshot(struct cluster *cluster, uint32_t at);
+
 /* A node that the newest committed configuration has not any more comes back as another. */
 void cluster_replace_removed(struct cluster *cluster, uint32_t at);
 

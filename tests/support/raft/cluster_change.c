@@ -159,30 +159,47 @@ static void move_on(struct cluster *cluster, struct cluster_sending *sending, ui
         cluster->now_ms + 1 + prng_below(&cluster->prng, 2 * cluster->faults.delay_ms_max + 20);
 }
 
+static void begin_sending(struct cluster *cluster, const struct cluster_node *node, raft_id target)
+{
+    bool is_under_way = cluster->sending_count == CLUSTER_SENDING_MAX;
+
+    for (uint32_t i = 0; i < cluster->sending_count; i++) {
+        is_under_way = is_under_way || (cluster->sendings[i].source == node->id &&
+                                        cluster->sendings[i].target == target);
+    }
+    if (is_under_way) {
+        return;
+    }
+    struct cluster_sending *sending = &cluster->sendings[cluster->sending_count];
+    cluster->sending_count += 1;
+    *sending = (struct cluster_sending){
+        .source = node->id,
+        .target = target,
+        .term = raft_status(node->raft).term,
+        .base = node->disk.base,
+    };
+    move_on(cluster, sending, STAGE_FIRST);
+}
+
 void cluster_snapshots_begin(struct cluster *cluster, struct cluster_node *node,
                              const struct raft_effects *effects)
 {
     for (uint32_t i = 0; i < effects->snapshot_count; i++) {
         const struct raft_snapshot_need *need = &effects->snapshots[i];
-        bool is_under_way = cluster->sending_count == CLUSTER_SENDING_MAX;
         ASSERT_VALUES(need->index_min <= node->disk.base.index, need->index_min,
                       node->disk.base.index);
-        for (uint32_t j = 0; j < cluster->sending_count; j++) {
-            is_under_way = is_under_way || (cluster->sendings[j].source == node->id &&
-                                            cluster->sendings[j].target == need->peer);
-        }
-        if (is_under_way) {
-            continue;
-        }
-        struct cluster_sending *sending = &cluster->sendings[cluster->sending_count];
-        cluster->sending_count += 1;
-        *sending = (struct cluster_sending){
-            .source = node->id,
-            .target = need->peer,
-            .term = raft_status(node->raft).term,
-            .base = node->disk.base,
-        };
-        move_on(cluster, sending, STAGE_FIRST);
+        begin_sending(cluster, node, need->peer);
+    }
+}
+
+void cluster_send_snapshot(struct cluster *cluster, uint32_t at)
+{
+    struct cluster_node *node = &cluster->nodes[at];
+    raft_id target = any_id(cluster);
+
+    if (cluster_is_awake(cluster, node) && node->disk.base.index > 0 && target != node->id &&
+        raft_status(node->raft).role == RAFT_LEADER) {
+        begin_sending(cluster, node, target);
     }
 }
 
