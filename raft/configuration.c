@@ -151,3 +151,12 @@ bool raft_configuration_decode(struct bytes bytes, struct raft_configuration *co
     *configuration = decoded;
     return true;
 }
+
+bool raft_entry_is_sound(const struct raft_entry *entry)
+{
+    struct raft_configuration configuration;
+
+    return entry->kind != RAFT_ENTRY_CONFIGURATION ||
+           (raft_configuration_decode(entry->payload, &configuration) &&
+            configuration.index == entry->index);
+}

@@ -70,6 +70,9 @@ uint32_t raft_configuration_encode(uint8_t to[RAFT_CONFIGURATION_SIZE_MAX],
 MUST_USE bool raft_configuration_decode(struct bytes bytes,
                                         struct raft_configuration *configuration);
 
+/* Is the payload what its kind and index want? Of commands and no-ops it may be anything. */
+MUST_USE bool raft_entry_is_sound(const struct raft_entry *entry);
+
 /* Distinct ids that are not 0, parts that fit each other, at least one voter, sizes within their
  * limits. A configuration without members is valid at index 0 alone: that of a node that waits to
  * be added. */

@@ -28,15 +28,6 @@ static bool kind_is_known(uint8_t kind)
            kind == RAFT_ENTRY_CONFIGURATION;
 }
 
-bool raft_entry_is_sound(const struct raft_entry *entry)
-{
-    struct raft_configuration configuration;
-
-    return entry->kind != RAFT_ENTRY_CONFIGURATION ||
-           (raft_configuration_decode(entry->payload, &configuration) &&
-            configuration.index == entry->index);
-}
-
 bool raft_entry_next(struct bytes *rest, struct raft_entry *entry)
 {
     if (rest->size < RAFT_ENTRY_HEADER_SIZE) {

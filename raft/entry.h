@@ -41,9 +41,6 @@ struct raft_entry {
 
 void raft_entry_encode_header(uint8_t to[RAFT_ENTRY_HEADER_SIZE], const struct raft_entry *entry);
 
-/* Is the payload what its kind and index want? Of commands and no-ops it may be anything. */
-MUST_USE bool raft_entry_is_sound(const struct raft_entry *entry);
-
 /* Takes the first entry off `*rest`. False, with nothing taken, unless it is whole and valid. */
 MUST_USE bool raft_entry_next(struct bytes *rest, struct raft_entry *entry);
 
