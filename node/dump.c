@@ -30,6 +30,8 @@ static const char *kind_name(enum raft_entry_kind kind)
         return "command";
     case RAFT_ENTRY_NOOP:
         return "noop";
+    case RAFT_ENTRY_CONFIGURATION:
+        return "configuration";
     }
     return "unknown";
 }

@@ -20,10 +20,8 @@ void recovery_log_options(const struct node_options *options, const struct ident
 void recovery_raft_options(const struct node_options *options, const struct identity *identity,
                            struct raft_options *raft_options)
 {
-    ASSERT(identity->member_count <= RAFT_MEMBER_COUNT_MAX);
     *raft_options = (struct raft_options){
         .self = identity->self,
-        .member_count = identity->member_count,
         .election_ms_min = options->election_ms_min,
         .election_ms_max = options->election_ms_max,
         .heartbeat_ms = options->heartbeat_ms,
@@ -34,8 +32,16 @@ void recovery_raft_options(const struct node_options *options, const struct iden
         .uncommitted_size_max = options->window_size / 4,
         .read_count_max = READ_BATCH_COUNT_MAX,
     };
+}
+
+/* The formation: every member votes. */
+static void formation_base(const struct identity *identity, struct raft_base *base)
+{
+    ASSERT(identity->member_count <= RAFT_MEMBER_COUNT_MAX);
+    *base = (struct raft_base){.configuration.member_count = identity->member_count};
     for (uint32_t i = 0; i < identity->member_count; i++) {
-        raft_options->members[i] = identity->members[i].id;
+        base->configuration.members[i].id = identity->members[i].id;
+        base->configuration.members[i].parts = RAFT_PART_VOTER;
     }
 }
 
@@ -147,6 +153,7 @@ enum error recovery_run(struct node *node)
     struct log_recovery recovery;
     struct raft_options options;
     struct raft_hard_state hard_state = {0};
+    struct raft_base base;
     struct raft *raft = NULL;
     enum error error = open_log(node, &recovery);
 
@@ -161,7 +168,8 @@ enum error recovery_run(struct node *node)
     }
     recovery_raft_options(&node->options, &node->identity, &options);
     world_entropy(node->world, &options.seed, sizeof(options.seed));
-    error = raft_open(&raft, &node->raft_arena, &options, &hard_state);
+    formation_base(&node->identity, &base);
+    error = raft_open(&raft, &node->raft_arena, &options, &hard_state, &base);
     if (error == ERR_OK) {
         node->raft = raft;
         error = restore_entries(node, recovery.last_index);

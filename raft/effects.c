@@ -10,15 +10,17 @@
 struct raft_message *raft_letter_put(struct raft *raft, uint32_t at, enum raft_letter letter,
                                      enum raft_message_kind kind)
 {
-    ASSERT_VALUES(at < raft->members.count, at, raft->members.count);
-    ASSERT(at != raft->self_at);
+    ASSERT_VALUES(at < RAFT_PLACE_COUNT, at, kind);
+    ASSERT(at != RAFT_SELF);
     struct raft_peer *peer = &raft->peers[at];
+    ASSERT(raft->ids[at] != 0);
 
+    raft->owed |= 1U << at;
     peer->letter_mask |= 1U << letter;
     peer->letters[letter] = (struct raft_message){
         .kind = kind,
         .source = raft->options.self,
-        .target = raft->members.ids[at],
+        .target = raft->ids[at],
         .term = raft->term,
     };
     return &peer->letters[letter];
@@ -26,21 +28,23 @@ struct raft_message *raft_letter_put(struct raft *raft, uint32_t at, enum raft_l
 
 bool raft_letter_is_owed(const struct raft *raft, uint32_t at, enum raft_letter letter)
 {
-    ASSERT(at < raft->members.count);
+    ASSERT(at < RAFT_PLACE_COUNT);
     return (raft->peers[at].letter_mask >> letter & 1) != 0;
 }
 
 /* Letters of an older term are as good as lost on the way. */
 void raft_letters_clear(struct raft *raft)
 {
-    for (uint32_t at = 0; at < raft->members.count; at++) {
+    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
         raft->peers[at].letter_mask = 0;
     }
+    raft->owed = 0;
+    raft->round_is_owed = false;
 }
 
 struct raft_message *raft_send_now_put(struct raft *raft, uint32_t at, enum raft_message_kind kind)
 {
-    ASSERT(at != raft->self_at);
+    ASSERT(at != RAFT_SELF);
     ASSERT_VALUES(raft->send_now_count < raft->send_count_max, raft->send_now_count,
                   raft->send_count_max);
     struct raft_message *message = &raft->send_now[raft->send_now_count];
@@ -49,7 +53,7 @@ struct raft_message *raft_send_now_put(struct raft *raft, uint32_t at, enum raft
     *message = (struct raft_message){
         .kind = kind,
         .source = raft->options.self,
-        .target = raft->members.ids[at],
+        .target = raft->ids[at],
         .term = raft->term,
     };
     return message;
@@ -101,7 +105,8 @@ static void post_letter(struct raft *raft, enum raft_letter letter,
 
 static void post_letters(struct raft *raft)
 {
-    for (uint32_t at = 0; at < raft->members.count; at++) {
+    for (uint32_t at = raft_place_next(raft->owed, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(raft->owed, at + 1)) {
         struct raft_peer *peer = &raft->peers[at];
         for (uint32_t letter = 0; peer->letter_mask != 0 && letter < RAFT_LETTER_COUNT; letter++) {
             if ((peer->letter_mask >> letter & 1) != 0) {
@@ -110,6 +115,8 @@ static void post_letters(struct raft *raft)
         }
         peer->letter_mask = 0;
     }
+    raft->owed = 0;
+    raft->round_is_owed = false;
 }
 
 /* The hint must hold even where the hard state reaches the disk and this unit's entries do not, so
@@ -154,6 +161,18 @@ static void collect_unit(struct raft *raft, struct raft_effects *effects)
     effects->tag = raft->tag;
 }
 
+static void collect_configuration(struct raft *raft, struct raft_effects *effects)
+{
+    bool is_committed = raft_configuration_is_committed(raft);
+
+    effects->configuration = &raft->configuration;
+    effects->configuration_is_committed = is_committed;
+    effects->configuration_changed =
+        raft->configuration_changed || is_committed != raft->configuration_told;
+    raft->configuration_changed = false;
+    raft->configuration_told = is_committed;
+}
+
 static uint64_t next_wake(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER) {
@@ -163,8 +182,11 @@ static uint64_t next_wake(const struct raft *raft)
     if (raft->heartbeat_ms < wake_ms) {
         wake_ms = raft->heartbeat_ms; /* Repetitions are looked at with each heartbeat. */
     }
-    if (raft->is_resigning && raft->resign_ms < wake_ms) {
-        wake_ms = raft->resign_ms;
+    if (raft->leave_ms != 0 && raft->leave_ms < wake_ms) {
+        wake_ms = raft->leave_ms;
+    }
+    if (raft->transfer_target != 0 && raft->transfer_ms < wake_ms) {
+        wake_ms = raft->transfer_ms;
     }
     return wake_ms;
 }
@@ -176,14 +198,17 @@ bool raft_collect(struct raft *raft, struct raft_effects *effects)
     raft->send_now_count = 0;
     raft->send_durable_count = 0;
     raft->fetch_count = 0;
+    raft->snapshot_count = 0;
 
     if (raft->role == RAFT_LEADER) {
         raft_lead_noop(raft);
+        raft_change_step(raft);
         raft_transfer_step(raft);
     }
     if (raft->role == RAFT_LEADER) {
         raft_read_begin_round(raft);
         raft_lead_send(raft);
+        raft_snapshot_ask(raft);
     }
     /* A unit that is begun here is under way while the letters are sorted: what it carries is not
      * durable yet, and raft_hard_state_is_durable() says so. */
@@ -200,11 +225,15 @@ bool raft_collect(struct raft *raft, struct raft_effects *effects)
     effects->read_count = raft_read_take_ready(raft);
     effects->fetches = raft->fetches;
     effects->fetch_count = raft->fetch_count;
+    effects->snapshots = raft->snapshots;
+    effects->snapshot_count = raft->snapshot_count;
+    collect_configuration(raft, effects);
     effects->wake_ms = next_wake(raft);
 
     bool has_commit = raft->commit_index > raft->commit_told;
     raft->commit_told = raft->commit_index;
     return effects->hard_state_changed || effects->append_count > 0 ||
            effects->send_now_count > 0 || effects->send_durable_count > 0 || has_commit ||
-           effects->read_count > 0 || effects->fetch_count > 0;
+           effects->read_count > 0 || effects->fetch_count > 0 || effects->snapshot_count > 0 ||
+           effects->configuration_changed;
 }

@@ -23,8 +23,16 @@ static void set_timeout(struct raft *raft)
 void raft_election_arm(struct raft *raft)
 {
     set_timeout(raft);
-    if (raft->members.count == 1 && !raft->is_started) {
+}
+
+/* A voter that starts has forgotten what it promised, so it waits out the longest promise. */
+void raft_election_begin(struct raft *raft)
+{
+    set_timeout(raft);
+    if (raft_voters(raft) == 1U << RAFT_SELF) {
         raft->election_ms = raft->now_ms; /* Nobody else could lead. */
+    } else if (raft->options.promise_ms > 0) {
+        raft->promise_ms = raft->now_ms + raft->options.promise_ms;
     }
 }
 
@@ -40,6 +48,7 @@ static void set_term(struct raft *raft, raft_term term, raft_id vote)
     raft->votes = 0;
     raft->validated_index = 0;
     raft->leader_commit_index = 0;
+    raft->lease_is_given_up = false;
     raft_letters_clear(raft);
 }
 
@@ -49,6 +58,9 @@ static void become_follower(struct raft *raft)
         raft_read_fail_all(raft);
         raft->noop_is_owed = false;
         raft->fetched_peer = 0;
+        raft->departing = 0;
+        raft->leave_ms = 0;
+        raft->transfer_target = 0;
     }
     if (raft->role != RAFT_FOLLOWER) {
         raft->role = RAFT_FOLLOWER;
@@ -69,15 +81,10 @@ void raft_election_follow(struct raft *raft, raft_term term, raft_id leader)
     raft->leader = leader;
 }
 
-static uint32_t self_bit(const struct raft *raft)
-{
-    return 1U << raft->self_at;
-}
-
 static void request_votes(struct raft *raft, bool pre, bool transfer)
 {
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        if (at == raft->self_at) {
+    for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
+        if ((raft_voters(raft) >> at & 1) == 0) {
             continue;
         }
         struct raft_message *message =
@@ -92,11 +99,12 @@ static void request_votes(struct raft *raft, bool pre, bool transfer)
     }
 }
 
-/* A member whose disk is behind with a term or a vote must not lead: it could not even count its
- * own vote. One without room for a no-op could not commit. */
+/* Only who may lead campaigns. A member whose disk is behind with a term or a vote must not lead:
+ * it could not even count its own vote. One without room for a no-op could not commit. */
 static bool may_campaign(struct raft *raft)
 {
-    return !raft->is_resigning && raft_hard_state_is_durable(raft) &&
+    return raft_self_may_lead(raft) && !raft->is_resigning && !raft->is_installing &&
+           !raft->disk_is_stalled && raft_hard_state_is_durable(raft) &&
            raft_entries_make_room(raft, raft->term + 1, RAFT_ENTRY_HEADER_SIZE);
 }
 
@@ -115,7 +123,7 @@ void raft_election_campaign(struct raft *raft, bool transfer)
 
 static void tally(struct raft *raft)
 {
-    if (!raft_quorum_reached(&raft->members, raft->votes)) {
+    if (!raft_quorum_reached(&raft->quorum, raft->votes)) {
         return;
     }
     if (raft->role == RAFT_PRE_CANDIDATE) {
@@ -123,6 +131,13 @@ static void tally(struct raft *raft)
     } else if (raft->role == RAFT_CANDIDATE) {
         raft_lead_begin(raft);
     }
+}
+
+/* Did we promise a leader to vote for nobody else yet? A transfer overrides that: who orders it has
+ * given up what rests on promises (dissertation 6.4.1). */
+static bool has_promised(const struct raft *raft)
+{
+    return raft->now_ms < raft->promise_ms;
 }
 
 static void time_out(struct raft *raft)
@@ -134,11 +149,11 @@ static void time_out(struct raft *raft)
     become_follower(raft);
     set_timeout(raft);
     raft->leader = 0;
-    if (!may_campaign(raft)) {
+    if (!may_campaign(raft) || has_promised(raft)) {
         return;
     }
     raft->role = RAFT_PRE_CANDIDATE;
-    raft->votes = self_bit(raft);
+    raft->votes = 1U << RAFT_SELF;
     request_votes(raft, true, false);
     tally(raft);
 }
@@ -155,7 +170,7 @@ void raft_election_persisted(struct raft *raft)
 {
     if (raft->role == RAFT_CANDIDATE && raft_hard_state_is_durable(raft)) {
         ASSERT(raft->vote == raft->options.self);
-        raft->votes |= self_bit(raft);
+        raft->votes |= 1U << RAFT_SELF;
         tally(raft);
     }
 }
@@ -189,7 +204,7 @@ static bool log_is_current(const struct raft *raft, const struct raft_vote_reque
 static void answer_vote(struct raft *raft, const struct raft_message *message, bool granted)
 {
     bool pre = message->vote_request.pre;
-    uint32_t at = raft_members_find(&raft->members, message->source);
+    uint32_t at = raft_place_take(raft, message->source);
     struct raft_message *reply = raft_letter_put(
         raft, at, pre ? RAFT_LETTER_PRE_VOTE_REPLY : RAFT_LETTER_VOTE_REPLY, RAFT_VOTE_REPLY);
 
@@ -200,6 +215,18 @@ static void answer_vote(struct raft *raft, const struct raft_message *message, b
     };
 }
 
+/* Whoever campaigns and is no member does not know it: the members that removed it do not send it
+ * anything any more. */
+static void tell_removed(struct raft *raft, raft_id id)
+{
+    uint32_t at = raft_place_take(raft, id);
+
+    if ((raft_followers(raft) >> at & 1) == 0 && raft_configuration_is_committed(raft)) {
+        raft_follower_begin(raft, at);
+        raft_departure_begin(raft, 1U << at);
+    }
+}
+
 /* Changes nothing here: neither term nor vote nor timer. A request for a term that is not ahead is
  * refused aloud: its sender learns our term, or two members that both wait would never meet. */
 static void pre_vote_request_receive(struct raft *raft, const struct raft_message *message)
@@ -208,7 +235,7 @@ static void pre_vote_request_receive(struct raft *raft, const struct raft_messag
         answer_vote(raft, message, false);
         return;
     }
-    if (is_sticky(raft)) {
+    if (is_sticky(raft) || has_promised(raft)) {
         return;
     }
     answer_vote(raft, message, log_is_current(raft, &message->vote_request));
@@ -218,18 +245,24 @@ void raft_vote_request_receive(struct raft *raft, const struct raft_message *mes
 {
     const struct raft_vote_request *request = &message->vote_request;
 
+    if (raft->role == RAFT_LEADER) {
+        tell_removed(raft, message->source);
+    }
     if (request->pre) {
         pre_vote_request_receive(raft, message);
         return;
     }
     if (message->term > raft->term) {
-        if (!request->transfer && is_sticky(raft)) {
+        if (!request->transfer && (is_sticky(raft) || has_promised(raft))) {
             return;
         }
         raft_election_follow(raft, message->term, 0);
     }
     if (message->term < raft->term) {
         answer_vote(raft, message, false);
+        return;
+    }
+    if (!request->transfer && has_promised(raft)) {
         return;
     }
     bool is_free = raft->vote == message->source || (raft->vote == 0 && raft->leader == 0);
@@ -262,8 +295,9 @@ void raft_vote_reply_receive(struct raft *raft, const struct raft_message *messa
                       ? raft->role == RAFT_PRE_CANDIDATE && reply->request_term == raft->term + 1
                       : raft->role == RAFT_CANDIDATE && reply->request_term == raft->term &&
                             message->term == raft->term;
-    if (counts) {
-        raft->votes |= 1U << raft_members_find(&raft->members, message->source);
+    uint32_t at = raft_place_find(raft, message->source);
+    if (counts && at != RAFT_NOWHERE) {
+        raft->votes |= 1U << at & raft_voters(raft);
         tally(raft);
     }
 }

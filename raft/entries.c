@@ -1,6 +1,6 @@
 /* raft/entries.c: the log in memory: window, trail and durable marks together.
  *
- *     1        first of window    durable     unsaved        last
+ *     base     first of window    durable     unsaved        last
  *     |  disk only  |  in memory and on disk  |  in memory  |
  *
  * `unsaved_index` is the first entry that no unit has carried; between it and `durable_index` lies
@@ -73,6 +73,15 @@ bool raft_entries_make_room(struct raft *raft, raft_term term, uint32_t size)
     return true;
 }
 
+static void take_configuration(struct raft *raft, const struct raft_entry *entry)
+{
+    struct raft_configuration configuration;
+    bool is_valid = raft_configuration_decode(entry->payload, &configuration);
+
+    ASSERT_VALUES(is_valid, entry->index, entry->term);
+    raft_members_appended(raft, &configuration);
+}
+
 bool raft_entries_append(struct raft *raft, const struct raft_entry *entry, struct bytes second)
 {
     ASSERT_VALUES(entry->index == raft->trail.last_index + 1, entry->index, raft->trail.last_index);
@@ -97,6 +106,9 @@ bool raft_entries_append(struct raft *raft, const struct raft_entry *entry, stru
         memcpy(place + entry->payload.size, second.data, second.size);
     }
     raft_trail_append(&raft->trail, entry->term, raft->commit_index);
+    if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
+        take_configuration(raft, entry);
+    }
     ASSERT(raft->window.first_index + raft->window.count == raft->trail.last_index + 1);
     return true;
 }
@@ -121,6 +133,7 @@ void raft_entries_truncate(struct raft *raft, raft_index from_index)
     if (raft->unsaved_index > from_index) {
         raft->unsaved_index = from_index;
     }
+    raft_members_truncated(raft, from_index);
 }
 
 void raft_commit_advance(struct raft *raft, raft_index index)

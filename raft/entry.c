@@ -24,7 +24,8 @@ void raft_entry_encode_header(uint8_t to[RAFT_ENTRY_HEADER_SIZE], const struct r
 
 static bool kind_is_known(uint8_t kind)
 {
-    return kind == RAFT_ENTRY_COMMAND || kind == RAFT_ENTRY_NOOP;
+    return kind == RAFT_ENTRY_COMMAND || kind == RAFT_ENTRY_NOOP ||
+           kind == RAFT_ENTRY_CONFIGURATION;
 }
 
 bool raft_entry_next(struct bytes *rest, struct raft_entry *entry)

@@ -24,6 +24,7 @@ typedef uint64_t raft_id; /* Of a member; 0 means none; never used again for ano
 enum raft_entry_kind {
     RAFT_ENTRY_COMMAND = 1, /* The payload is the state machine's. */
     RAFT_ENTRY_NOOP = 2,    /* Begins a term (Raft section 8); the payload is the proposer's. */
+    RAFT_ENTRY_CONFIGURATION = 3, /* Who is a member (raft/configuration.h); raft/ makes it. */
 };
 
 enum {

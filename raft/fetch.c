@@ -11,7 +11,7 @@ void raft_fetch_ask(struct raft *raft, uint32_t at, raft_index index)
 {
     struct raft_progress *progress = &raft->peers[at].progress;
 
-    ASSERT(index > 0);
+    ASSERT_VALUES(index > raft->trail.base_index, index, raft->trail.base_index);
     ASSERT_VALUES(index <= raft->durable_index, index, raft->durable_index);
     if (progress->fetch_index == index && raft->now_ms < progress->fetch_ms + raft_retry_ms(raft)) {
         return;
@@ -20,7 +20,7 @@ void raft_fetch_ask(struct raft *raft, uint32_t at, raft_index index)
     progress->fetch_ms = raft->now_ms;
     ASSERT(raft->fetch_count < COUNT_OF(raft->fetches));
     raft->fetches[raft->fetch_count] = (struct raft_fetch){
-        .peer = raft->members.ids[at],
+        .peer = raft->ids[at],
         .first_index = index,
     };
     raft->fetch_count += 1;
@@ -66,8 +66,8 @@ void raft_fetched(struct raft *raft, raft_id peer, raft_index first_index, uint3
                   struct bytes records, uint64_t now_ms)
 {
     raft_time_set(raft, now_ms);
-    uint32_t at = raft_members_find(&raft->members, peer);
-    if (raft->role != RAFT_LEADER || at == RAFT_NOT_A_MEMBER) {
+    uint32_t at = peer == 0 ? RAFT_NOWHERE : raft_place_find(raft, peer);
+    if (raft->role != RAFT_LEADER || at == RAFT_NOWHERE || (raft_followers(raft) >> at & 1) == 0) {
         return;
     }
     struct raft_progress *progress = &raft->peers[at].progress;
@@ -99,7 +99,7 @@ bool raft_fetch_take(struct raft *raft, uint32_t at, raft_index index, struct ra
 {
     struct raft_progress *progress = &raft->peers[at].progress;
 
-    if (raft->fetched_peer != raft->members.ids[at] || raft->fetched_index != index) {
+    if (raft->fetched_peer != raft->ids[at] || raft->fetched_index != index) {
         return false;
     }
     *slice = (struct raft_slice){

@@ -6,16 +6,15 @@
 #include "base/assert.h"
 #include "raft/internal.h"
 
-/* True when the message is from the leader of a term that is not behind ours; we follow it now. */
-static bool accept_leader(struct raft *raft, const struct raft_message *message)
+bool raft_follow_accept(struct raft *raft, raft_term term, raft_id leader)
 {
-    if (message->term < raft->term) {
+    if (term < raft->term) {
         return false;
     }
-    if (message->term == raft->term && raft->role == RAFT_LEADER) {
+    if (term == raft->term && raft->role == RAFT_LEADER) {
         return false; /* A second leader of our term: nonsense. */
     }
-    raft_election_follow(raft, message->term, message->source);
+    raft_election_follow(raft, term, leader);
     raft_election_arm(raft);
     raft->leader_heard_ms = raft->now_ms;
     return true;
@@ -34,7 +33,7 @@ static void advance_commit(struct raft *raft)
 static void refuse(struct raft *raft, const struct raft_message *message, raft_index conflict_index,
                    raft_term conflict_term)
 {
-    uint32_t at = raft_members_find(&raft->members, message->source);
+    uint32_t at = raft_place_take(raft, message->source);
     struct raft_message *reply =
         raft_letter_put(raft, at, RAFT_LETTER_APPEND_REFUSAL, RAFT_APPEND_REPLY);
 
@@ -52,7 +51,7 @@ static void refuse(struct raft *raft, const struct raft_message *message, raft_i
 static void acknowledge(struct raft *raft, const struct raft_message *message,
                         raft_index match_index)
 {
-    uint32_t at = raft_members_find(&raft->members, message->source);
+    uint32_t at = raft_place_take(raft, message->source);
     struct raft_append_reply earlier = {0};
 
     if (raft_letter_is_owed(raft, at, RAFT_LETTER_APPEND_REPLY)) {
@@ -105,7 +104,7 @@ static bool is_well_formed(const struct raft_message *message)
             return false;
         }
         if (entry.index != index + 1 || entry.term < term || entry.term > message->term ||
-            entry.term == 0) {
+            entry.term == 0 || !raft_entry_is_sound(&entry)) {
             return false;
         }
         index = entry.index;
@@ -186,7 +185,7 @@ void raft_append_receive(struct raft *raft, const struct raft_message *message)
     if (!is_well_formed(message)) {
         return;
     }
-    if (!accept_leader(raft, message)) {
+    if (!raft_follow_accept(raft, message->term, message->source)) {
         if (message->term < raft->term) {
             refuse(raft, message, 0, 0); /* Our higher term makes a stale leader step down. */
         }
@@ -207,11 +206,22 @@ void raft_append_receive(struct raft *raft, const struct raft_message *message)
     acknowledge(raft, message, validated);
 }
 
+/* A voter's promise to the leader that it just heard: how long it will vote for nobody else. */
+static uint32_t promise(struct raft *raft)
+{
+    uint64_t until_ms = raft->now_ms + raft->options.promise_ms;
+
+    if (until_ms > raft->promise_ms) {
+        raft->promise_ms = until_ms;
+    }
+    return raft->options.promise_ms;
+}
+
 void raft_heartbeat_receive(struct raft *raft, const struct raft_message *message)
 {
     const struct raft_heartbeat *heartbeat = &message->heartbeat;
 
-    bool is_accepted = accept_leader(raft, message);
+    bool is_accepted = raft_follow_accept(raft, message->term, message->source);
     if (!is_accepted && message->term == raft->term) {
         return;
     }
@@ -226,11 +236,12 @@ void raft_heartbeat_receive(struct raft *raft, const struct raft_message *messag
         }
         advance_commit(raft);
     }
-    uint32_t at = raft_members_find(&raft->members, message->source);
+    uint32_t at = raft_place_take(raft, message->source);
     struct raft_message *reply =
         raft_letter_put(raft, at, RAFT_LETTER_HEARTBEAT_REPLY, RAFT_HEARTBEAT_REPLY);
     reply->heartbeat_reply = (struct raft_heartbeat_reply){
         .round = heartbeat->round,
         .last_index = raft_last_index(raft),
+        .promise_ms = is_accepted ? promise(raft) : 0,
     };
 }

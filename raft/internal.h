@@ -18,23 +18,38 @@
 #include "raft/message.h"
 #include "raft/raft.h"
 
-/* --- quorum.c: majorities over a set of members ---------------------------------------------- */
+/* --- quorum.c: majorities over sets of places ------------------------------------------------- */
 
-struct raft_members {
-    raft_id ids[RAFT_MEMBER_COUNT_MAX];
-    uint32_t count;
+/* Everybody we speak with has a place: we ourselves, the members, and the latest strangers. Sets of
+ * them are bits by place. */
+enum {
+    RAFT_PLACE_COUNT = 16,
+    RAFT_SELF = 0, /* Our own place, member or not. */
+    RAFT_NOWHERE = RAFT_PLACE_COUNT,
 };
 
-enum { RAFT_NOT_A_MEMBER = RAFT_MEMBER_COUNT_MAX };
+_Static_assert(RAFT_PLACE_COUNT >= 1 + RAFT_MEMBER_COUNT_MAX + 1,
+               "we, all members when we are none of them, and a stranger");
 
-/* Position of `id` in the set, or RAFT_NOT_A_MEMBER. */
-uint32_t raft_members_find(const struct raft_members *members, raft_id id);
+/* The first place of the set that is `from` or behind it; RAFT_PLACE_COUNT when there is none. */
+static inline uint32_t raft_place_next(uint32_t set, uint32_t from)
+{
+    uint32_t rest = set & ~((1U << from) - 1);
 
-/* Do the members whose bits are set in `mask` form a majority? */
-MUST_USE bool raft_quorum_reached(const struct raft_members *members, uint32_t mask);
+    return rest == 0 ? RAFT_PLACE_COUNT : (uint32_t)__builtin_ctz(rest);
+}
 
-/* The largest value that a majority has reached; values[i] belongs to ids[i]. */
-uint64_t raft_quorum_value(const struct raft_members *members, const uint64_t *values);
+struct raft_quorum {
+    uint32_t voters;
+    uint32_t outgoing; /* 0: not joint. */
+};
+
+/* Do the places whose bits are set in `mask` have a majority, in both sets if there are two? */
+MUST_USE bool raft_quorum_reached(const struct raft_quorum *quorum, uint32_t mask);
+
+/* The largest value that a majority has reached, in both sets if there are two; by place. */
+uint64_t raft_quorum_value(const struct raft_quorum *quorum,
+                           const uint64_t values[RAFT_PLACE_COUNT]);
 
 /* --- trail.c: the term of every index, run-length encoded ------------------------------------ */
 
@@ -48,9 +63,12 @@ struct raft_trail {
     uint32_t count;
     uint32_t count_max;    /* RAFT_TRAIL_RUN_COUNT_MAX; tests make it smaller. */
     raft_index last_index; /* Of the log. */
+    raft_index base_index; /* Of the log's base, whose term is always known. */
+    raft_term base_term;
 };
 
-void raft_trail_init(struct raft_trail *trail);
+/* An empty log behind this base. */
+void raft_trail_init(struct raft_trail *trail, raft_index base_index, raft_term base_term);
 
 /* Is there a run, or one to be had by forgetting runs at or below `commit_index`, for one more
  * entry of `term`? */
@@ -63,7 +81,10 @@ void raft_trail_append(struct raft_trail *trail, raft_term term, raft_index comm
 /* Forgets `from_index` and all behind it. */
 void raft_trail_truncate(struct raft_trail *trail, raft_index from_index);
 
-/* False when the index is older than the trail, or behind the log. Index 0 has term 0. */
+/* The base moves up. */
+void raft_trail_rebase(struct raft_trail *trail, raft_index base_index, raft_term base_term);
+
+/* False when the index is older than the trail and not the base, or behind the log. */
 MUST_USE bool raft_trail_term(const struct raft_trail *trail, raft_index index, raft_term *term);
 
 /* The largest index <= `index` whose term is <= `term`. Where only forgotten ones can be meant:
@@ -102,6 +123,9 @@ void raft_window_init(struct raft_window *window, uint8_t *data, uint32_t size,
 /* Room for the entry behind the last one; NULL when there is none. */
 MUST_USE uint8_t *raft_window_push(struct raft_window *window, raft_term term, uint32_t size);
 
+/* Forgets everything; the next entry is `first_index`. */
+void raft_window_reset(struct raft_window *window, raft_index first_index);
+
 void raft_window_drop_first(struct raft_window *window);
 
 /* Forgets `from_index` and all behind it; where that is before the window, it becomes empty. */
@@ -122,14 +146,15 @@ uint64_t raft_window_bytes_after(const struct raft_window *window, raft_index in
 
 enum { RAFT_INFLIGHT_COUNT_MAX = 32 };
 
-/*            a probe is acknowledged
- *   PROBE --------------------------> REPLICATE
- *     ^                                   |
- *     +-----------------------------------+
- *       refused, timed out, connection reset
+/*             what it needs is gone           a probe is acknowledged
+ *   SNAPSHOT <---------------------- PROBE --------------------------> REPLICATE
+ *      |                             ^   ^                                 |
+ *      +-----------------------------+   +---------------------------------+
+ *        told, or matches the base         refused, timed out, connection reset
  *
- * PROBE looks for the place where the logs agree, one message at a time. REPLICATE streams. */
-enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE };
+ * PROBE looks for the place where the logs agree, one message at a time. REPLICATE streams. In
+ * SNAPSHOT nothing is sent but heartbeats. */
+enum raft_progress_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_SNAPSHOT };
 
 struct raft_flight {
     uint64_t request;
@@ -144,14 +169,16 @@ struct raft_progress {
     raft_index next_index;  /* First entry of the next message. */
     struct raft_flight flights[RAFT_INFLIGHT_COUNT_MAX]; /* In the order of sending. */
     uint32_t flight_count;
-    bool probe_is_empty;    /* After silence: probe without entries. */
-    uint64_t pause_ms;      /* Nothing is sent before: the follower had no room. */
-    uint64_t round;         /* The newest round that it echoed in this term. */
-    uint64_t contact_ms;    /* When that round was sent; 0: never. */
-    raft_index fetch_index; /* Asked of the caller; 0: nothing. */
-    uint64_t fetch_ms;      /* When it was asked. */
-    raft_index known_index; /* An index older than the trail whose term a fetch has told; */
-    raft_term known_term;   /* 0: none. */
+    bool probe_is_empty;       /* After silence: probe without entries. */
+    uint64_t pause_ms;         /* Nothing is sent before: the follower had no room. */
+    uint64_t round;            /* The newest round that it echoed in this term. */
+    uint64_t contact_ms;       /* When that round was sent; 0: never. */
+    raft_index fetch_index;    /* Asked of the caller; 0: nothing. */
+    uint64_t fetch_ms;         /* When it was asked. */
+    raft_index known_index;    /* An index older than the trail whose term a fetch has told; */
+    raft_term known_term;      /* 0: none. */
+    raft_index snapshot_index; /* In SNAPSHOT: the least index of the snapshot; */
+    uint64_t snapshot_ms;      /* when it was asked for; 0: not yet. */
 };
 
 void raft_progress_init(struct raft_progress *progress, raft_index next_index);
@@ -176,8 +203,14 @@ const struct raft_flight *raft_progress_find(const struct raft_progress *progres
 void raft_progress_refuse(struct raft_progress *progress, const struct raft_flight *flight,
                           raft_index hint_index);
 
-/* What is in flight is taken for lost. */
+/* What is in flight is taken for lost; a snapshot is asked for again. */
 void raft_progress_reset(struct raft_progress *progress, bool probe_is_empty);
+
+/* Nothing can be sent before the follower has a snapshot at `base_index` or a later one. */
+void raft_progress_need_snapshot(struct raft_progress *progress, raft_index base_index);
+
+/* Looks for the follower's match at `previous_index` next. */
+void raft_progress_probe(struct raft_progress *progress, raft_index previous_index);
 
 /* --- The whole ------------------------------------------------------------------------------- */
 
@@ -196,9 +229,18 @@ enum raft_letter {
 };
 
 struct raft_peer {
-    struct raft_progress progress; /* Has meaning while we lead. */
     struct raft_message letters[RAFT_LETTER_COUNT];
     uint32_t letter_mask; /* Which of them are owed. */
+
+    /* Has meaning while we lead, for members and for those who depart. */
+    struct raft_progress progress;
+    raft_index catch_up_index;  /* A learner's round ends when it matches this; 0: none begun. */
+    uint64_t catch_up_ms;       /* When the round began. */
+    bool is_caught_up;          /* The last round was short. */
+    uint64_t lease_ms;          /* It votes for nobody else before, by our clock. */
+    raft_index departure_index; /* Of the configuration that does not have it any more. */
+    uint64_t departure_round;   /* Whose answer ends the departure; 0: not yet. */
+    uint64_t departure_ms;      /* When it ends in any case. */
 };
 
 struct raft_read_request {
@@ -214,16 +256,30 @@ enum {
     RAFT_READ_ROUND_COUNT_MAX = 4, /* Rounds begun for reads and not yet confirmed. */
     RAFT_RETRY_HEARTBEATS = 4,     /* Silence after which an append or a fetch is repeated. */
     RAFT_LAG_HEARTBEATS = 2,       /* Age at which a heartbeat's reply can show an append lost. */
+    RAFT_DEPARTURE_TIMEOUTS = 10,  /* Election timeouts for which one that left is told so. */
 };
 
 struct raft {
     struct raft_options options;
-    struct raft_members members;
-    uint32_t self_at;        /* Our position among the members. */
     uint32_t entry_size_max; /* What a proposal may take in the window. */
     bool is_started;
     uint64_t now_ms;
     struct prng prng;
+
+    /* Who is who. */
+    struct raft_configuration configuration;        /* The newest in the log. */
+    struct raft_configuration configuration_before; /* What counts when that one is cut off. */
+    struct raft_quorum quorum;                      /* The sets of the newest, by place. */
+    uint32_t learners;
+    uint32_t members;   /* All of them, ourselves included where we are one. */
+    uint32_t departing; /* As leader: not members any more, and still to be told so. */
+    uint32_t stranger_next;
+    raft_id ids[RAFT_PLACE_COUNT]; /* 0: the place is free. */
+    struct raft_peer peers[RAFT_PLACE_COUNT];
+    uint32_t owed;              /* Places with letters. */
+    bool was_member;            /* In some configuration since the opening. */
+    bool configuration_changed; /* Since the last collect. */
+    bool configuration_told;    /* As committed. */
 
     /* The log. */
     struct raft_window window;
@@ -248,9 +304,11 @@ struct raft {
     raft_id leader;
     uint64_t leader_heard_ms;
     uint64_t election_ms; /* When the present wait for a leader or for votes ends. */
-    uint32_t votes;       /* Members that granted, by position. */
+    uint32_t votes;       /* Voters that granted, by place. */
+    uint64_t promise_ms;  /* We promised a leader to vote for nobody else before. */
+    bool is_installing;   /* The caller replaces its state by a snapshot. */
+    bool disk_is_stalled;
     bool is_resigning;
-    uint64_t resign_ms;
 
     /* A follower's view of its leader's log, in this term. */
     raft_index validated_index;
@@ -260,10 +318,15 @@ struct raft {
     uint64_t leader_since_ms;
     uint64_t heartbeat_ms; /* When the next one is due. */
     bool noop_is_owed;
-    uint64_t request; /* Number of the last AppendEntries. */
+    bool round_is_owed; /* The newest round has not left yet. */
+    uint64_t leave_ms;  /* We hand over and step down, at this time at the latest; 0: we stay. */
+    raft_id transfer_target; /* We hand over to this one; 0: no. */
+    uint64_t transfer_ms;    /* And give up at this time. */
+    bool transfer_is_sent;   /* The order to campaign has left. */
+    bool lease_is_given_up;  /* For this term: such an order may still arrive. */
+    uint64_t request;        /* Number of the last AppendEntries. */
     uint64_t round;
     uint64_t round_ms[RAFT_ROUND_HISTORY_COUNT];
-    struct raft_peer peers[RAFT_MEMBER_COUNT_MAX];
     uint8_t noop_payload[RAFT_NOOP_PAYLOAD_SIZE_MAX];
     uint32_t noop_payload_size;
 
@@ -289,14 +352,41 @@ struct raft {
     uint32_t send_durable_count;
     uint32_t send_count_max;
     struct raft_read_ready *reads_out;
-    struct raft_fetch fetches[RAFT_MEMBER_COUNT_MAX];
+    struct raft_fetch fetches[RAFT_PLACE_COUNT];
     uint32_t fetch_count;
+    struct raft_snapshot_need snapshots[RAFT_PLACE_COUNT];
+    uint32_t snapshot_count;
     raft_index commit_told;
 };
 
 /* --- raft.c ---------------------------------------------------------------------------------- */
 
 void raft_time_set(struct raft *raft, uint64_t now_ms);
+
+/* --- members.c: places, and the configuration that counts ------------------------------------- */
+
+/* RAFT_NOWHERE when it has none. */
+uint32_t raft_place_find(const struct raft *raft, raft_id id);
+
+/* Its place; where it has none, the oldest stranger makes way. */
+uint32_t raft_place_take(struct raft *raft, raft_id id);
+
+/* Members and those who depart, without ourselves: who gets heartbeats and entries of a leader. */
+uint32_t raft_followers(const struct raft *raft);
+
+/* All who vote, ourselves included if we do. */
+uint32_t raft_voters(const struct raft *raft);
+
+MUST_USE bool raft_self_is_voter(const struct raft *raft);
+MUST_USE bool raft_self_may_lead(const struct raft *raft);
+MUST_USE bool raft_configuration_is_committed(const struct raft *raft);
+
+/* `configuration` counts from now on, and nothing is known of one before it. */
+void raft_members_begin(struct raft *raft, const struct raft_configuration *configuration);
+
+/* An entry of that kind was appended, or is cut off with all from `from_index` on. */
+void raft_members_appended(struct raft *raft, const struct raft_configuration *configuration);
+void raft_members_truncated(struct raft *raft, raft_index from_index);
 
 /* --- entries.c: the log in memory: window, trail and durable marks together ------------------- */
 
@@ -306,7 +396,8 @@ raft_term raft_last_term(const struct raft *raft);
 /* False when the index is behind the log, or so old that only the disk knows. */
 MUST_USE bool raft_term_at(const struct raft *raft, raft_index index, raft_term *term);
 
-/* Appends. False, with nothing changed, when window or trail have no room. */
+/* Appends; a configuration counts from then on, and its payload is valid. False, with nothing
+ * changed, when window or trail have no room. */
 MUST_USE bool raft_entries_append(struct raft *raft, const struct raft_entry *entry,
                                   struct bytes second);
 
@@ -320,6 +411,7 @@ void raft_commit_advance(struct raft *raft, raft_index index);
 
 /* --- election.c ------------------------------------------------------------------------------ */
 
+void raft_election_begin(struct raft *raft);
 void raft_election_arm(struct raft *raft);
 void raft_election_tick(struct raft *raft);
 void raft_election_persisted(struct raft *raft);
@@ -332,6 +424,9 @@ void raft_vote_reply_receive(struct raft *raft, const struct raft_message *messa
 
 void raft_append_receive(struct raft *raft, const struct raft_message *message);
 void raft_heartbeat_receive(struct raft *raft, const struct raft_message *message);
+
+/* The sender leads in a term that is not behind ours: we follow it from now on. Else false. */
+MUST_USE bool raft_follow_accept(struct raft *raft, raft_term term, raft_id leader);
 
 /* --- replicate.c: the leader's side ---------------------------------------------------------- */
 
@@ -364,16 +459,41 @@ void raft_fetch_ask(struct raft *raft, uint32_t at, raft_index index);
 MUST_USE bool raft_fetch_take(struct raft *raft, uint32_t at, raft_index index,
                               struct raft_slice *slice, raft_index *last_index);
 
+/* --- change.c: changes of members ------------------------------------------------------------ */
+
+/* As leader: the second step of a change, promotions, the end of departures. */
+void raft_change_step(struct raft *raft);
+
+/* A follower has a place in our log from now on, which ends at present at the last index. */
+void raft_follower_begin(struct raft *raft, uint32_t at);
+
+/* These are not members any more. */
+void raft_departure_begin(struct raft *raft, uint32_t mask);
+
+/* A learner has acknowledged entries. */
+void raft_catch_up_note(struct raft *raft, uint32_t at);
+
+/* --- snapshot.c: the log's prefix ----------------------------------------------------------- */
+
+/* As leader: names the followers that lack what is gone. */
+void raft_snapshot_ask(struct raft *raft);
+
 /* --- transfer.c ------------------------------------------------------------------------------ */
 
-/* A resigning leader hands over when it is time. */
+/* A leader that leaves or hands over does so when it is time. */
 void raft_transfer_step(struct raft *raft);
+
+/* Are proposals refused, because leadership is being handed over? */
+MUST_USE bool raft_is_handing_over(const struct raft *raft);
 void raft_timeout_now_receive(struct raft *raft, const struct raft_message *message);
 
 /* --- read.c ---------------------------------------------------------------------------------- */
 
 void raft_read_begin_round(struct raft *raft);
 void raft_read_confirm(struct raft *raft);
+
+/* Until when reads need no round; 0: they do. */
+uint64_t raft_lease_until(const struct raft *raft);
 void raft_read_fail_all(struct raft *raft);
 uint32_t raft_read_take_ready(struct raft *raft);
 

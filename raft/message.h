@@ -17,7 +17,7 @@ enum raft_message_kind {
     RAFT_APPEND_REPLY = 4,
     RAFT_HEARTBEAT = 5, /* Authority, commit index and read rounds; never entries. */
     RAFT_HEARTBEAT_REPLY = 6,
-    RAFT_TIMEOUT_NOW = 7, /* From a leader that stops: campaign at once (section 3.10). */
+    RAFT_TIMEOUT_NOW = 7, /* From a leader that hands over: campaign at once (section 3.10). */
 };
 
 /* A request for a vote, or for a pre-vote: that one changes nothing at the receiver. */
@@ -62,6 +62,8 @@ struct raft_heartbeat {
 struct raft_heartbeat_reply {
     uint64_t round;
     raft_index last_index; /* Of the log in memory here: shows the leader a follower that lags. */
+    uint32_t promise_ms;   /* From its receipt of the heartbeat on, for so long by its own clock,
+                              the sender votes for nobody else; 0: no promise. */
 };
 
 struct raft_message {

@@ -26,6 +26,8 @@ bool raft_progress_is_due(const struct raft_progress *progress, raft_index last_
         return progress->flight_count == 0;
     case RAFT_REPLICATE:
         return progress->flight_count < inflight_count_max && progress->next_index <= last_index;
+    case RAFT_SNAPSHOT:
+        return false;
     }
     UNREACHABLE();
 }
@@ -87,6 +89,9 @@ void raft_progress_acknowledge(struct raft_progress *progress, uint64_t request,
         return;
     }
     land_flights(progress, request);
+    if (progress->state == RAFT_SNAPSHOT && progress->match_index >= progress->snapshot_index) {
+        move_to_probe(progress, progress->match_index + 1);
+    }
     if (is_probe) {
         progress->state = RAFT_REPLICATE;
         progress->flight_count = 0;
@@ -129,6 +134,10 @@ void raft_progress_reset(struct raft_progress *progress, bool probe_is_empty)
 {
     raft_index next_index = progress->next_index;
 
+    if (progress->state == RAFT_SNAPSHOT) {
+        progress->snapshot_ms = 0;
+        return;
+    }
     /* A probe that got no answer is repeated where it was: without a match it would otherwise
      * begin at the start of the log. */
     if (progress->state == RAFT_REPLICATE) {
@@ -141,5 +150,23 @@ void raft_progress_reset(struct raft_progress *progress, bool probe_is_empty)
     }
     move_to_probe(progress, next_index);
     progress->probe_is_empty = probe_is_empty;
+    progress->pause_ms = 0;
+}
+
+void raft_progress_need_snapshot(struct raft_progress *progress, raft_index base_index)
+{
+    ASSERT(progress->state != RAFT_SNAPSHOT);
+    progress->state = RAFT_SNAPSHOT;
+    progress->flight_count = 0;
+    progress->snapshot_index = base_index;
+    progress->snapshot_ms = 0;
+}
+
+void raft_progress_probe(struct raft_progress *progress, raft_index previous_index)
+{
+    if (previous_index < progress->match_index) {
+        previous_index = progress->match_index;
+    }
+    move_to_probe(progress, previous_index + 1);
     progress->pause_ms = 0;
 }

@@ -1,49 +1,58 @@
-/* raft/quorum.c: majorities over a set of members.
+/* raft/quorum.c: majorities over sets of places.
  *
- * Everything that counts voters asks here: elections, commits, reads, check-quorum. */
+ * Everything that counts voters asks here: elections, commits, reads, promises, check-quorum. A
+ * joint configuration needs a majority of each of its two sets (dissertation 4.3). */
 #include "base/assert.h"
 #include "raft/internal.h"
 
-static uint32_t quorum_size(const struct raft_members *members)
-{
-    ASSERT(members->count > 0);
-    return members->count / 2 + 1;
-}
-
-uint32_t raft_members_find(const struct raft_members *members, raft_id id)
-{
-    ASSERT(members->count <= RAFT_MEMBER_COUNT_MAX);
-    for (uint32_t i = 0; i < members->count; i++) {
-        if (members->ids[i] == id) {
-            return i;
-        }
-    }
-    return RAFT_NOT_A_MEMBER;
-}
-
-bool raft_quorum_reached(const struct raft_members *members, uint32_t mask)
+static uint32_t count_bits(uint32_t mask)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < members->count; i++) {
-        count += mask >> i & 1;
+    for (; mask != 0; mask &= mask - 1) {
+        count += 1;
     }
-    return count >= quorum_size(members);
+    return count;
 }
 
-uint64_t raft_quorum_value(const struct raft_members *members, const uint64_t *values)
+static bool has_majority(uint32_t set, uint32_t mask)
 {
-    uint64_t best = 0;
+    return 2 * count_bits(set & mask) > count_bits(set);
+}
 
-    /* With at most nine members, counting for each value is as good as sorting. */
-    for (uint32_t i = 0; i < members->count; i++) {
-        uint32_t mask = 0;
-        for (uint32_t j = 0; j < members->count; j++) {
-            mask |= (uint32_t)(values[j] >= values[i]) << j;
+bool raft_quorum_reached(const struct raft_quorum *quorum, uint32_t mask)
+{
+    return has_majority(quorum->voters, mask) &&
+           (quorum->outgoing == 0 || has_majority(quorum->outgoing, mask));
+}
+
+/* With nine values at most, sorting by insertion is as good as anything. */
+static uint64_t value_of(uint32_t set, const uint64_t values[RAFT_PLACE_COUNT])
+{
+    uint64_t sorted[RAFT_PLACE_COUNT]; /* The largest first. */
+    uint32_t count = 0;
+
+    for (uint32_t at = raft_place_next(set, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(set, at + 1)) {
+        uint32_t to = count;
+        for (; to > 0 && sorted[to - 1] < values[at]; to--) {
+            sorted[to] = sorted[to - 1];
         }
-        if (values[i] > best && raft_quorum_reached(members, mask)) {
-            best = values[i];
-        }
+        sorted[to] = values[at];
+        count += 1;
     }
-    return best;
+    ASSERT(count < RAFT_PLACE_COUNT);
+    return count == 0 ? 0 : sorted[count / 2];
+}
+
+uint64_t raft_quorum_value(const struct raft_quorum *quorum,
+                           const uint64_t values[RAFT_PLACE_COUNT])
+{
+    uint64_t value = value_of(quorum->voters, values);
+
+    if (quorum->outgoing != 0) {
+        uint64_t other = value_of(quorum->outgoing, values);
+        value = other < value ? other : value;
+    }
+    return value;
 }

@@ -13,6 +13,7 @@ _Static_assert(RAFT_NOOP_PAYLOAD_SIZE_MAX + RAFT_ENTRY_HEADER_SIZE <= 128,
                "a no-op fits into the smallest entry that any window takes");
 
 enum { WINDOW_SIZE_MIN = 512, WINDOW_COUNT_MIN = 8, SLOTS_PER_ENTRY_MAX = 4 };
+enum { CLOCK_RATE_PPM_MAX = 1000000 };
 
 static uint32_t fetched_capacity(const struct raft_options *options)
 {
@@ -23,7 +24,7 @@ static uint32_t fetched_capacity(const struct raft_options *options)
 
 static uint32_t send_count_max(const struct raft_options *options)
 {
-    return options->member_count * (RAFT_LETTER_COUNT + options->inflight_count_max);
+    return RAFT_PLACE_COUNT * (RAFT_LETTER_COUNT + options->inflight_count_max);
 }
 
 size_t raft_memory_size(const struct raft_options *options)
@@ -36,31 +37,12 @@ size_t raft_memory_size(const struct raft_options *options)
            arena_cost(1, fetched_capacity(options));
 }
 
-static bool members_are_valid(const struct raft_options *options)
-{
-    bool has_self = false;
-
-    if (options->member_count == 0 || options->member_count > RAFT_MEMBER_COUNT_MAX) {
-        return false;
-    }
-    for (uint32_t i = 0; i < options->member_count; i++) {
-        if (options->members[i] == 0) {
-            return false;
-        }
-        for (uint32_t j = 0; j < i; j++) {
-            if (options->members[i] == options->members[j]) {
-                return false;
-            }
-        }
-        has_self = has_self || options->members[i] == options->self;
-    }
-    return has_self;
-}
-
 static bool options_are_valid(const struct raft_options *options)
 {
-    return members_are_valid(options) && options->heartbeat_ms > 0 &&
+    return options->self != 0 && options->heartbeat_ms > 0 &&
            options->heartbeat_ms < options->election_ms_min / 2 &&
+           options->promise_ms <= options->election_ms_min &&
+           options->clock_rate_ppm < CLOCK_RATE_PPM_MAX &&
            options->election_ms_max > options->election_ms_min && options->inflight_count_max > 0 &&
            options->inflight_count_max <= RAFT_INFLIGHT_COUNT_MAX && options->append_size_max > 0 &&
            options->window_size >= WINDOW_SIZE_MIN && options->window_size <= UINT32_MAX / 2 &&
@@ -68,18 +50,16 @@ static bool options_are_valid(const struct raft_options *options)
            options->uncommitted_size_max < options->window_size / 2 && options->read_count_max > 0;
 }
 
-static bool hard_state_is_valid(const struct raft_options *options,
-                                const struct raft_hard_state *hard_state)
+static bool hard_state_is_valid(const struct raft_hard_state *hard_state)
 {
-    if (hard_state->term == 0) {
-        return hard_state->vote == 0 && hard_state->commit_index == 0;
-    }
-    for (uint32_t i = 0; i < options->member_count; i++) {
-        if (options->members[i] == hard_state->vote) {
-            return true;
-        }
-    }
-    return hard_state->vote == 0;
+    return hard_state->term != 0 || (hard_state->vote == 0 && hard_state->commit_index == 0);
+}
+
+static bool base_is_valid(const struct raft_base *base, const struct raft_hard_state *hard_state)
+{
+    return (base->index == 0) == (base->term == 0) && base->term <= hard_state->term &&
+           base->configuration.index <= base->index &&
+           raft_configuration_is_valid(&base->configuration);
 }
 
 static void take_memory(struct raft *raft, struct arena *arena)
@@ -100,30 +80,37 @@ static void take_memory(struct raft *raft, struct arena *arena)
 }
 
 enum error raft_open(struct raft **raft, struct arena *arena, const struct raft_options *options,
-                     const struct raft_hard_state *hard_state)
+                     const struct raft_hard_state *hard_state, const struct raft_base *base)
 {
-    if (!options_are_valid(options) || !hard_state_is_valid(options, hard_state)) {
+    if (!options_are_valid(options) || !hard_state_is_valid(hard_state) ||
+        !base_is_valid(base, hard_state)) {
         return ERR_INVALID;
     }
     struct raft *opened = arena_take(arena, 1, sizeof(struct raft));
 
     memset(opened, 0, sizeof(*opened));
     opened->options = *options;
-    opened->members.count = options->member_count;
-    memcpy(opened->members.ids, options->members, sizeof(opened->members.ids));
-    opened->self_at = raft_members_find(&opened->members, options->self);
+    opened->ids[RAFT_SELF] = options->self;
     /* An entry of a quarter of the window finds a place however the others lie. */
     opened->entry_size_max = options->window_size / SLOTS_PER_ENTRY_MAX;
     if (opened->entry_size_max > RAFT_ENTRY_SIZE_MAX) {
         opened->entry_size_max = RAFT_ENTRY_SIZE_MAX;
     }
     take_memory(opened, arena);
-    raft_trail_init(&opened->trail);
+    raft_trail_init(&opened->trail, base->index, base->term);
+    raft_window_reset(&opened->window, base->index + 1);
     prng_init(&opened->prng, options->seed ^ options->self);
     opened->term = hard_state->term;
     opened->vote = hard_state->vote;
     opened->commit_index = hard_state->commit_index; /* Checked by raft_start(). */
-    opened->unsaved_index = 1;
+    if (opened->commit_index < base->index) {
+        opened->commit_index = base->index;
+    }
+    opened->restored_index = base->index;
+    opened->durable_index = base->index;
+    opened->applied_index = base->index;
+    opened->unsaved_index = base->index + 1;
+    raft_members_begin(opened, &base->configuration);
     *raft = opened;
     return ERR_OK;
 }
@@ -133,7 +120,8 @@ enum error raft_restore(struct raft *raft, const struct raft_entry *entry)
     ASSERT(!raft->is_started);
     if (entry->index != raft_last_index(raft) + 1 || entry->term == 0 || entry->term > raft->term ||
         entry->term < raft_last_term(raft) ||
-        entry->payload.size > RAFT_ENTRY_SIZE_MAX - RAFT_ENTRY_HEADER_SIZE) {
+        entry->payload.size > RAFT_ENTRY_SIZE_MAX - RAFT_ENTRY_HEADER_SIZE ||
+        !raft_entry_is_sound(entry)) {
         return ERR_INVALID;
     }
     /* Everything before it is on the disk, so the window may forget it to make room. */
@@ -152,7 +140,9 @@ void raft_start(struct raft *raft, uint64_t now_ms)
     ASSERT_VALUES(raft->commit_index <= raft_last_index(raft), raft->commit_index,
                   raft_last_index(raft));
     raft->now_ms = now_ms;
-    raft_election_arm(raft);
+    raft_election_begin(raft);
+    raft->configuration_changed = false;
+    raft->configuration_told = raft_configuration_is_committed(raft);
     raft->is_started = true;
 }
 
@@ -173,16 +163,11 @@ void raft_tick(struct raft *raft, uint64_t now_ms)
     }
 }
 
-static bool is_from_member(const struct raft *raft, const struct raft_message *message)
-{
-    return message->target == raft->options.self && message->source != raft->options.self &&
-           raft_members_find(&raft->members, message->source) != RAFT_NOT_A_MEMBER;
-}
-
 void raft_receive(struct raft *raft, const struct raft_message *message, uint64_t now_ms)
 {
     raft_time_set(raft, now_ms);
-    if (!is_from_member(raft, message)) {
+    if (message->target != raft->options.self || message->source == raft->options.self ||
+        message->source == 0) {
         return;
     }
     switch (message->kind) {
@@ -240,7 +225,7 @@ enum error raft_propose(struct raft *raft, struct bytes first, struct bytes seco
         return ERR_TOO_LARGE;
     }
     raft_lead_noop(raft);
-    if (raft->noop_is_owed ||
+    if (raft->noop_is_owed || raft_is_handing_over(raft) ||
         is_overloaded(raft, RAFT_ENTRY_HEADER_SIZE + first.size + second.size)) {
         return ERR_OVERLOADED;
     }
@@ -277,6 +262,7 @@ void raft_persisted(struct raft *raft, const struct raft_tag *tag, uint64_t now_
     if (tag->unit > raft->persisted_unit) {
         raft->persisted_unit = tag->unit;
     }
+    raft->disk_is_stalled = false;
     if (tag->epoch == raft->epoch && tag->index > raft->durable_index) {
         ASSERT_VALUES(tag->index < raft->unsaved_index, tag->index, raft->unsaved_index);
         raft->durable_index = tag->index;
@@ -302,9 +288,9 @@ void raft_applied(struct raft *raft, raft_index index)
 void raft_peer_reset(struct raft *raft, raft_id peer, uint64_t now_ms)
 {
     raft_time_set(raft, now_ms);
-    uint32_t at = raft_members_find(&raft->members, peer);
+    uint32_t at = peer == 0 ? RAFT_NOWHERE : raft_place_find(raft, peer);
 
-    if (raft->role == RAFT_LEADER && at != RAFT_NOT_A_MEMBER && at != raft->self_at) {
+    if (raft->role == RAFT_LEADER && at != RAFT_NOWHERE && (raft_followers(raft) >> at & 1) != 0) {
         raft_progress_reset(&raft->peers[at].progress, true);
     }
 }

@@ -45,16 +45,49 @@ static uint32_t count_rounds(struct raft *raft)
     return count;
 }
 
+/* A majority, we among it, votes for nobody else before this; so nobody else can lead, and our
+ * commit index is the newest there is (dissertation 6.4.1). */
+uint64_t raft_lease_until(const struct raft *raft)
+{
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
+
+    if (raft->options.promise_ms == 0 || raft->lease_is_given_up || !raft_leader_is_ready(raft)) {
+        return 0;
+    }
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
+        values[at] = at == RAFT_SELF ? UINT64_MAX : raft->peers[at].lease_ms;
+    }
+    return raft_quorum_value(&raft->quorum, values);
+}
+
+/* All reads that wait are as good as answered by a majority now. */
+static void confirm_by_lease(struct raft *raft)
+{
+    for (; raft->read_ready_count < raft->read_count; raft->read_ready_count++) {
+        struct raft_read_request *read = read_at(raft, raft->read_ready_count);
+        read->index = read->round == 0 ? raft->commit_index : read->index;
+        read->is_ready = true;
+        read->error = ERR_OK;
+    }
+}
+
 /* A heartbeat that is owed and has not left yet serves as the round of reads asked meanwhile. */
 void raft_read_begin_round(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
-    if (raft->read_count == raft->read_ready_count ||
-        read_at(raft, raft->read_count - 1)->round != 0 || !raft_leader_is_ready(raft)) {
+    if (raft->read_count == raft->read_ready_count) {
         return;
     }
-    uint32_t other = (raft->self_at + 1) % raft->members.count;
-    if (!raft_letter_is_owed(raft, other, RAFT_LETTER_HEARTBEAT)) {
+    if (raft->now_ms < raft_lease_until(raft)) {
+        confirm_by_lease(raft);
+        return;
+    }
+    if (read_at(raft, raft->read_count - 1)->round != 0 || !raft_leader_is_ready(raft)) {
+        return;
+    }
+    if (!raft->round_is_owed) {
         if (count_rounds(raft) >= RAFT_READ_ROUND_COUNT_MAX) {
             return;
         }
@@ -73,13 +106,15 @@ void raft_read_begin_round(struct raft *raft)
 
 void raft_read_confirm(struct raft *raft)
 {
-    uint64_t values[RAFT_MEMBER_COUNT_MAX] = {0};
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
 
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        values[at] = at == raft->self_at ? raft->round : raft->peers[at].progress.round;
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
+        values[at] = at == RAFT_SELF ? raft->round : raft->peers[at].progress.round;
     }
-    uint64_t round = raft_quorum_value(&raft->members, values);
+    uint64_t round = raft_quorum_value(&raft->quorum, values);
     while (raft->read_ready_count < raft->read_count) {
         struct raft_read_request *read = read_at(raft, raft->read_ready_count);
         if (read->round == 0 || read->round > round) {

@@ -6,6 +6,8 @@
 #include "base/assert.h"
 #include "raft/internal.h"
 
+enum { CLOCK_CUT_MS = 2 };
+
 void raft_lead_begin(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_CANDIDATE);
@@ -15,8 +17,10 @@ void raft_lead_begin(struct raft *raft)
     raft->leader_since_ms = raft->now_ms;
     raft->noop_is_owed = true;
     raft->fetched_peer = 0;
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        raft_progress_init(&raft->peers[at].progress, raft_last_index(raft) + 1);
+    for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
+        if ((raft->members >> at & 1) != 0) {
+            raft_follower_begin(raft, at);
+        }
     }
     raft_lead_noop(raft);
     raft_lead_heartbeat(raft);
@@ -45,10 +49,10 @@ void raft_lead_heartbeat(struct raft *raft)
     raft->round += 1;
     raft->round_ms[raft->round % RAFT_ROUND_HISTORY_COUNT] = raft->now_ms;
     raft->heartbeat_ms = raft->now_ms + raft->options.heartbeat_ms;
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        if (at == raft->self_at) {
-            continue;
-        }
+    raft->round_is_owed = true;
+    uint32_t followers = raft_followers(raft);
+    for (uint32_t at = raft_place_next(followers, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(followers, at + 1)) {
         raft_index match_index = raft->peers[at].progress.match_index;
         struct raft_message *message =
             raft_letter_put(raft, at, RAFT_LETTER_HEARTBEAT, RAFT_HEARTBEAT);
@@ -61,12 +65,14 @@ void raft_lead_heartbeat(struct raft *raft)
 
 uint64_t raft_quorum_contact(const struct raft *raft)
 {
-    uint64_t values[RAFT_MEMBER_COUNT_MAX] = {0};
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
 
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        values[at] = at == raft->self_at ? raft->now_ms : raft->peers[at].progress.contact_ms;
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
+        values[at] = at == RAFT_SELF ? raft->now_ms : raft->peers[at].progress.contact_ms;
     }
-    return raft_quorum_value(&raft->members, values);
+    return raft_quorum_value(&raft->quorum, values);
 }
 
 uint64_t raft_quorum_contact_or_start(const struct raft *raft)
@@ -107,28 +113,33 @@ bool raft_leader_is_ready(const struct raft *raft)
  * be replaced. It commits with the first entry of our own term (Raft section 5.4.2, figure 8). */
 void raft_lead_commit(struct raft *raft)
 {
-    uint64_t values[RAFT_MEMBER_COUNT_MAX] = {0};
+    uint32_t voters = raft_voters(raft);
+    uint64_t values[RAFT_PLACE_COUNT]; /* Of voters; nobody looks at others. */
     raft_term term = 0;
 
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        values[at] =
-            at == raft->self_at ? raft->durable_index : raft->peers[at].progress.match_index;
+    for (uint32_t at = raft_place_next(voters, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(voters, at + 1)) {
+        values[at] = at == RAFT_SELF ? raft->durable_index : raft->peers[at].progress.match_index;
     }
-    raft_index index = raft_quorum_value(&raft->members, values);
+    raft_index index = raft_quorum_value(&raft->quorum, values);
     if (index > raft->commit_index && raft_term_at(raft, index, &term) && term == raft->term) {
         raft_commit_advance(raft, index);
     }
 }
 
-/* A reply of this term to a message that we sent in it. */
-static bool is_for_leader(struct raft *raft, const struct raft_message *message)
+/* The place of one who replies in this term to what we sent it in this term; else RAFT_NOWHERE. */
+static uint32_t follower_at(struct raft *raft, const struct raft_message *message)
 {
     if (message->term > raft->term) {
         raft_election_follow(raft, message->term, 0);
-        return false;
+        return RAFT_NOWHERE;
     }
-    return message->term == raft->term && raft->role == RAFT_LEADER;
+    if (message->term < raft->term || raft->role != RAFT_LEADER) {
+        return RAFT_NOWHERE;
+    }
+    uint32_t at = raft_place_find(raft, message->source);
+    return at != RAFT_NOWHERE && (raft_followers(raft) >> at & 1) != 0 ? at : RAFT_NOWHERE;
 }
 
 static void note_round(struct raft *raft, struct raft_progress *progress, uint64_t round)
@@ -146,15 +157,34 @@ static void note_round(struct raft *raft, struct raft_progress *progress, uint64
     raft_read_confirm(raft);
 }
 
+/* A promise holds from the follower's receipt on, and we count from our sending, by a clock that
+ * may be slower than the follower's by the bound. Both clocks are cut to milliseconds. */
+static void note_promise(struct raft *raft, uint32_t at, const struct raft_heartbeat_reply *reply)
+{
+    struct raft_peer *peer = &raft->peers[at];
+    uint64_t million = 1000000;
+
+    if (reply->round == 0 || reply->round > raft->round ||
+        raft->round - reply->round >= RAFT_ROUND_HISTORY_COUNT) {
+        return;
+    }
+    uint64_t sent_ms = raft->round_ms[reply->round % RAFT_ROUND_HISTORY_COUNT];
+    uint64_t held_ms = reply->promise_ms * million / (million + raft->options.clock_rate_ppm);
+    uint64_t lease_ms = held_ms > CLOCK_CUT_MS ? sent_ms + held_ms - CLOCK_CUT_MS : 0;
+    if (sent_ms >= raft->leader_since_ms && lease_ms > peer->lease_ms) {
+        peer->lease_ms = lease_ms;
+    }
+}
+
 void raft_append_reply_receive(struct raft *raft, const struct raft_message *message)
 {
     const struct raft_append_reply *reply = &message->append_reply;
 
-    if (!is_for_leader(raft, message)) {
+    uint32_t at = follower_at(raft, message);
+    if (at == RAFT_NOWHERE) {
         return;
     }
-    struct raft_progress *progress =
-        &raft->peers[raft_members_find(&raft->members, message->source)].progress;
+    struct raft_progress *progress = &raft->peers[at].progress;
     note_round(raft, progress, reply->round);
     if (!reply->success) {
         const struct raft_flight *flight = raft_progress_find(progress, reply->request);
@@ -168,7 +198,11 @@ void raft_append_reply_receive(struct raft *raft, const struct raft_message *mes
     if (reply->match_index <= raft_last_index(raft)) {
         raft_progress_acknowledge(progress, reply->request, reply->match_index,
                                   raft->now_ms + raft->options.heartbeat_ms);
-        raft_lead_commit(raft);
+        if ((raft->learners >> at & 1) != 0) {
+            raft_catch_up_note(raft, at);
+        } else {
+            raft_lead_commit(raft);
+        }
     }
 }
 
@@ -176,11 +210,12 @@ void raft_heartbeat_reply_receive(struct raft *raft, const struct raft_message *
 {
     const struct raft_heartbeat_reply *reply = &message->heartbeat_reply;
 
-    if (!is_for_leader(raft, message)) {
+    uint32_t at = follower_at(raft, message);
+    if (at == RAFT_NOWHERE) {
         return;
     }
-    struct raft_progress *progress =
-        &raft->peers[raft_members_find(&raft->members, message->source)].progress;
+    struct raft_progress *progress = &raft->peers[at].progress;
+    note_promise(raft, at, reply);
     note_round(raft, progress, reply->round);
 
     /* Sent well before a heartbeat that has been answered, and not there: an append was lost. */
@@ -194,8 +229,19 @@ void raft_heartbeat_reply_receive(struct raft *raft, const struct raft_message *
     }
 }
 
+/* Asks for what lies before the window: an entry, or a snapshot where it is gone. */
+static void ask_for(struct raft *raft, uint32_t at, raft_index index)
+{
+    if (index > raft->trail.base_index) {
+        raft_fetch_ask(raft, at, index);
+    } else {
+        raft_progress_need_snapshot(&raft->peers[at].progress, raft->trail.base_index);
+    }
+}
+
 /* The entries of the next message: none for an empty probe, else from the window, else from what
- * the caller read back. False when they, or the term before them, have to be fetched first. */
+ * the caller read back. False when they, or the term before them, have to be fetched first, or are
+ * gone. */
 static bool gather(struct raft *raft, uint32_t at, struct raft_slice *slice,
                    struct raft_flight *flight, raft_term *previous_term)
 {
@@ -206,7 +252,7 @@ static bool gather(struct raft *raft, uint32_t at, struct raft_slice *slice,
     flight->last_index = flight->previous_index;
     if (!raft_term_at(raft, next_index - 1, previous_term)) {
         if (progress->known_index != next_index - 1) {
-            raft_fetch_ask(raft, at, next_index - 1);
+            ask_for(raft, at, next_index - 1);
             return false;
         }
         *previous_term = progress->known_term;
@@ -221,7 +267,7 @@ static bool gather(struct raft *raft, uint32_t at, struct raft_slice *slice,
         return true;
     }
     if (!raft_fetch_take(raft, at, next_index, slice, &flight->last_index)) {
-        raft_fetch_ask(raft, at, next_index);
+        ask_for(raft, at, next_index);
         return false;
     }
     return true;
@@ -274,9 +320,9 @@ static void send_to(struct raft *raft, uint32_t at)
 void raft_lead_send(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
-    for (uint32_t at = 0; at < raft->members.count; at++) {
-        if (at != raft->self_at) {
-            send_to(raft, at);
-        }
+    uint32_t followers = raft_followers(raft);
+    for (uint32_t at = raft_place_next(followers, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(followers, at + 1)) {
+        send_to(raft, at);
     }
 }

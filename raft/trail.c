@@ -11,11 +11,22 @@
 
 _Static_assert(RAFT_TRAIL_RUN_COUNT_MAX >= 2, "one run is kept while another is dropped");
 
-void raft_trail_init(struct raft_trail *trail)
+void raft_trail_init(struct raft_trail *trail, raft_index base_index, raft_term base_term)
 {
+    ASSERT((base_index == 0) == (base_term == 0));
     trail->count = 0;
     trail->count_max = RAFT_TRAIL_RUN_COUNT_MAX;
-    trail->last_index = 0;
+    trail->last_index = base_index;
+    trail->base_index = base_index;
+    trail->base_term = base_term;
+}
+
+void raft_trail_rebase(struct raft_trail *trail, raft_index base_index, raft_term base_term)
+{
+    ASSERT_VALUES(base_index >= trail->base_index, base_index, trail->base_index);
+    ASSERT_VALUES(base_index <= trail->last_index, base_index, trail->last_index);
+    trail->base_index = base_index;
+    trail->base_term = base_term;
 }
 
 static bool needs_run(const struct raft_trail *trail, raft_term term)
@@ -56,6 +67,7 @@ void raft_trail_truncate(struct raft_trail *trail, raft_index from_index)
 {
     ASSERT(from_index > 0);
     ASSERT_VALUES(from_index <= trail->last_index, from_index, trail->last_index);
+    ASSERT_VALUES(from_index > trail->base_index, from_index, trail->base_index);
     ASSERT_VALUES(from_index >= trail->runs[0].first_index, from_index, trail->runs[0].first_index);
 
     trail->last_index = from_index - 1;
@@ -66,8 +78,8 @@ void raft_trail_truncate(struct raft_trail *trail, raft_index from_index)
 
 bool raft_trail_term(const struct raft_trail *trail, raft_index index, raft_term *term)
 {
-    if (index == 0) {
-        *term = 0;
+    if (index == trail->base_index) {
+        *term = trail->base_term;
         return true;
     }
     if (index > trail->last_index) {

@@ -73,6 +73,14 @@ uint8_t *raft_window_push(struct raft_window *window, raft_term term, uint32_t s
     return window->data + offset;
 }
 
+void raft_window_reset(struct raft_window *window, raft_index first_index)
+{
+    ASSERT(first_index > 0);
+    window->slot_first = 0;
+    window->count = 0;
+    window->first_index = first_index;
+}
+
 void raft_window_drop_first(struct raft_window *window)
 {
     ASSERT(window->count > 0);

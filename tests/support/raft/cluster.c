@@ -14,6 +14,49 @@ static bool chance(struct cluster *cluster, uint32_t per_mille)
     return prng_below(&cluster->prng, 1000) < per_mille;
 }
 
+struct cluster_node *cluster_find(struct cluster *cluster, raft_id id)
+{
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        if (cluster->nodes[i].id == id) {
+            return &cluster->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+bool cluster_loses(struct cluster *cluster, const struct cluster_node *source,
+                   const struct cluster_node *target)
+{
+    return cluster->faults.cut[source - cluster->nodes][target - cluster->nodes] ||
+           chance(cluster, cluster->faults.loss_per_mille);
+}
+
+bool cluster_is_awake(const struct cluster *cluster, const struct cluster_node *node)
+{
+    return node->is_up && node->busy_until_ms <= cluster->now_ms;
+}
+
+static uint64_t clock_at(const struct cluster_node *node, uint64_t now_ms)
+{
+    return now_ms + now_ms * node->clock_ppm / 1000000;
+}
+
+uint64_t cluster_clock(const struct cluster *cluster, const struct cluster_node *node)
+{
+    return clock_at(node, cluster->now_ms);
+}
+
+/* The first moment at which the node's clock shows `clock_ms`. */
+static uint64_t moment_of(const struct cluster_node *node, uint64_t clock_ms)
+{
+    uint64_t now_ms = clock_ms * 1000000 / (1000000 + node->clock_ppm);
+
+    while (clock_at(node, now_ms) < clock_ms) {
+        now_ms += 1;
+    }
+    return now_ms;
+}
+
 static void copy_entries(struct cluster_packet *packet, const struct raft_message *message)
 {
     const struct raft_append *append = &message->append;
@@ -49,9 +92,10 @@ static void post_once(struct cluster *cluster, const struct raft_message *messag
 static void post(struct cluster *cluster, struct cluster_node *node,
                  const struct raft_message *message)
 {
+    const struct cluster_node *target = cluster_find(cluster, message->target);
+
     cluster_check_message(cluster, node, message);
-    if (cluster->faults.cut[message->source - 1][message->target - 1] ||
-        chance(cluster, cluster->faults.loss_per_mille)) {
+    if (target == NULL || cluster_loses(cluster, node, target)) {
         return;
     }
     post_once(cluster, message);
@@ -94,7 +138,14 @@ static void complete_units(struct cluster *cluster, struct cluster_node *node, u
         }
     }
     drop_units(node, count);
-    raft_persisted(node->raft, &tag, cluster->now_ms);
+    raft_persisted(node->raft, &tag, cluster_clock(cluster, node));
+}
+
+void cluster_flush(struct cluster *cluster, struct cluster_node *node)
+{
+    if (node->unit_count > 0) {
+        complete_units(cluster, node, node->unit_count);
+    }
 }
 
 static void stage_records(struct cluster_node *node, struct cluster_unit *unit,
@@ -163,9 +214,11 @@ static void fetch(struct cluster *cluster, struct cluster_node *node,
     uint32_t count = 0;
 
     cluster->counters.fetches += 1;
+    ASSERT_VALUES(wanted->first_index > node->disk.base.index, wanted->first_index,
+                  node->disk.base.index);
     if (chance(cluster, cluster->faults.loss_per_mille)) {
         raft_fetched(node->raft, wanted->peer, wanted->first_index, 0, (struct bytes){0},
-                     cluster->now_ms);
+                     cluster_clock(cluster, node));
         return;
     }
     for (raft_index i = wanted->first_index; i <= node->disk.last_index && count < 8; i++) {
@@ -176,7 +229,7 @@ static void fetch(struct cluster *cluster, struct cluster_node *node,
         count += 1;
     }
     raft_fetched(node->raft, wanted->peer, wanted->first_index, count, buffer_bytes(&buffer),
-                 cluster->now_ms);
+                 cluster_clock(cluster, node));
 }
 
 /* One raft_collect() and all that follows from it. True when fetches were answered: then there is
@@ -187,7 +240,7 @@ static bool collect(struct cluster *cluster, struct cluster_node *node)
     struct raft_fetch fetches[RAFT_MEMBER_COUNT_MAX];
 
     bool is_busy = raft_collect(node->raft, &effects);
-    node->wake_ms = effects.wake_ms;
+    node->wake_ms = moment_of(node, effects.wake_ms);
     if (!is_busy) {
         ASSERT(effects.send_now_count + effects.send_durable_count + effects.append_count == 0);
     }
@@ -201,10 +254,12 @@ static bool collect(struct cluster *cluster, struct cluster_node *node)
         cluster_check_read(cluster, &effects.reads[i]);
     }
     raft_index commit_index = effects.commit_index;
+    cluster_snapshots_begin(cluster, node, &effects);
     stage(cluster, node, &effects);
     cluster_check_node(cluster, node);
     if (prng_below(&cluster->prng, 4) != 0) {
         raft_applied(node->raft, commit_index);
+        node->applied_index = commit_index;
     }
     for (uint32_t i = 0; i < fetch_count; i++) {
         fetch(cluster, node, &fetches[i]);
@@ -212,14 +267,14 @@ static bool collect(struct cluster *cluster, struct cluster_node *node)
     return fetch_count > 0;
 }
 
-static void settle(struct cluster *cluster, struct cluster_node *node)
+void cluster_settle(struct cluster *cluster, struct cluster_node *node)
 {
     cluster->counters.events += 1;
     while (collect(cluster, node)) {
     }
 }
 
-static void start(struct cluster *cluster, struct cluster_node *node)
+void cluster_start(struct cluster *cluster, struct cluster_node *node)
 {
     struct arena arena;
     struct raft_options options = cluster->options;
@@ -228,10 +283,11 @@ static void start(struct cluster *cluster, struct cluster_node *node)
     options.seed = prng_next(&cluster->prng);
     arena_init(&arena, node->memory, MEMORY_SIZE);
     ASSERT(raft_memory_size(&options) <= MEMORY_SIZE);
-    enum error error = raft_open(&node->raft, &arena, &options, &node->disk.hard_state);
+    enum error error =
+        raft_open(&node->raft, &arena, &options, &node->disk.hard_state, &node->disk.base);
     ASSERT(error == ERR_OK);
     node->raft->trail.count_max = cluster->trail_run_count_max;
-    for (raft_index i = 1; i <= node->disk.last_index; i++) {
+    for (raft_index i = node->disk.base.index + 1; i <= node->disk.last_index; i++) {
         const struct cluster_record *record = &node->disk.records[i];
         struct bytes rest = bytes_of(record->bytes, record->size);
         struct raft_entry entry;
@@ -243,22 +299,43 @@ static void start(struct cluster *cluster, struct cluster_node *node)
         node->terms[i] = record->term;
     }
     node->last_index = node->disk.last_index;
-    node->commit_index = 0;
+    node->commit_index = node->disk.base.index;
+    node->applied_index = node->disk.base.index;
     node->term = node->disk.hard_state.term;
     node->is_up = true;
     node->busy_until_ms = cluster->now_ms;
-    raft_start(node->raft, cluster->now_ms);
-    settle(cluster, node);
+    raft_start(node->raft, cluster_clock(cluster, node));
+    cluster_settle(cluster, node);
 }
 
-void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed)
+static void open_node(struct cluster *cluster, struct cluster_node *node,
+                      const struct raft_base *base)
 {
-    ASSERT(node_count >= 1 && node_count <= CLUSTER_NODE_MAX);
+    node->id = cluster->id_next;
+    cluster->id_next += 1;
+    node->clock_ppm = (uint32_t)prng_below(&cluster->prng, CLUSTER_CLOCK_RATE_PPM);
+    node->disk.base = *base;
+    node->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
+    ASSERT(node->memory != NULL);
+    cluster_start(cluster, node);
+}
+
+void cluster_open(struct cluster *cluster, uint32_t voter_count, uint32_t spare_count,
+                  uint64_t seed)
+{
+    struct raft_base formation = {.configuration.member_count = voter_count};
+    struct raft_base nothing = {0};
+
+    ASSERT(voter_count >= 1 && voter_count <= CLUSTER_VOTER_MAX);
+    ASSERT(voter_count + spare_count <= CLUSTER_NODE_MAX);
+    for (uint32_t i = 0; i < voter_count; i++) {
+        formation.configuration.members[i].id = i + 1;
+        formation.configuration.members[i].parts = RAFT_PART_VOTER;
+    }
     cluster->seed = seed;
     cluster->now_ms = 1000;
     prng_init(&cluster->prng, seed);
     cluster->options = (struct raft_options){
-        .member_count = node_count,
         .election_ms_min = 100,
         .election_ms_max = 200,
         .heartbeat_ms = 30,
@@ -268,19 +345,17 @@ void cluster_open(struct cluster *cluster, uint32_t node_count, uint64_t seed)
         .window_count_max = 8 + (uint32_t)prng_below(&cluster->prng, CLUSTER_WINDOW_COUNT_MAX - 7),
         .uncommitted_size_max = 400,
         .read_count_max = 8,
+        .promise_ms = prng_below(&cluster->prng, 2) == 0 ? 0 : 90,
+        .clock_rate_ppm = CLUSTER_CLOCK_RATE_PPM,
     };
     cluster->trail_run_count_max = 8 + (uint32_t)prng_below(&cluster->prng, 8);
-    cluster->node_count = node_count;
+    cluster->node_count = voter_count + spare_count;
+    cluster->id_next = 1;
+    cluster->configurations[0].configuration = formation.configuration;
+    cluster->configuration_count = 1;
     cluster->faults = (struct cluster_faults){.delay_ms_max = 5, .disk_ms_max = 5};
-    for (uint32_t i = 0; i < node_count; i++) {
-        cluster->options.members[i] = i + 1;
-    }
-    for (uint32_t i = 0; i < node_count; i++) {
-        struct cluster_node *node = &cluster->nodes[i];
-        node->id = i + 1;
-        node->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
-        ASSERT(node->memory != NULL);
-        start(cluster, node);
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        open_node(cluster, &cluster->nodes[i], i < voter_count ? &formation : &nothing);
     }
 }
 
@@ -323,7 +398,7 @@ static void deliver(struct cluster *cluster, struct cluster_node *node)
         if (packet->message.kind == RAFT_APPEND) {
             packet->message.append.first.data = packet->bytes;
         }
-        raft_receive(node->raft, &packet->message, cluster->now_ms);
+        raft_receive(node->raft, &packet->message, cluster_clock(cluster, node));
         raft_check(node->raft);
         cluster->packet_count -= 1;
         *packet = cluster->packets[cluster->packet_count];
@@ -337,7 +412,7 @@ static void turn(struct cluster *cluster, struct cluster_node *node)
     uint32_t done = 0;
 
     if (!node->is_up) {
-        start(cluster, node);
+        cluster_start(cluster, node);
         return;
     }
     store_u64(stamp, cluster->now_ms);
@@ -350,15 +425,16 @@ static void turn(struct cluster *cluster, struct cluster_node *node)
         complete_units(cluster, node, done);
     }
     if (cluster->now_ms >= node->wake_ms) {
-        raft_tick(node->raft, cluster->now_ms);
+        raft_tick(node->raft, cluster_clock(cluster, node));
     }
-    settle(cluster, node);
+    cluster_settle(cluster, node);
 }
 
 void cluster_run(struct cluster *cluster, uint64_t until_ms)
 {
     for (;;) {
         struct cluster_node *next = NULL;
+        uint64_t sending_ms = cluster_snapshots_due(cluster);
         uint64_t next_ms = until_ms;
         for (uint32_t i = 0; i < cluster->node_count; i++) {
             uint64_t due_ms = node_due(cluster, &cluster->nodes[i]);
@@ -366,6 +442,11 @@ void cluster_run(struct cluster *cluster, uint64_t until_ms)
                 next_ms = due_ms;
                 next = &cluster->nodes[i];
             }
+        }
+        if (sending_ms < next_ms) {
+            cluster->now_ms = sending_ms > cluster->now_ms ? sending_ms : cluster->now_ms;
+            cluster_snapshots_run(cluster);
+            continue;
         }
         if (next == NULL) {
             break;
@@ -384,8 +465,7 @@ enum error cluster_propose(struct cluster *cluster, uint32_t at, uint32_t payloa
     struct cluster_node *node = &cluster->nodes[at];
     uint8_t payload[CLUSTER_RECORD_SIZE_MAX];
 
-    if (!node->is_up || node->busy_until_ms > cluster->now_ms ||
-        node->last_index >= CLUSTER_LOG_MAX - 100) {
+    if (!cluster_is_awake(cluster, node) || node->last_index >= CLUSTER_LOG_MAX - 100) {
         return ERR_CLOSED;
     }
     for (uint32_t i = 0; i < payload_size; i++) {
@@ -394,8 +474,8 @@ enum error cluster_propose(struct cluster *cluster, uint32_t at, uint32_t payloa
     enum error error =
         raft_propose(node->raft, bytes_of(payload, payload_size / 2),
                      bytes_of(payload + payload_size / 2, payload_size - payload_size / 2),
-                     cluster->now_ms, index);
-    settle(cluster, node);
+                     cluster_clock(cluster, node), index);
+    cluster_settle(cluster, node);
     return error;
 }
 
@@ -403,18 +483,20 @@ enum error cluster_read(struct cluster *cluster, uint32_t at)
 {
     struct cluster_node *node = &cluster->nodes[at];
 
-    if (!node->is_up || node->busy_until_ms > cluster->now_ms ||
-        cluster->read_count == CLUSTER_READ_MAX) {
+    if (!cluster_is_awake(cluster, node) || cluster->read_count == CLUSTER_READ_MAX) {
         return ERR_CLOSED;
     }
     uint64_t id = cluster->read_count;
-    enum error error = raft_read(node->raft, id, cluster->now_ms);
+    enum error error = raft_read(node->raft, id, cluster_clock(cluster, node));
     if (error == ERR_OK) {
         cluster->read_floor[id] = cluster->commit_index;
         cluster->read_done[id] = false;
         cluster->read_count += 1;
     }
-    settle(cluster, node);
+    uint64_t reads_ok = cluster->counters.reads_ok;
+    cluster_settle(cluster, node);
+    cluster->counters.lease_reads +=
+        cluster->options.promise_ms > 0 && cluster->counters.reads_ok > reads_ok;
     return error;
 }
 

@@ -24,6 +24,26 @@ static void note_sighting(struct cluster *cluster, raft_index index, raft_term t
     UNREACHABLE();
 }
 
+static void note_configuration(struct cluster *cluster, const struct raft_entry *entry)
+{
+    if (entry->kind != RAFT_ENTRY_CONFIGURATION) {
+        return;
+    }
+    for (uint32_t i = 0; i < cluster->configuration_count; i++) {
+        const struct cluster_configuration *known = &cluster->configurations[i];
+        if (known->configuration.index == entry->index && known->term == entry->term) {
+            return; /* Equal, or the sighting above would have said so. */
+        }
+    }
+    ASSERT(cluster->configuration_count < CLUSTER_CONFIGURATION_MAX);
+    struct cluster_configuration *noted = &cluster->configurations[cluster->configuration_count];
+    cluster->configuration_count += 1;
+    noted->term = entry->term;
+    bool is_valid = raft_configuration_decode(entry->payload, &noted->configuration);
+    ASSERT(is_valid);
+    cluster->counters.joint += raft_configuration_is_joint(&noted->configuration);
+}
+
 void cluster_check_unit(struct cluster *cluster, struct cluster_node *node,
                         const struct raft_effects *effects)
 {
@@ -53,6 +73,7 @@ void cluster_check_unit(struct cluster *cluster, struct cluster_node *node,
         node->chains[index] =
             checksum(bytes_of(whole.data, whole.size - rest.size), node->chains[index - 1]);
         node->terms[index] = entry.term;
+        note_configuration(cluster, &entry);
         note_sighting(cluster, index, entry.term, node->chains[index]);
     }
     node->last_index = index - 1;
@@ -102,7 +123,9 @@ static void check_leader(struct cluster *cluster, struct cluster_node *node,
             index -= 1;
         }
         ASSERT_VALUES(node->last_index >= index, node->last_index, index);
-        ASSERT_VALUES(node->chains[index] == cluster->committed[index], index, status->term);
+        if (index >= status->base_index) {
+            ASSERT_VALUES(node->chains[index] == cluster->committed[index], index, status->term);
+        }
     }
     ASSERT_VALUES(*leader == node->id, *leader, node->id);
 }
@@ -118,6 +141,7 @@ static void check_commit(struct cluster *cluster, struct cluster_node *node,
             cluster->commit_index = i;
             cluster->committed[i] = node->chains[i];
             cluster->committed_in[i] = node->term;
+            cluster->committed_term[i] = node->terms[i];
             cluster->counters.commits += 1;
         }
         ASSERT_VALUES(cluster->committed[i] == node->chains[i], i, node->id);
@@ -135,6 +159,8 @@ void cluster_check_node(struct cluster *cluster, struct cluster_node *node)
     ASSERT_VALUES(status.term >= node->term, status.term, node->term);
     ASSERT_VALUES(status.durable_index <= node->disk.last_index, status.durable_index,
                   node->disk.last_index);
+    ASSERT_VALUES(status.base_index == node->disk.base.index, status.base_index,
+                  node->disk.base.index);
     node->term = status.term;
     node->role = status.role;
     check_leader(cluster, node, &status);
@@ -155,4 +181,25 @@ void cluster_check_read(struct cluster *cluster, const struct raft_read_ready *r
     cluster->counters.reads_ok += 1;
     ASSERT_VALUES(ready->index >= cluster->read_floor[ready->id], ready->index,
                   cluster->read_floor[ready->id]);
+}
+
+/* The log of a node that has installed a snapshot begins with what is committed, and goes on with
+ * what it had if that follows from it. */
+void cluster_check_installed(struct cluster *cluster, struct cluster_node *node,
+                             const struct raft_base *base)
+{
+    struct raft_status status = raft_status(node->raft);
+
+    ASSERT_VALUES(status.commit_index >= base->index, status.commit_index, base->index);
+    ASSERT_VALUES(status.base_index == base->index, status.base_index, base->index);
+    if (status.last_index > base->index) {
+        ASSERT_VALUES(node->chains[base->index] == cluster->committed[base->index], base->index,
+                      node->id);
+    }
+    node->chains[base->index] = cluster->committed[base->index];
+    node->terms[base->index] = base->term;
+    node->last_index = status.last_index;
+    node->commit_index = base->index;
+    node->applied_index = base->index;
+    raft_check(node->raft);
 }

@@ -9,11 +9,10 @@
 
 enum { MEMORY_SIZE = 4 << 20 };
 
-struct raft_options member_options(uint32_t member_count)
+struct raft_options member_options(void)
 {
-    struct raft_options options = {
+    return (struct raft_options){
         .self = 1,
-        .member_count = member_count,
         .seed = 42,
         .election_ms_min = 100,
         .election_ms_max = 200,
@@ -25,18 +24,26 @@ struct raft_options member_options(uint32_t member_count)
         .uncommitted_size_max = 1024,
         .read_count_max = 4,
     };
-
-    for (uint32_t i = 0; i < member_count; i++) {
-        options.members[i] = i + 1;
-    }
-    return options;
 }
 
-void member_open(struct member *member, const struct raft_options *options,
-                 const struct raft_hard_state *hard_state, const raft_term *terms)
+struct raft_base member_base(uint32_t voter_count, uint32_t learner_count)
+{
+    struct raft_base base = {.configuration.member_count = voter_count + learner_count};
+
+    ASSERT(base.configuration.member_count <= RAFT_MEMBER_COUNT_MAX);
+    for (uint32_t i = 0; i < base.configuration.member_count; i++) {
+        base.configuration.members[i].id = i + 1;
+        base.configuration.members[i].parts = i < voter_count ? RAFT_PART_VOTER : RAFT_PART_LEARNER;
+    }
+    return base;
+}
+
+void member_open_base(struct member *member, const struct raft_options *options,
+                      const struct raft_hard_state *hard_state, const struct raft_base *base,
+                      const raft_term *terms)
 {
     struct arena arena;
-    raft_index index = 0;
+    raft_index index = base->index;
 
     memset(member, 0, sizeof(*member));
     member->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
@@ -44,7 +51,7 @@ void member_open(struct member *member, const struct raft_options *options,
     ASSERT(member->memory != NULL);
     ASSERT(raft_memory_size(options) <= MEMORY_SIZE);
     arena_init(&arena, member->memory, MEMORY_SIZE);
-    enum error error = raft_open(&member->raft, &arena, options, hard_state);
+    enum error error = raft_open(&member->raft, &arena, options, hard_state, base);
     ASSERT(error == ERR_OK);
     for (; terms != NULL && *terms != 0; terms++) {
         index += 1;
@@ -56,13 +63,22 @@ void member_open(struct member *member, const struct raft_options *options,
     raft_check(member->raft);
 }
 
+void member_open(struct member *member, const struct raft_options *options,
+                 const struct raft_hard_state *hard_state, const raft_term *terms)
+{
+    struct raft_base base = member_base(3, 0);
+
+    member_open_base(member, options, hard_state, &base, terms);
+}
+
 void member_open_simple(struct member *member, uint32_t member_count, raft_term term,
                         const raft_term *terms)
 {
-    struct raft_options options = member_options(member_count);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = term};
+    struct raft_base base = member_base(member_count, 0);
 
-    member_open(member, &options, &hard_state, terms);
+    member_open_base(member, &options, &hard_state, &base, terms);
 }
 
 void member_close(struct member *member)
@@ -252,5 +268,25 @@ struct raft_message message_append(raft_id source, raft_term term, raft_index pr
         .entry_count = count,
         .first = bytes_of(entries, size),
     };
+    return message;
+}
+
+struct raft_message message_configuration(raft_id source, raft_term term,
+                                          const struct raft_configuration *configuration,
+                                          raft_term entry_term,
+                                          uint8_t entries[MEMBER_ENTRIES_SIZE_MAX])
+{
+    struct raft_message message = message_append(source, term, 0, 0, 0, NULL, entries);
+    uint8_t *payload = entries + RAFT_ENTRY_HEADER_SIZE;
+    struct raft_entry entry = {
+        .index = 1,
+        .term = entry_term,
+        .kind = RAFT_ENTRY_CONFIGURATION,
+        .payload = bytes_of(payload, raft_configuration_encode(payload, configuration)),
+    };
+
+    raft_entry_encode_header(entries, &entry);
+    message.append.entry_count = 1;
+    message.append.first = bytes_of(entries, RAFT_ENTRY_HEADER_SIZE + entry.payload.size);
     return message;
 }

@@ -16,10 +16,18 @@ struct member {
     struct raft_effects effects; /* Of the last collect. */
 };
 
-/* Sound options for member 1 of `member_count`. */
-struct raft_options member_options(uint32_t member_count);
+/* Sound options for member 1. */
+struct raft_options member_options(void);
 
-/* Opens with a log whose entries have these terms (0 ends the list), in hard state `hard_state`. */
+/* A whole log, formed by voters 1 to `voter_count` and then `learner_count` learners. */
+struct raft_base member_base(uint32_t voter_count, uint32_t learner_count);
+
+/* Opens with a log behind `base` whose entries have these terms (0 ends the list). */
+void member_open_base(struct member *member, const struct raft_options *options,
+                      const struct raft_hard_state *hard_state, const struct raft_base *base,
+                      const raft_term *terms);
+
+/* The same behind nothing, with three voters. */
 void member_open(struct member *member, const struct raft_options *options,
                  const struct raft_hard_state *hard_state, const raft_term *terms);
 
@@ -66,6 +74,12 @@ struct raft_message message_append(raft_id source, raft_term term, raft_index pr
                                    raft_term previous_term, raft_index commit_index,
                                    const raft_term *terms,
                                    uint8_t entries[MEMBER_ENTRIES_SIZE_MAX]);
+
+/* One entry of `entry_term`, behind nothing, that is this configuration. */
+struct raft_message message_configuration(raft_id source, raft_term term,
+                                          const struct raft_configuration *configuration,
+                                          raft_term entry_term,
+                                          uint8_t entries[MEMBER_ENTRIES_SIZE_MAX]);
 
 /* A record of `payload_size` zero bytes at `to`; returns its size. */
 uint32_t member_record(uint8_t *to, raft_index index, raft_term term, uint32_t payload_size);

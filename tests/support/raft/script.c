@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "raft/raft.h"
+#include "tests/support/raft/transcript.h"
 
 enum {
     NODE_MAX = 5,
@@ -34,6 +35,7 @@ struct node {
     void *memory;
     struct raft *raft;
     struct raft_hard_state hard_state; /* On the disk. */
+    struct raft_base base;
     uint32_t log_count;
     struct bytes log[LOG_MAX]; /* Records on the disk, by index - 1. */
     uint8_t records[LOG_MAX][RECORD_SIZE_MAX];
@@ -51,6 +53,7 @@ struct script {
     FILE *out;
     uint64_t now_ms;
     uint32_t append_size;
+    uint32_t promise_ms;
     uint32_t node_count;
     struct node nodes[NODE_MAX];
     struct queue wires[NODE_MAX][NODE_MAX]; /* From, to. */
@@ -80,69 +83,10 @@ static void push(struct queue *queue, const struct raft_message *message)
     }
 }
 
-static void write_append(FILE *out, const struct raft_append *append)
-{
-    fprintf(out, "append previous %llu/%llu", number(append->previous_term),
-            number(append->previous_index));
-    if (append->entry_count > 0) {
-        fprintf(out, " entries %llu..%llu", number(append->previous_index + 1),
-                number(append->previous_index + append->entry_count));
-    }
-    fprintf(out, " commit %llu round %llu request %llu", number(append->commit_index),
-            number(append->round), number(append->request));
-}
-
-static void write_append_reply(FILE *out, const struct raft_append_reply *reply)
-{
-    if (reply->success) {
-        fprintf(out, "append-reply match %llu", number(reply->match_index));
-    } else {
-        fprintf(out, "append-reply refused, try %llu/%llu", number(reply->conflict_term),
-                number(reply->conflict_index));
-    }
-    fprintf(out, " round %llu request %llu", number(reply->round), number(reply->request));
-}
-
-static void write_message(FILE *out, const struct raft_message *message)
-{
-    switch (message->kind) {
-    case RAFT_VOTE_REQUEST:
-        fprintf(out, "%s%s last %llu/%llu",
-                message->vote_request.pre ? "pre-vote-request" : "vote-request",
-                message->vote_request.transfer ? " for transfer" : "",
-                number(message->vote_request.last_term), number(message->vote_request.last_index));
-        break;
-    case RAFT_VOTE_REPLY:
-        fprintf(out, "%s %s for term %llu",
-                message->vote_reply.pre ? "pre-vote-reply" : "vote-reply",
-                message->vote_reply.granted ? "granted" : "refused",
-                number(message->vote_reply.request_term));
-        break;
-    case RAFT_APPEND:
-        write_append(out, &message->append);
-        break;
-    case RAFT_APPEND_REPLY:
-        write_append_reply(out, &message->append_reply);
-        break;
-    case RAFT_HEARTBEAT:
-        fprintf(out, "heartbeat commit %llu round %llu", number(message->heartbeat.commit_index),
-                number(message->heartbeat.round));
-        break;
-    case RAFT_HEARTBEAT_REPLY:
-        fprintf(out, "heartbeat-reply round %llu last %llu", number(message->heartbeat_reply.round),
-                number(message->heartbeat_reply.last_index));
-        break;
-    case RAFT_TIMEOUT_NOW:
-        fprintf(out, "timeout-now");
-        break;
-    }
-    fprintf(out, ", term %llu\n", number(message->term));
-}
-
 static void send(struct script *script, const struct raft_message *message)
 {
     fprintf(script->out, "    n%llu -> n%llu ", number(message->source), number(message->target));
-    write_message(script->out, message);
+    transcript_message(script->out, message);
     push(&script->wires[message->source - 1][message->target - 1], message);
 }
 
@@ -184,6 +128,19 @@ static void keep_unit(struct script *script, struct node *node, const struct raf
     node->unit_state = effects->hard_state;
 }
 
+static void write_configuration(struct script *script, struct node *node,
+                                const struct raft_effects *effects)
+{
+    if (!effects->configuration_changed) {
+        return;
+    }
+    fprintf(script->out, "    n%llu %s at %llu:", number(node->id),
+            effects->configuration_is_committed ? "knows the members" : "has members",
+            number(effects->configuration->index));
+    transcript_configuration(script->out, effects->configuration);
+    fprintf(script->out, "\n");
+}
+
 static void collect(struct script *script, struct node *node)
 {
     struct raft_effects effects;
@@ -206,6 +163,11 @@ static void collect(struct script *script, struct node *node)
         node->commit_index = effects.commit_index;
         fprintf(script->out, "    n%llu commits %llu\n", number(node->id),
                 number(effects.commit_index));
+    }
+    write_configuration(script, node, &effects);
+    for (uint32_t i = 0; i < effects.snapshot_count; i++) {
+        fprintf(script->out, "    n%llu wants a snapshot for n%llu\n", number(node->id),
+                number(effects.snapshots[i].peer));
     }
     for (uint32_t i = 0; i < effects.read_count; i++) {
         fprintf(script->out, "    n%llu read %llu: %s at %llu\n", number(node->id),
@@ -284,7 +246,6 @@ static void start(struct script *script, struct node *node)
     struct arena arena;
     struct raft_options options = {
         .self = node->id,
-        .member_count = script->node_count,
         .seed = 1,
         .election_ms_min = 150,
         .election_ms_max = 300,
@@ -295,15 +256,14 @@ static void start(struct script *script, struct node *node)
         .window_count_max = 64,
         .uncommitted_size_max = 2048,
         .read_count_max = 8,
+        .promise_ms = script->promise_ms,
+        .clock_rate_ppm = 10000,
     };
 
-    for (uint32_t i = 0; i < script->node_count; i++) {
-        options.members[i] = i + 1;
-    }
     arena_init(&arena, node->memory, MEMORY_SIZE);
-    enum error error = raft_open(&node->raft, &arena, &options, &node->hard_state);
+    enum error error = raft_open(&node->raft, &arena, &options, &node->hard_state, &node->base);
     ASSERT(error == ERR_OK);
-    for (uint32_t i = 0; i < node->log_count; i++) {
+    for (uint32_t i = (uint32_t)node->base.index; i < node->log_count; i++) {
         struct bytes rest = bytes_of(node->records[i], RECORD_SIZE_MAX);
         struct raft_entry entry;
         bool is_whole = raft_entry_next(&rest, &entry);
@@ -312,17 +272,23 @@ static void start(struct script *script, struct node *node)
         ASSERT(error == ERR_OK);
     }
     node->is_up = true;
-    node->commit_index = node->hard_state.commit_index;
+    node->commit_index = raft_status(node->raft).commit_index;
     raft_start(node->raft, script->now_ms);
 }
 
-static void open_nodes(struct script *script, uint32_t count)
+/* Voters, and then nodes that wait to be added. */
+static void open_nodes(struct script *script, uint32_t voter_count, uint32_t spare_count)
 {
-    ASSERT(count >= 1 && count <= NODE_MAX);
-    script->node_count = count;
-    for (uint32_t i = 0; i < count; i++) {
+    ASSERT(voter_count >= 1 && voter_count + spare_count <= NODE_MAX);
+    script->node_count = voter_count + spare_count;
+    for (uint32_t i = 0; i < script->node_count; i++) {
         struct node *node = &script->nodes[i];
         node->id = i + 1;
+        node->base.configuration.member_count = i < voter_count ? voter_count : 0;
+        for (uint32_t j = 0; j < node->base.configuration.member_count; j++) {
+            node->base.configuration.members[j].id = j + 1;
+            node->base.configuration.members[j].parts = RAFT_PART_VOTER;
+        }
         node->memory = aligned_alloc(ARENA_ALIGNMENT, MEMORY_SIZE);
         ASSERT(node->memory != NULL);
         start(script, node);
@@ -371,6 +337,105 @@ static void show(struct script *script, const struct node *node)
             number(status.commit_index));
 }
 
+/* What is committed is applied and kept in a snapshot; the log begins behind `index`. */
+static void compact(struct script *script, struct node *node, raft_index index)
+{
+    struct raft_entry entry = {0};
+
+    raft_applied(node->raft, raft_status(node->raft).commit_index);
+    ASSERT(index > node->base.index && index <= node->log_count);
+    for (raft_index i = node->base.index; i < index; i++) {
+        struct bytes rest = bytes_of(node->records[i], RECORD_SIZE_MAX);
+        bool is_whole = raft_entry_next(&rest, &entry);
+        ASSERT(is_whole);
+        if (entry.kind == RAFT_ENTRY_CONFIGURATION) {
+            is_whole = raft_configuration_decode(entry.payload, &node->base.configuration);
+            ASSERT(is_whole);
+        }
+    }
+    node->base.index = index;
+    node->base.term = entry.term;
+    raft_compacted(node->raft, index, entry.term);
+    collect(script, node);
+}
+
+/* The snapshot of `source` travels to `target` and is installed there. */
+static void send_snapshot(struct script *script, const struct node *source, struct node *target)
+{
+    const struct raft_base *base = &source->base;
+    raft_term term = raft_status(source->raft).term;
+
+    if (!raft_heard(target->raft, term, source->id, script->now_ms)) {
+        fprintf(script->out, "    n%llu does not take it: term %llu is behind\n",
+                number(target->id), number(term));
+        return;
+    }
+    if (!raft_wants_snapshot(target->raft, base->index, base->term)) {
+        fprintf(script->out, "    n%llu does not need it\n", number(target->id));
+        return;
+    }
+    persist(script, target);
+    raft_installed(target->raft, base, script->now_ms);
+    target->base = *base;
+    raft_index last_index = raft_status(target->raft).last_index;
+    fprintf(script->out, "    n%llu begins at %llu/%llu and ends at %llu\n", number(target->id),
+            number(base->term), number(base->index), number(last_index));
+    target->log_count = (uint32_t)last_index;
+    collect(script, target);
+}
+
+static enum raft_verdict change(struct script *script, struct node *node, const char *verb,
+                                raft_id id, const char *rest)
+{
+    struct raft_change change = {.kind = RAFT_REMOVE, .id = id};
+    unsigned replaces = 0;
+    raft_index index = 0;
+
+    if (strcmp(verb, "learner") == 0) {
+        change.kind = RAFT_ADD_LEARNER;
+        change.promote = strncmp(rest, " vote", 5) == 0;
+        rest += change.promote ? 5 : 0;
+    } else if (strcmp(verb, "promote") == 0) {
+        change.kind = RAFT_PROMOTE;
+    } else {
+        ASSERT(strcmp(verb, "remove") == 0);
+    }
+    change.replaces = sscanf(rest, " for n%u", &replaces) == 1 ? replaces : 0;
+    return raft_reconfigure(node->raft, &change, script->now_ms, &index);
+}
+
+/* A command that names two nodes. */
+static void run_pair(struct script *script, const char *verb, struct node *node, struct node *other,
+                     const char *rest)
+{
+    enum raft_verdict verdict = RAFT_ACCEPTED;
+
+    if (strcmp(verb, "deliver") == 0) {
+        (void)deliver(script, node, other);
+        return;
+    }
+    if (strcmp(verb, "drop") == 0) {
+        script->wires[node->id - 1][other->id - 1].count = 0;
+        return;
+    }
+    if (strcmp(verb, "snapshot") == 0) {
+        send_snapshot(script, node, other);
+        return;
+    }
+    if (strcmp(verb, "told") == 0) {
+        raft_snapshot_sent(node->raft, other->id, node->base.index, strcmp(rest, " ok") == 0,
+                           script->now_ms);
+    } else if (strcmp(verb, "transfer") == 0) {
+        verdict = raft_transfer(node->raft, other->id, script->now_ms);
+    } else {
+        verdict = change(script, node, verb, other->id, rest);
+    }
+    if (verdict != RAFT_ACCEPTED) {
+        fprintf(script->out, "    refused: %s\n", raft_verdict_text(verdict));
+    }
+    collect(script, node);
+}
+
 static void ask(struct script *script, struct node *node, const char *verb, const char *rest)
 {
     raft_index index = 0;
@@ -383,6 +448,8 @@ static void ask(struct script *script, struct node *node, const char *verb, cons
         error = raft_read(node->raft, strtoull(rest, NULL, 10), script->now_ms);
     } else if (strcmp(verb, "resign") == 0) {
         raft_resign(node->raft, script->now_ms);
+    } else if (strcmp(verb, "stall") == 0) {
+        raft_disk_stalled(node->raft, script->now_ms);
     } else {
         ASSERT(strcmp(verb, "tick") == 0);
         script->now_ms += strtoull(rest, NULL, 10);
@@ -413,11 +480,12 @@ static void run_command(struct script *script, const char *line)
     unsigned second = 0;
     int at = 0;
 
-    if (sscanf(line, "open %u", &first) == 1) {
-        open_nodes(script, first);
+    if (sscanf(line, "open %u spare %u", &first, &second) >= 1) {
+        open_nodes(script, first, second);
         return;
     }
-    if (sscanf(line, "append-size %u", &script->append_size) == 1) {
+    if (sscanf(line, "append-size %u", &script->append_size) == 1 ||
+        sscanf(line, "promise %u", &script->promise_ms) == 1) {
         return;
     }
     if (strncmp(line, "settle", 6) == 0) {
@@ -427,14 +495,10 @@ static void run_command(struct script *script, const char *line)
     int count = sscanf(line, "%15s n%u%n", verb, &first, &at);
     ASSERT(count == 2 && first >= 1 && first <= NODE_MAX);
     struct node *node = &script->nodes[first - 1];
-    if (sscanf(line + at, " n%u", &second) == 1) {
-        struct node *target = &script->nodes[second - 1];
-        if (strcmp(verb, "deliver") == 0) {
-            (void)deliver(script, node, target);
-        } else {
-            ASSERT(strcmp(verb, "drop") == 0);
-            script->wires[first - 1][second - 1].count = 0;
-        }
+    int behind = 0;
+    if (sscanf(line + at, " n%u%n", &second, &behind) == 1) {
+        ASSERT(second >= 1 && second <= NODE_MAX);
+        run_pair(script, verb, node, &script->nodes[second - 1], line + at + behind);
     } else if (strcmp(verb, "log") == 0) {
         write_log(node, line + at);
     } else if (strcmp(verb, "term") == 0) {
@@ -445,6 +509,8 @@ static void run_command(struct script *script, const char *line)
         crash(script, node);
     } else if (strcmp(verb, "start") == 0) {
         start(script, node);
+    } else if (strcmp(verb, "compact") == 0) {
+        compact(script, node, strtoull(line + at, NULL, 10));
     } else if (strcmp(verb, "show") == 0) {
         show(script, node);
     } else {

@@ -177,7 +177,7 @@ static void same_term_step_down_keeps_the_vote(void **state)
 static void vote_given_before_a_restart_binds_after_it(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 5, .vote = 3};
     struct raft_message request = message_vote_request(2, 5, 9, 9);
     (void)state;
@@ -356,16 +356,18 @@ static void timeout_is_drawn_anew_each_time(void **state)
     member_close(&member);
 }
 
-static void messages_of_strangers_are_ignored(void **state)
+static void misdirected_messages_are_ignored(void **state)
 {
     struct member member;
-    struct raft_message stranger = message_vote_request(7, 9, 9, 9);
+    struct raft_message nameless = message_vote_request(0, 9, 9, 9);
+    struct raft_message echo = message_vote_request(1, 9, 9, 9);
     struct raft_message misdirected = message_vote_request(2, 9, 9, 9);
     (void)state;
     member_open_simple(&member, 3, 1, NULL);
 
     misdirected.target = 3;
-    member_receive(&member, &stranger);
+    member_receive(&member, &nameless);
+    member_receive(&member, &echo);
     member_receive(&member, &misdirected);
 
     assert_false(member_collect(&member));
@@ -412,7 +414,7 @@ int main(void)
         cmocka_unit_test(lagging_member_of_a_higher_term_makes_the_leader_step_down),
         cmocka_unit_test(no_campaign_while_hard_state_is_being_written),
         cmocka_unit_test(timeout_is_drawn_anew_each_time),
-        cmocka_unit_test(messages_of_strangers_are_ignored),
+        cmocka_unit_test(misdirected_messages_are_ignored),
         cmocka_unit_test(single_member_leads_at_once_and_commits_when_durable),
     };
 

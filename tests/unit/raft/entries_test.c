@@ -46,7 +46,7 @@ static void replace_entry_2(struct member *member)
 static void committed_entry_is_never_truncated(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 2, .commit_index = 2};
     (void)state;
     member_open(&member, &options, &hard_state, log_1_1_2);
@@ -61,7 +61,7 @@ static void committed_entry_is_never_truncated(void **state)
 
 static void start_with_less_log_than_was_committed(struct member *member)
 {
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 2, .commit_index = 4};
 
     member_open(member, &options, &hard_state, log_1_1_2);
@@ -78,7 +78,7 @@ static void log_that_lost_committed_entries_does_not_start(void **state)
 static void window_forgets_only_what_is_durable_and_applied(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 1};
     const raft_term eight_of_1[] = {1, 1, 1, 1, 1, 1, 1, 1, 0};
     const raft_term one_of_1[] = {1, 0};
@@ -109,7 +109,7 @@ static void window_forgets_only_what_is_durable_and_applied(void **state)
 static void window_full_of_durable_uncommitted_entries_makes_room(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 1};
     raft_term terms[21] = {0};
     uint8_t entries[MEMBER_ENTRIES_SIZE_MAX];
@@ -135,7 +135,7 @@ static void window_full_of_durable_uncommitted_entries_makes_room(void **state)
 static void long_log_is_restored_into_a_small_window(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 1};
     raft_term terms[101] = {0};
     struct raft_entry entry;

@@ -63,7 +63,7 @@ static void entry_that_is_not_whole_or_valid_is_not_taken(void **state)
         assert_false(raft_entry_next(&rest, &entry));
         assert_int_equal(rest.size, size);
     }
-    const uint8_t bad[][2] = {{0, 23}, {0, 25}, {2, 0x11}, {4, 0}, {4, 3}, {5, 1}, {7, 1}};
+    const uint8_t bad[][2] = {{0, 23}, {0, 25}, {2, 0x11}, {4, 0}, {4, 4}, {5, 1}, {7, 1}};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         memcpy(bytes, good, sizeof(bytes));
         bytes[bad[i][0]] = bad[i][1];

@@ -13,7 +13,7 @@
 /* Restored with 20 entries of terms 1 to 10, two each; window and trail keep only the last few. */
 static void lead_long_log(struct member *member)
 {
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 10, .commit_index = 20};
     raft_term terms[21] = {0};
 

@@ -279,7 +279,7 @@ static void every_message_of_the_leader_puts_the_election_off(void **state)
 static void full_window_takes_a_part_and_says_so(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 1};
     raft_term terms[21] = {0};
     uint8_t entries[MEMBER_ENTRIES_SIZE_MAX];

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "tests/support/raft/script.h"
 
 enum { TRANSCRIPT_SIZE_MAX = 64 * 1024 };
@@ -53,26 +54,45 @@ static void transcript_is_as_expected(void **state)
     free(expected);
 }
 
+#define GOLDEN(name) "tests/golden/raft/" name ".txt"
+
 int main(void)
 {
-    static char election[] = "tests/golden/raft/election.txt";
-    static char pre_vote[] = "tests/golden/raft/pre-vote-of-returning-node.txt";
-    static char figure_7[] = "tests/golden/raft/figure-7-conflicting-logs.txt";
-    static char figure_8[] = "tests/golden/raft/figure-8-old-terms.txt";
-    static char read_index[] = "tests/golden/raft/read-index-round.txt";
-    static char deposed[] = "tests/golden/raft/deposed-leader.txt";
-    static char resign[] = "tests/golden/raft/resign.txt";
-    static char lost[] = "tests/golden/raft/lost-append.txt";
-    const struct CMUnitTest tests[] = {
-        {"election", transcript_is_as_expected, NULL, NULL, election},
-        {"pre_vote_of_returning_node", transcript_is_as_expected, NULL, NULL, pre_vote},
-        {"figure_7_conflicting_logs", transcript_is_as_expected, NULL, NULL, figure_7},
-        {"figure_8_old_terms", transcript_is_as_expected, NULL, NULL, figure_8},
-        {"read_index_round", transcript_is_as_expected, NULL, NULL, read_index},
-        {"deposed_leader", transcript_is_as_expected, NULL, NULL, deposed},
-        {"resign", transcript_is_as_expected, NULL, NULL, resign},
-        {"lost_append", transcript_is_as_expected, NULL, NULL, lost},
+    static char paths[][80] = {
+        GOLDEN("election"),
+        GOLDEN("pre-vote-of-returning-node"),
+        GOLDEN("figure-7-conflicting-logs"),
+        GOLDEN("figure-8-old-terms"),
+        GOLDEN("read-index-round"),
+        GOLDEN("deposed-leader"),
+        GOLDEN("resign"),
+        GOLDEN("lost-append"),
+        GOLDEN("add-voter"),
+        GOLDEN("replace-dead-voter"),
+        GOLDEN("remove-leader"),
+        GOLDEN("two-members-remove-leader"),
+        GOLDEN("two-members-remove-other"),
+        GOLDEN("configuration-rolls-back"),
+        GOLDEN("changes-one-at-a-time"),
+        GOLDEN("last-voter-stays"),
+        GOLDEN("removed-is-told"),
+        GOLDEN("learner-votes"),
+        GOLDEN("joint-needs-both"),
+        GOLDEN("new-leader-leaves-joint"),
+        GOLDEN("snapshot-for-a-lagging-follower"),
+        GOLDEN("snapshot-keeps-the-tail"),
+        GOLDEN("snapshot-over-a-conflicting-log"),
+        GOLDEN("transfer"),
+        GOLDEN("transfer-that-fails"),
+        GOLDEN("stalled-disk"),
+        GOLDEN("lease-read"),
+        GOLDEN("lease-ends-with-a-transfer"),
+        GOLDEN("restarted-voter-keeps-its-promise"),
     };
+    struct CMUnitTest tests[COUNT_OF(paths)];
 
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        tests[i] = (struct CMUnitTest){paths[i], transcript_is_as_expected, NULL, NULL, paths[i]};
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 #include "raft/raft.h"
 #include "tests/support/raft/cluster.h"
 
-enum { SEEDS_DEFAULT = 2000, FAULT_STEPS = 120, STEP_MS = 25, LIVENESS_MS = 3000 };
+enum { SEEDS_DEFAULT = 2000, FAULT_STEPS = 120, STEP_MS = 25, LIVENESS_MS = 4000 };
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
 {
@@ -50,7 +50,7 @@ static void inject_fault(struct cluster *cluster)
     uint64_t now_ms = cluster->now_ms;
     struct cluster_node *node = &cluster->nodes[at];
 
-    switch (prng_below(&cluster->prng, 24)) {
+    switch (prng_below(&cluster->prng, 32)) {
     case 0:
         cluster_crash(cluster, at, now_ms + prng_below(&cluster->prng, 400));
         break;
@@ -72,22 +72,50 @@ static void inject_fault(struct cluster *cluster)
         node->busy_until_ms = now_ms + prng_below(&cluster->prng, 500);
         break;
     case 7:
-        if (node->is_up && node->busy_until_ms <= now_ms && prng_below(&cluster->prng, 3) == 0) {
-            raft_resign(node->raft, now_ms);
+        if (cluster_is_awake(cluster, node) && prng_below(&cluster->prng, 3) == 0) {
+            raft_resign(node->raft, cluster_clock(cluster, node));
             cluster_crash(cluster, at, now_ms + 300);
         }
         break;
     case 8:
-        if (node->is_up && node->busy_until_ms <= now_ms) {
+        if (cluster_is_awake(cluster, node)) {
             raft_peer_reset(node->raft, 1 + prng_below(&cluster->prng, cluster->node_count),
-                            now_ms);
+                            cluster_clock(cluster, node));
         }
+        break;
+    case 10:
+        cluster_transfer(cluster, cluster_leader(cluster) % cluster->node_count);
+        break;
+    case 11:
+        cluster_stall(cluster, at);
+        break;
+    case 12:
+        cluster_replace_removed(cluster, at);
         break;
     case 9:
         memset(cluster->faults.cut, 0, sizeof(cluster->faults.cut));
         break;
     default:
         break;
+    }
+}
+
+/* Members change and logs lose their beginning, in some runs. */
+static void run_operator(struct cluster *cluster)
+{
+    uint32_t leader = cluster_leader(cluster);
+
+    if (cluster->seed % 4 != 0 && leader != cluster->node_count &&
+        prng_below(&cluster->prng, 3) == 0) {
+        cluster_reconfigure(cluster, leader);
+    }
+    if (cluster->seed % 3 != 0 && prng_below(&cluster->prng, 3) == 0) {
+        cluster_compact(cluster, (uint32_t)prng_below(&cluster->prng, cluster->node_count));
+    }
+    if (cluster->seed % 3 == 1 && leader != cluster->node_count &&
+        prng_below(&cluster->prng, 3) == 0) {
+        cluster_compact(cluster, leader);
+        cluster_send_snapshot(cluster, leader);
     }
 }
 
@@ -110,20 +138,73 @@ static void run_clients(struct cluster *cluster)
     }
 }
 
-/* A majority is healed; the rest stays crashed, dumb or deaf for ever. Those that are deaf go on
- * asking for votes: they must not disturb the others. Returns the mask of the healthy. */
-static uint32_t heal_majority(struct cluster *cluster)
+static bool has_quorum(struct cluster *cluster, const struct raft_configuration *configuration,
+                       uint32_t healthy, enum raft_part part)
+{
+    uint32_t count = 0;
+    uint32_t present = 0;
+
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        if ((member->parts & part) == 0) {
+            continue;
+        }
+        const struct cluster_node *node = cluster_find(cluster, member->id);
+        count += 1;
+        present += node != NULL && (healthy >> (node - cluster->nodes) & 1) != 0;
+    }
+    return count == 0 || 2 * present > count;
+}
+
+/* A learner that is about to become a voter can make a majority of one that needs it. */
+static bool has_promoted(struct cluster *cluster, const struct raft_configuration *configuration,
+                         uint32_t healthy)
+{
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        const struct cluster_node *node = cluster_find(cluster, member->id);
+        bool is_healthy = node != NULL && (healthy >> (node - cluster->nodes) & 1) != 0;
+        if (member->is_promoted && !is_healthy) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Can these go on alone, whichever of the present configurations turns out to count? */
+static bool can_go_on(struct cluster *cluster, uint32_t healthy)
+{
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        const struct raft_configuration *one = raft_configuration(cluster->nodes[i].raft);
+        if (!has_quorum(cluster, one, healthy, RAFT_PART_VOTER) ||
+            !has_quorum(cluster, one, healthy, RAFT_PART_OUTGOING) ||
+            !has_promoted(cluster, one, healthy)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All are healed but some that the others can do without: these stay crashed, dumb or deaf for
+ * ever. Those that are deaf go on asking for votes: they must not disturb the others. Returns the
+ * mask of the healthy. */
+static uint32_t heal_quorum(struct cluster *cluster)
 {
     uint32_t count = cluster->node_count;
-    uint32_t sick_count = (uint32_t)prng_below(&cluster->prng, (count - 1) / 2 + 1);
-    uint32_t first = (uint32_t)prng_below(&cluster->prng, count);
     uint64_t kind = prng_below(&cluster->prng, 3);
-    uint32_t healthy = (1U << count) - 1;
+    uint32_t all = (1U << count) - 1;
 
     cluster_heal(cluster);
-    for (uint32_t i = 0; i < sick_count; i++) {
-        uint32_t at = (first + i) % count;
-        healthy &= ~(1U << at);
+    cluster_run(cluster, cluster->now_ms + STEP_MS);
+    uint32_t healthy = (uint32_t)prng_below(&cluster->prng, all) + 1;
+    healthy |= (uint32_t)prng_below(&cluster->prng, all) + 1;
+    if (!can_go_on(cluster, healthy)) {
+        healthy = all;
+    }
+    for (uint32_t at = 0; at < count; at++) {
+        if ((healthy >> at & 1) != 0) {
+            continue;
+        }
         if (kind == 0) {
             cluster_crash(cluster, at, UINT64_MAX);
             cluster->nodes[at].up_ms = UINT64_MAX;
@@ -136,7 +217,27 @@ static uint32_t heal_majority(struct cluster *cluster)
     return healthy;
 }
 
-/* After healing: a leader, a commit that reaches all the healthy, and a read. */
+static bool everybody_has(struct cluster *cluster, uint32_t leader, uint32_t healthy,
+                          raft_index index)
+{
+    const struct raft_configuration *configuration =
+        raft_configuration(cluster->nodes[leader].raft);
+
+    if (raft_configuration_is_joint(configuration)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        const struct cluster_node *node = &cluster->nodes[i];
+        if ((healthy >> i & 1) != 0 && node->commit_index < index &&
+            raft_configuration_find(configuration, node->id) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* After healing: a leader, a commit that reaches all healthy members, changes of members that come
+ * to their end, and a read. */
 static void demand_progress(struct cluster *cluster, uint32_t healthy)
 {
     uint64_t limit_ms = cluster->now_ms + LIVENESS_MS;
@@ -160,11 +261,8 @@ static void demand_progress(struct cluster *cluster, uint32_t healthy)
         if (cluster_read(cluster, leader) != ERR_OK) {
             continue;
         }
-        is_done = index != 0 && cluster->counters.reads_ok > reads_ok;
-        for (uint32_t i = 0; i < cluster->node_count; i++) {
-            bool is_healthy = (healthy >> i & 1) != 0;
-            is_done = is_done && (!is_healthy || cluster->nodes[i].commit_index >= index);
-        }
+        is_done = index != 0 && cluster->counters.reads_ok > reads_ok &&
+                  everybody_has(cluster, leader, healthy, index);
     }
     ASSERT_VALUES(is_done, cluster->seed, index);
 }
@@ -174,13 +272,15 @@ static void run_seed(struct cluster *cluster, uint64_t seed)
     memset(cluster, 0, sizeof(*cluster));
     struct prng prng;
     prng_init(&prng, seed);
-    cluster_open(cluster, 1 + (uint32_t)prng_below(&prng, CLUSTER_NODE_MAX), seed);
+    uint32_t voter_count = 1 + (uint32_t)prng_below(&prng, CLUSTER_VOTER_MAX);
+    cluster_open(cluster, voter_count, (uint32_t)prng_below(&prng, 3), seed);
     for (uint32_t step = 0; step < FAULT_STEPS; step++) {
         inject_fault(cluster);
+        run_operator(cluster);
         run_clients(cluster);
         cluster_run(cluster, cluster->now_ms + prng_below(&cluster->prng, 2ULL * STEP_MS));
     }
-    demand_progress(cluster, heal_majority(cluster));
+    demand_progress(cluster, heal_quorum(cluster));
     cluster_close(cluster);
 }
 
@@ -194,6 +294,15 @@ static void add_counters(struct cluster_counters *sum, const struct cluster_coun
     sum->fetches += one->fetches;
     sum->crashes += one->crashes;
     sum->truncations += one->truncations;
+    sum->changes += one->changes;
+    sum->joint += one->joint;
+    sum->removals += one->removals;
+    sum->compactions += one->compactions;
+    sum->snapshots += one->snapshots;
+    sum->tails_kept += one->tails_kept;
+    sum->transfers += one->transfers;
+    sum->stalls += one->stalls;
+    sum->lease_reads += one->lease_reads;
 }
 
 static void safety_and_liveness_hold_under_random_faults(void **state)
@@ -216,12 +325,18 @@ static void safety_and_liveness_hold_under_random_faults(void **state)
     }
     free(cluster);
     printf("%llu seeds: %llu events, %llu elections, %llu commits, %llu reads, %llu failed reads, "
-           "%llu fetches, %llu crashes, %llu truncations\n",
+           "%llu fetches, %llu crashes, %llu truncations, %llu changes, %llu joint, "
+           "%llu removals, %llu compactions, %llu snapshots, %llu tails kept, %llu transfers, "
+           "%llu stalls, %llu lease reads\n",
            (unsigned long long)count, (unsigned long long)sum.events,
            (unsigned long long)sum.elections, (unsigned long long)sum.commits,
            (unsigned long long)sum.reads_ok, (unsigned long long)sum.reads_failed,
            (unsigned long long)sum.fetches, (unsigned long long)sum.crashes,
-           (unsigned long long)sum.truncations);
+           (unsigned long long)sum.truncations, (unsigned long long)sum.changes,
+           (unsigned long long)sum.joint, (unsigned long long)sum.removals,
+           (unsigned long long)sum.compactions, (unsigned long long)sum.snapshots,
+           (unsigned long long)sum.tails_kept, (unsigned long long)sum.transfers,
+           (unsigned long long)sum.stalls, (unsigned long long)sum.lease_reads);
 
     /* The run must have met what it is meant to test. */
     assert_true(sum.commits > count);
@@ -231,6 +346,15 @@ static void safety_and_liveness_hold_under_random_faults(void **state)
         assert_true(sum.reads_ok > 0);
         assert_true(sum.reads_failed > 0);
         assert_true(sum.crashes > 0);
+    }
+    if (count >= SEEDS_DEFAULT) {
+        assert_true(sum.joint > 0);
+        assert_true(sum.removals > 0);
+        assert_true(sum.snapshots > 0);
+        assert_true(sum.tails_kept > 0);
+        assert_true(sum.transfers > 0);
+        assert_true(sum.stalls > 0);
+        assert_true(sum.lease_reads > 0);
     }
 }
 

@@ -11,67 +11,93 @@
 static const raft_term log_1_1_2[] = {1, 1, 2, 0};
 
 static enum error open_with(const struct raft_options *options,
-                            const struct raft_hard_state *hard_state)
+                            const struct raft_hard_state *hard_state, const struct raft_base *base)
 {
     static _Alignas(ARENA_ALIGNMENT) uint8_t memory[2 << 20];
     struct arena arena;
     struct raft *raft = NULL;
 
     arena_init(&arena, memory, sizeof(memory));
-    return raft_open(&raft, &arena, options, hard_state);
+    return raft_open(&raft, &arena, options, hard_state, base);
 }
 
 static void options_that_contradict_each_other_are_refused(void **state)
 {
     const struct raft_hard_state fresh = {0};
-    struct raft_options cases[12];
-    struct raft_options good = member_options(3);
+    struct raft_options cases[10];
+    struct raft_options good = member_options();
+    struct raft_base base = member_base(3, 0);
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         cases[i] = good;
     }
 
-    cases[0].self = 9; /* Not a member. */
-    cases[1].members[2] = 1;
-    cases[2].members[2] = 0;
-    cases[3].member_count = 0;
-    cases[4].member_count = RAFT_MEMBER_COUNT_MAX + 1;
-    cases[5].heartbeat_ms = 50; /* Half of the least election timeout. */
-    cases[6].election_ms_max = 100;
-    cases[7].inflight_count_max = 0;
-    cases[8].inflight_count_max = RAFT_INFLIGHT_COUNT_MAX + 1;
-    cases[9].uncommitted_size_max = 2048; /* Half of the window. */
-    cases[10].read_count_max = 0;
-    cases[11].window_size = 100;
+    cases[0].self = 0;
+    cases[1].heartbeat_ms = 50; /* Half of the least election timeout. */
+    cases[2].election_ms_max = 100;
+    cases[3].inflight_count_max = 0;
+    cases[4].inflight_count_max = RAFT_INFLIGHT_COUNT_MAX + 1;
+    cases[5].uncommitted_size_max = 2048; /* Half of the window. */
+    cases[6].read_count_max = 0;
+    cases[7].window_size = 100;
+    cases[8].promise_ms = 101; /* Above the least election timeout. */
+    cases[9].clock_rate_ppm = 1000000;
 
-    assert_int_equal(open_with(&good, &fresh), ERR_OK);
+    assert_int_equal(open_with(&good, &fresh, &base), ERR_OK);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        assert_int_equal(open_with(&cases[i], &fresh), ERR_INVALID);
+        assert_int_equal(open_with(&cases[i], &fresh, &base), ERR_INVALID);
+    }
+}
+
+static void base_that_cannot_be_is_refused(void **state)
+{
+    const struct raft_hard_state hard_state = {.term = 3};
+    struct raft_options options = member_options();
+    struct raft_base good = member_base(3, 1);
+    struct raft_base cases[5];
+    (void)state;
+    good.index = 7;
+    good.term = 3;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cases[i] = good;
+    }
+
+    cases[0].term = 4; /* Above the hard state's. */
+    cases[1].term = 0;
+    cases[2].index = 0;
+    cases[3].configuration.index = 8; /* Behind the base. */
+    cases[4].configuration.members[2].id = 1;
+
+    assert_int_equal(open_with(&options, &hard_state, &good), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        assert_int_equal(open_with(&options, &hard_state, &cases[i]), ERR_INVALID);
     }
 }
 
 static void hard_state_that_cannot_be_is_refused(void **state)
 {
     const struct raft_hard_state vote_without_term = {.vote = 1};
-    const struct raft_hard_state vote_for_stranger = {.term = 1, .vote = 9};
-    struct raft_options options = member_options(3);
+    const struct raft_hard_state commit_without_term = {.commit_index = 1};
+    struct raft_options options = member_options();
+    struct raft_base base = member_base(3, 0);
     (void)state;
 
-    assert_int_equal(open_with(&options, &vote_without_term), ERR_INVALID);
-    assert_int_equal(open_with(&options, &vote_for_stranger), ERR_INVALID);
+    assert_int_equal(open_with(&options, &vote_without_term, &base), ERR_INVALID);
+    assert_int_equal(open_with(&options, &commit_without_term, &base), ERR_INVALID);
 }
 
 static void restored_entries_must_follow_each_other(void **state)
 {
     static _Alignas(ARENA_ALIGNMENT) uint8_t memory[2 << 20];
     const struct raft_hard_state hard_state = {.term = 3};
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
+    struct raft_base base = member_base(3, 0);
     struct raft_entry entry = {.index = 1, .term = 2, .kind = RAFT_ENTRY_COMMAND};
     struct arena arena;
     struct raft *raft = NULL;
     (void)state;
     arena_init(&arena, memory, sizeof(memory));
-    assert_int_equal(raft_open(&raft, &arena, &options, &hard_state), ERR_OK);
+    assert_int_equal(raft_open(&raft, &arena, &options, &hard_state, &base), ERR_OK);
 
     assert_int_equal(raft_restore(raft, &entry), ERR_OK);
     assert_int_equal(raft_restore(raft, &entry), ERR_INVALID); /* A second 1. */
@@ -87,7 +113,7 @@ static void restored_entries_must_follow_each_other(void **state)
 static void restart_goes_on_with_log_term_and_hint(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 4, .vote = 2, .commit_index = 2};
     (void)state;
     member_open(&member, &options, &hard_state, log_1_1_2);
@@ -108,7 +134,7 @@ static void restart_goes_on_with_log_term_and_hint(void **state)
 static void state_applied_before_the_restart_counts_as_committed(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {.term = 4, .vote = 2, .commit_index = 1};
     (void)state;
     member_open(&member, &options, &hard_state, log_1_1_2);
@@ -234,6 +260,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_that_contradict_each_other_are_refused),
+        cmocka_unit_test(base_that_cannot_be_is_refused),
         cmocka_unit_test(hard_state_that_cannot_be_is_refused),
         cmocka_unit_test(restored_entries_must_follow_each_other),
         cmocka_unit_test(restart_goes_on_with_log_term_and_hint),

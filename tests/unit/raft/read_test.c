@@ -184,7 +184,7 @@ static void follower_refuses_reads(void **state)
 static void rounds_under_way_are_bounded_and_the_next_heartbeat_serves(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {0};
     (void)state;
     options.read_count_max = 16;

@@ -284,7 +284,7 @@ static void uncommitted_bytes_are_bounded(void **state)
 static void uncommitted_count_is_bounded(void **state)
 {
     struct member member;
-    struct raft_options options = member_options(3);
+    struct raft_options options = member_options();
     struct raft_hard_state hard_state = {0};
     raft_index index = 0;
     (void)state;

@@ -21,7 +21,7 @@ static void every_index_has_its_term(void **state)
     struct raft_trail trail;
     raft_term term = 9;
     (void)state;
-    raft_trail_init(&trail);
+    raft_trail_init(&trail, 0, 0);
     append_terms(&trail, some);
 
     for (raft_index i = 1; i <= 6; i++) {
@@ -39,7 +39,7 @@ static void truncation_forgets_the_end_alone(void **state)
     struct raft_trail trail;
     raft_term term = 0;
     (void)state;
-    raft_trail_init(&trail);
+    raft_trail_init(&trail, 0, 0);
     append_terms(&trail, some);
 
     raft_trail_truncate(&trail, 4);
@@ -56,7 +56,7 @@ static void find_goes_back_to_the_last_entry_not_newer(void **state)
 {
     struct raft_trail trail;
     (void)state;
-    raft_trail_init(&trail);
+    raft_trail_init(&trail, 0, 0);
     append_terms(&trail, some);
 
     assert_int_equal(raft_trail_find(&trail, 9, 6), 6);
@@ -71,7 +71,7 @@ static void full_trail_forgets_committed_runs_only(void **state)
     struct raft_trail trail;
     raft_term term = 0;
     (void)state;
-    raft_trail_init(&trail);
+    raft_trail_init(&trail, 0, 0);
     trail.count_max = 3;
     append_terms(&trail, some);
 
