@@ -37,6 +37,18 @@ check: test lint
 	@SAN=thread $(MAKE) --no-print-directory test-sanitized
 ci: test lint
 
+# The simulator: the product's objects, the fakes of the tests, and the core of the client, of which
+# only core_*() is seen: it is never in one program with a node otherwise, and names may be the same.
+SIM_LIBS = $(B)/lib/sim.a $(call support,node log base) $(call archive,$(LINK_node)) \
+  $(B)/lib/client-core.o
+$(B)/lib/sim.a: $(filter-out %/main.o,$(call objects,tests/sim))
+$(B)/lib/client-core.o: $(filter $(B)/obj/client/core%,$(call objects,client))
+	@mkdir -p $(@D)
+	$(LD) -r -o $@ $^
+	objcopy --wildcard --keep-global-symbol='core_*' $@
+$(BIN)/sim: $(B)/obj/tests/sim/main.o $(SIM_LIBS)
+	$(CC) -o $@ $< -Wl,--start-group $(SIM_LIBS) -Wl,--end-group $(LDFLAGS) $(call libs,wire base)
+
 integration: binaries $(HELPERS)
 	@BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py $(ONLY)
 lint: deps

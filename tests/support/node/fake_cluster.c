@@ -190,6 +190,18 @@ static bool has_stopped(struct fake_cluster *cluster, void *context)
     return node_is_stopped(cluster->worlds[*place].node);
 }
 
+void fake_stopped(struct fake_cluster *cluster, uint32_t place)
+{
+    struct world *world = &cluster->worlds[place];
+
+    ASSERT(world->runs && node_is_stopped(world->node));
+    for (struct disk_completion completion; memory_disk_complete_next(world->disk, &completion);) {
+        ASSERT(completion.error == ERR_OK);
+    }
+    end_node(world);
+    fake_hang_up(cluster, place);
+}
+
 void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms)
 {
     struct world *world = &cluster->worlds[place];
@@ -199,11 +211,7 @@ void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms)
     bool stopped = fake_run_until(cluster, has_stopped, &place, ms);
 
     ASSERT(stopped);
-    for (struct disk_completion completion; memory_disk_complete_next(world->disk, &completion);) {
-        ASSERT(completion.error == ERR_OK);
-    }
-    end_node(world);
-    fake_hang_up(cluster, place);
+    fake_stopped(cluster, place);
 }
 
 void fake_wipe(struct fake_cluster *cluster, uint32_t place)

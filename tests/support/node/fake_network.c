@@ -69,6 +69,10 @@ static void deliver(struct fake_cluster *cluster, const struct fake_frame *frame
     struct fake_link *link = &cluster->worlds[frame->source].links[frame->target][frame->lane];
 
     if (link->is_up && link->has_spoken) {
+        if (cluster->on_again != NULL) {
+            cluster->on_again(cluster, frame->source, frame->target,
+                              bytes_of(frame->data, frame->size));
+        }
         fake_pipe_write(cluster, &link->ahead, bytes_of(frame->data, frame->size));
     }
     free(frame->data);

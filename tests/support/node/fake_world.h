@@ -161,6 +161,7 @@ struct fake_cluster {
     struct fake_network network;
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
+    fake_frame_hook *on_again; /* The same for a frame that was kept, when it arrives. */
     void *context;             /* Of the hooks. */
     bool prints_log;           /* What nodes log goes to standard error: NODE_LOG is set. */
 };
@@ -224,6 +225,8 @@ void fake_crash_keeping(struct fake_cluster *cluster, uint32_t place, memory_dis
                         void *context);
 /* Stops in order and keeps the table. Asserts that it ends within `ms`. */
 void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms);
+/* The same for one that was told to stop, and has: its process ends. */
+void fake_stopped(struct fake_cluster *cluster, uint32_t place);
 /* The disk is emptied; the node must not run. */
 void fake_wipe(struct fake_cluster *cluster, uint32_t place);
 

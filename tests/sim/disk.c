@@ -1,0 +1,143 @@
+/* tests/sim/disk.c: power cuts and damage, for disks of nodes that do not run. */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "node/identity.h"
+#include "node/recovery.h"
+#include "tests/sim/sim.h"
+#include "tests/support/log/memory_disk.h"
+
+#include <stdlib.h>
+
+enum { SPOT_COUNT_MAX = 4096 };
+
+/* --- Power --------------------------------------------------------------------------------------
+ */
+
+enum keeping { KEEP_NONE, KEEP_ALL, KEEP_PREFIX, KEEP_SUBSET, KEEP_BUT_ONE, KEEPING_COUNT };
+
+struct kept {
+    struct prng *prng;
+    enum keeping keeping;
+    uint32_t limit;
+};
+
+static bool keep_sector(void *context, uint32_t sector)
+{
+    struct kept *kept = context;
+
+    switch (kept->keeping) {
+    case KEEP_NONE:
+        return false;
+    case KEEP_ALL:
+        return true;
+    case KEEP_PREFIX:
+        return sector < kept->limit;
+    case KEEP_SUBSET:
+        return prng_below(kept->prng, 2) == 0;
+    case KEEP_BUT_ONE:
+        return sector != kept->limit;
+    case KEEPING_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+void sim_disk_crash(struct sim *sim, uint32_t place)
+{
+    struct world *world = &sim->cluster->worlds[place];
+    const struct disk_request *head = memory_disk_head(world->disk, DISK_LANE_LOG);
+    struct kept kept = {
+        .prng = &sim->disk_prng,
+        .keeping = (enum keeping)prng_below(&sim->disk_prng, KEEPING_COUNT),
+    };
+
+    sim->checks.nodes[place].wrote = head != NULL && head->operation == DISK_WRITE;
+    if (sim->checks.nodes[place].wrote) {
+        kept.limit = (uint32_t)prng_below(&sim->disk_prng, head->size / DISK_SECTOR_SIZE);
+        SOMETIMES(sim, crash_with_write_in_flight);
+    }
+    fake_crash_keeping(sim->cluster, place, keep_sector, &kept);
+}
+
+/* --- Rot ----------------------------------------------------------------------------------------
+ */
+
+struct spot {
+    struct disk_name file;
+    uint64_t offset;
+    uint64_t size;
+};
+
+/* All batches of the log but the last two, which recovery might take for a torn tail. */
+static uint32_t find_spots(struct sim *sim, uint32_t place, struct spot *spots)
+{
+    struct world *world = &sim->cluster->worlds[place];
+    struct log_options options;
+    struct log_dump *dump = NULL;
+    struct log_batch_view view;
+    struct identity identity;
+    struct arena arena;
+    uint32_t count = 0;
+
+    if (identity_load(world->disk, &identity) != ERR_OK || !identity.formed) {
+        return 0;
+    }
+    recovery_log_options(&world->options, &identity, &options);
+    size_t size = size_round_up(log_dump_memory_size(&options) + DISK_ALIGNMENT, DISK_ALIGNMENT);
+    void *memory = aligned_alloc(DISK_ALIGNMENT, size);
+
+    ASSERT(memory != NULL);
+    arena_init(&arena, memory, size);
+    enum error error = log_dump_open(&dump, &arena, &options, world->disk);
+
+    while (error == ERR_OK && count < SPOT_COUNT_MAX && log_dump_next(dump, &view)) {
+        spots[count] =
+            (struct spot){.file = view.file, .offset = view.offset, .size = view.records.size};
+        count++;
+    }
+    free(memory);
+    return count > 2 ? count - 2 : 0;
+}
+
+static void damage(struct disk *disk, const struct spot *spot, struct prng *prng)
+{
+    struct bytes file = memory_disk_file(disk, spot->file.text);
+    uint64_t size = spot->size + 256; /* With its header. */
+    uint8_t block[DISK_ALIGNMENT];
+
+    ASSERT_VALUES(spot->offset + DISK_ALIGNMENT <= file.size, spot->offset, file.size);
+    switch (prng_below(prng, 3)) {
+    case 0:
+        memory_disk_flip_bit(disk, spot->file.text, 8 * spot->offset + prng_below(prng, 8 * size));
+        return;
+    case 1:
+        memory_disk_zero(disk, spot->file.text, spot->offset, DISK_ALIGNMENT);
+        return;
+    default: {
+        /* A write that went to the wrong place. */
+        uint64_t from = prng_below(prng, file.size / DISK_ALIGNMENT) * DISK_ALIGNMENT;
+
+        memcpy(block, file.data + from, sizeof(block));
+        memory_disk_overwrite(disk, spot->file.text, spot->offset, bytes_of(block, sizeof(block)));
+        return;
+    }
+    }
+}
+
+bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed)
+{
+    struct spot *spots = calloc(SPOT_COUNT_MAX, sizeof(*spots));
+    struct prng prng;
+
+    ASSERT(spots != NULL);
+    prng_init(&prng, seed);
+    uint32_t count = find_spots(sim, place, spots);
+
+    if (count > 0) {
+        damage(sim->cluster->worlds[place].disk, &spots[prng_below(&prng, count)], &prng);
+    }
+    free(spots);
+    return count > 0;
+}
