@@ -170,9 +170,12 @@ static void end_dial(struct sim *sim, struct sim_client *client, struct sim_link
         link->dial_ms = sim->cluster->now_ms + 100; /* Nobody answers. */
         return;
     }
+    if (sim->cluster->worlds[link->place].runs && !fake_accepts(sim->cluster, link->place)) {
+        link->dial_ms = sim->cluster->now_ms + 100;
+        return;
+    }
     link->is_dialing = false;
-    if (!sim->cluster->worlds[link->place].runs ||
-        sim->cluster->client_count + 1 >= FAKE_CLIENT_COUNT_MAX) {
+    if (!sim->cluster->worlds[link->place].runs) {
         core_disconnected(&client->core, connection);
         return;
     }

@@ -1,4 +1,5 @@
 /* tests/sim/disk.c: power cuts and damage, for disks of nodes that do not run. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -7,8 +8,6 @@
 #include "node/recovery.h"
 #include "tests/sim/sim.h"
 #include "tests/support/log/memory_disk.h"
-
-#include <stdlib.h>
 
 enum { SPOT_COUNT_MAX = 4096 };
 
@@ -70,8 +69,9 @@ struct spot {
     uint64_t size;
 };
 
-/* All batches of the log but the last two, which recovery might take for a torn tail. */
-static uint32_t find_spots(struct sim *sim, uint32_t place, struct spot *spots)
+typedef void batch_hook(void *context, const struct log_batch_view *view);
+
+static void walk(struct sim *sim, uint32_t place, batch_hook *hook, void *context)
 {
     struct world *world = &sim->cluster->worlds[place];
     struct log_options options;
@@ -79,10 +79,9 @@ static uint32_t find_spots(struct sim *sim, uint32_t place, struct spot *spots)
     struct log_batch_view view;
     struct identity identity;
     struct arena arena;
-    uint32_t count = 0;
 
     if (identity_load(world->disk, &identity) != ERR_OK || !identity.formed) {
-        return 0;
+        return;
     }
     recovery_log_options(&world->options, &identity, &options);
     size_t size = size_round_up(log_dump_memory_size(&options) + DISK_ALIGNMENT, DISK_ALIGNMENT);
@@ -90,15 +89,51 @@ static uint32_t find_spots(struct sim *sim, uint32_t place, struct spot *spots)
 
     ASSERT(memory != NULL);
     arena_init(&arena, memory, size);
-    enum error error = log_dump_open(&dump, &arena, &options, world->disk);
-
-    while (error == ERR_OK && count < SPOT_COUNT_MAX && log_dump_next(dump, &view)) {
-        spots[count] =
-            (struct spot){.file = view.file, .offset = view.offset, .size = view.records.size};
-        count++;
+    if (log_dump_open(&dump, &arena, &options, world->disk) == ERR_OK) {
+        while (log_dump_next(dump, &view)) {
+            hook(context, &view);
+        }
     }
     free(memory);
-    return count > 2 ? count - 2 : 0;
+}
+
+struct reading {
+    struct sim *sim;
+    uint32_t place;
+    sim_entry_hook *hook;
+};
+
+static void read_batch(void *context, const struct log_batch_view *view)
+{
+    const struct reading *reading = context;
+    struct bytes records = view->records;
+    struct raft_entry entry;
+
+    while (raft_entry_next(&records, &entry)) {
+        reading->hook(reading->sim, reading->place, &entry);
+    }
+}
+
+void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook)
+{
+    struct reading reading = {.sim = sim, .place = place, .hook = hook};
+
+    walk(sim, place, read_batch, &reading);
+}
+
+struct spots {
+    struct spot items[SPOT_COUNT_MAX];
+    uint32_t count;
+};
+
+static void note_spot(void *context, const struct log_batch_view *view)
+{
+    struct spots *spots = context;
+
+    if (spots->count < SPOT_COUNT_MAX) {
+        spots->items[spots->count++] =
+            (struct spot){.file = view->file, .offset = view->offset, .size = view->records.size};
+    }
 }
 
 static void damage(struct disk *disk, const struct spot *spot, struct prng *prng)
@@ -126,18 +161,21 @@ static void damage(struct disk *disk, const struct spot *spot, struct prng *prng
     }
 }
 
+/* Any batch but the last two, which recovery might take for a torn tail. */
 bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed)
 {
-    struct spot *spots = calloc(SPOT_COUNT_MAX, sizeof(*spots));
+    struct spots *spots = calloc(1, sizeof(*spots));
     struct prng prng;
 
     ASSERT(spots != NULL);
     prng_init(&prng, seed);
-    uint32_t count = find_spots(sim, place, spots);
+    walk(sim, place, note_spot, spots);
+    bool is_possible = spots->count > 2;
 
-    if (count > 0) {
-        damage(sim->cluster->worlds[place].disk, &spots[prng_below(&prng, count)], &prng);
+    if (is_possible) {
+        damage(sim->cluster->worlds[place].disk, &spots->items[prng_below(&prng, spots->count - 2)],
+               &prng);
     }
     free(spots);
-    return count > 0;
+    return is_possible;
 }

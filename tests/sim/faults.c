@@ -255,12 +255,16 @@ static void slow_link(struct sim *sim, uint32_t a, uint32_t b, uint64_t delay_ms
 /* --- Beginning ----------------------------------------------------------------------------------
  */
 
-/* As many as can be lost for good with a majority left. */
+/* As many as can be lost for good with a majority left, once all know the cluster: before that a
+ * wiped one may found it again with the others. */
 static bool may_die(const struct sim *sim, uint32_t place)
 {
-    const struct sim_node *known = &sim->checks.nodes[place];
-
-    return !known->is_dead && known->was_formed &&
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        if (!sim->checks.nodes[i].was_formed) {
+            return false;
+        }
+    }
+    return !sim->checks.nodes[place].is_dead &&
            sim_dead_count(sim) < (sim->cluster->node_count - 1) / 2;
 }
 

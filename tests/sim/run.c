@@ -52,6 +52,17 @@ _Noreturn void sim_failed(const struct sim *sim, const char *name, const char *c
     fprintf(stderr, "sim: law %s is broken at %llu ms: %s (%llu, %llu)\n", name,
             (unsigned long long)sim_now_ms(sim), condition, (unsigned long long)a,
             (unsigned long long)b);
+    for (uint32_t i = 0; i < sim->plan->knobs.node_count; i++) {
+        const struct sim_node *node = &sim->checks.nodes[i];
+
+        fprintf(stderr,
+                "sim: n%u runs=%d paused=%u dead=%d term=%llu last=%llu durable=%llu "
+                "commit=%llu applied=%llu\n",
+                i + 1, sim->cluster->worlds[i].runs, sim->pause_counts[i], node->is_dead,
+                (unsigned long long)node->term, (unsigned long long)node->last_index,
+                (unsigned long long)node->durable_index, (unsigned long long)node->commit_index,
+                (unsigned long long)node->applied_index);
+    }
     _exit(SIM_EXIT_FAILED);
 }
 

@@ -293,7 +293,7 @@ struct sim_client {
 
 struct sim_lock {
     uint64_t newest_token;
-    uint32_t last_holder;
+    uint64_t newest_session;
     bool last_was_lost;
 };
 
@@ -380,6 +380,10 @@ void sim_faults_heal(struct sim *sim, uint32_t places);
 
 /* The power fails; what was in flight is kept in part. */
 void sim_disk_crash(struct sim *sim, uint32_t place);
+/* The entries of its log as the disk has them. */
+typedef void sim_entry_hook(struct sim *sim, uint32_t place, const struct raft_entry *entry);
+void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook);
+
 /* Damages bytes that were acknowledged, never those of the last write. False: there are none. */
 bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed);
 

@@ -5,7 +5,7 @@
 #include "base/macros.h"
 #include "tests/support/node/fake_world.h"
 
-enum { DIAL_MS = 20 };
+enum { DIAL_MS = 20, ACCEPTED_COUNT_MAX = FAKE_CONNECTION_COUNT_MAX - 4 };
 
 void fake_queue_event(struct world *world, struct node_event event)
 {
@@ -64,12 +64,24 @@ static uint32_t free_connection(struct world *world)
     return 0;
 }
 
+bool fake_accepts(const struct fake_cluster *cluster, uint32_t place)
+{
+    const struct world *world = &cluster->worlds[place];
+    uint32_t open_count = 0;
+
+    for (uint32_t i = 0; i < world->connection_end; i++) {
+        open_count += world->connections[i].is_open ? 1 : 0;
+    }
+    return world->runs && open_count + world->queued_count < ACCEPTED_COUNT_MAX;
+}
+
 uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b,
                       enum world_lane lane)
 {
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
     bool is_possible = a != b && !link->is_up && cluster->worlds[a].runs &&
-                       cluster->worlds[b].runs && !cluster->is_cut[a][b] && !cluster->is_cut[b][a];
+                       !cluster->worlds[a].is_paused && !cluster->is_cut[a][b] &&
+                       !cluster->is_cut[b][a] && fake_accepts(cluster, b);
 
     return is_possible ? link->dial_ms : UINT64_MAX;
 }

@@ -23,8 +23,8 @@
 
 enum {
     FAKE_NODE_COUNT_MAX = 7,
-    FAKE_CLIENT_COUNT_MAX = 64,
-    FAKE_CONNECTION_COUNT_MAX = 64,
+    FAKE_CLIENT_COUNT_MAX = 192,
+    FAKE_CONNECTION_COUNT_MAX = 96,
     FAKE_FRAME_COUNT_MAX = 256,   /* Held back by the network at once. */
     FAKE_LOG_SIZE_MAX = 64 << 10, /* Of the lines a node has logged; older ones are dropped. */
 };
@@ -194,6 +194,8 @@ void fake_network_free(struct fake_network *network);
  */
 
 void fake_queue_event(struct world *world, struct node_event event);
+/* It runs, and has not left too many connections waiting to be looked at. */
+bool fake_accepts(const struct fake_cluster *cluster, uint32_t place);
 /* When `a` dials `b`; UINT64_MAX: not as things are. */
 uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b,
                       enum world_lane lane);
