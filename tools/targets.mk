@@ -11,14 +11,16 @@ demo: deps
 # Programs that the integration tests run beside the product.
 HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-TEST_PROGRAMS = binaries $(UNIT) $(HELPERS)
+TEST_PROGRAMS = binaries $(UNIT) $(HELPERS) $(BIN)/sim
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
 	@mkdir -p $(@D)
 	$(CC) -o $@ $< -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_client))
 
+SIM_SEEDS ?= 100
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
 STAGES = unit '$(MAKE) --no-print-directory -s unit' \
+  sim 'SIM=$(BIN)/sim SEEDS=$(SIM_SEEDS) tests/sim/test.sh' \
   integration 'BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py'
 test: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
@@ -27,11 +29,11 @@ test: deps
 # The thread sanitizer finds nothing in virtual time, and is ten times slower there: few seeds.
 test-sanitized: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
-	@$(if $(findstring thread,$(SAN)),NODE_SEEDS=10 RAFT_SEEDS=100) TEST_TIMEOUT=600 \
+	@$(if $(findstring thread,$(SAN)),NODE_SEEDS=10 RAFT_SEEDS=100 SIM_SEEDS=5) TEST_TIMEOUT=600 \
 	  tools/stages.sh $(STAGES)
 soak: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
-	@SOAK=1 RAFT_SEEDS=50000 NODE_SEEDS=5000 TEST_TIMEOUT=3600 tools/stages.sh $(STAGES)
+	@SOAK=1 RAFT_SEEDS=50000 NODE_SEEDS=5000 SIM_SEEDS=2000 TEST_TIMEOUT=3600 tools/stages.sh $(STAGES)
 check: test lint
 	@SAN=address,undefined $(MAKE) --no-print-directory test-sanitized
 	@SAN=thread $(MAKE) --no-print-directory test-sanitized
@@ -48,6 +50,18 @@ $(B)/lib/client-core.o: $(filter $(B)/obj/client/core%,$(call objects,client))
 	objcopy --wildcard --keep-global-symbol='core_*' $@
 $(BIN)/sim: $(B)/obj/tests/sim/main.o $(SIM_LIBS)
 	$(CC) -o $@ $< -Wl,--start-group $(SIM_LIBS) -Wl,--end-group $(LDFLAGS) $(call libs,wire base)
+
+SEEDS ?= 2000
+FROM ?= 1
+sim: $(BIN)/sim
+	@$(BIN)/sim $(SEED)
+sim-many: $(BIN)/sim
+	@$(BIN)/sim --many $(SEEDS) --from $(FROM)
+sim-shrink: $(BIN)/sim
+	@$(BIN)/sim --shrink $(SEED)
+sim-mutants: $(BIN)/sim
+	@tests/sim/mutants.sh
+.PHONY: sim sim-many sim-shrink sim-mutants
 
 integration: binaries $(HELPERS)
 	@BIN=$(BIN) LOAD=$(LOAD) python3 tests/integration/run.py $(ONLY)

@@ -143,11 +143,23 @@ static void damage(struct disk *disk, const struct spot *spot, struct prng *prng
     uint8_t block[DISK_ALIGNMENT];
 
     ASSERT_VALUES(spot->offset + DISK_ALIGNMENT <= file.size, spot->offset, file.size);
-    switch (prng_below(prng, 3)) {
-    case 0:
+    switch (prng_below(prng, 4)) {
+    case 0: {
+        /* The file of the hard state has two blocks, and the log has a copy of both. */
+        uint32_t number = (uint32_t)prng_below(prng, memory_disk_file_count(disk));
+        const char *name = memory_disk_file_name(disk, number);
+
+        if (memory_disk_file(disk, name).size == 2 * DISK_ALIGNMENT) {
+            memory_disk_flip_bit(disk, name, prng_below(prng, 16 * DISK_ALIGNMENT));
+            return;
+        }
         memory_disk_flip_bit(disk, spot->file.text, 8 * spot->offset + prng_below(prng, 8 * size));
         return;
+    }
     case 1:
+        memory_disk_flip_bit(disk, spot->file.text, 8 * spot->offset + prng_below(prng, 8 * size));
+        return;
+    case 2:
         memory_disk_zero(disk, spot->file.text, spot->offset, DISK_ALIGNMENT);
         return;
     default: {

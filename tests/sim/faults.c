@@ -37,7 +37,7 @@ void sim_start_node(struct sim *sim, uint32_t place)
     struct world *world = &sim->cluster->worlds[place];
     const char *problem = NULL;
 
-    if (world->runs || (known->is_dead && known->may_be_rotten)) {
+    if (world->runs || known->is_refused) {
         return;
     }
     sim->totals.turn_count++;
@@ -54,10 +54,10 @@ void sim_start_node(struct sim *sim, uint32_t place)
         sim_check_started(sim, place);
         return;
     }
-    if (known->may_be_rotten) {
+    if (known->may_be_rotten && !(known->may_fail && error != ERR_CORRUPT)) {
         SIM_CHECK(sim, rot_is_refused_as_such, error == ERR_CORRUPT, error, place);
         SOMETIMES(sim, rot_refused);
-        known->is_dead = true;
+        known->is_refused = true;
         return;
     }
     SIM_CHECK(sim, start_is_refused_for_a_reason, known->may_fail, error, place);
@@ -107,7 +107,7 @@ static void reap(struct sim *sim)
         if (problem != NULL) {
             sim_print(sim, "n%u gave up: %s", i + 1, problem);
             SIM_CHECK(sim, nodes_give_up_for_a_reason, sim->checks.nodes[i].may_fail, i, 0);
-            if (strstr(problem, "space") != NULL) {
+            if (strstr(problem, "full") != NULL) {
                 SOMETIMES(sim, stopped_by_full_disk);
             } else {
                 SOMETIMES(sim, stopped_by_write_error);

@@ -25,6 +25,7 @@ enum {
     SIM_CALL_COUNT = 8, /* Of one client, at once. */
     SIM_LINK_COUNT = 1 + CORE_SEARCH_CONNECTION_COUNT,
     SIM_START_MS = 1000, /* Of the cluster's clock. */
+    SIM_SEQUENCE_COUNT = 1 << 12,
     SIM_VALUE_SIZE_MAX = 64 << 10,
 };
 
@@ -164,6 +165,7 @@ struct sim_node {
     bool was_formed;
     bool may_fail; /* A fault of its disk was planted since it started. */
     bool may_be_rotten;
+    bool is_refused;   /* Its rot was found: it cannot start. */
     bool was_rotten;   /* Damage was planted once. */
     uint64_t *terms;   /* Of its log, from 1. */
     uint64_t *chains;  /* A hash of each entry and all before it. */
@@ -194,8 +196,7 @@ struct sim_known {
 enum { SIM_KNOWN_COUNT = 6 };
 
 struct sim_index {
-    uint64_t committed; /* Chain; 0: not known to be committed. */
-    uint64_t committed_term;
+    uint64_t committed;                      /* Chain; 0: not known to be committed. */
     uint64_t state_hash;                     /* 0: not known. */
     struct sim_known known[SIM_KNOWN_COUNT]; /* Of each term in which an entry was seen there. */
 };
@@ -206,9 +207,9 @@ struct sim_checks {
     uint64_t index_capacity;
     uint64_t committed_index; /* The highest known. */
     uint32_t *leaders;        /* Place + 1, by term. */
-    uint64_t *ids;            /* Of each place, once formed. */
     uint64_t term_capacity;
-    uint64_t newest_term; /* That a leader had. */
+    uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
+    uint64_t newest_term;                   /* That a leader had. */
     uint32_t newest_leader;
 };
 
