@@ -120,6 +120,9 @@ MUST_USE enum error history_answer(struct history *history, uint32_t process,
 
 uint32_t history_operation_count(const struct history *history);
 const struct history_operation *history_operation_at(const struct history *history, uint32_t at);
+uint32_t history_event_count(const struct history *history); /* Calls and answers. */
+/* The operation that the process waits for; HISTORY_NONE: none. */
+uint32_t history_outstanding(const struct history *history, uint32_t process);
 
 uint32_t history_key_count(const struct history *history);
 enum history_object history_key_object(const struct history *history, uint32_t key);

@@ -14,8 +14,20 @@
 #include "base/text.h"
 #include "jepsen/history.h"
 
-/* UNKNOWN is never a pass: the search reached a limit. */
+/* UNKNOWN is never a pass. */
 enum wgl_verdict { WGL_VALID, WGL_INVALID, WGL_UNKNOWN };
+
+/* X(name, text): why there is no verdict. */
+#define WGL_REASON_LIST(X)                                                                         \
+    X(NONE, "nothing stands against it")                                                           \
+    X(STEPS, "the limit of steps was reached")                                                     \
+    X(MEMORY, "the limit of memory was reached")                                                   \
+    X(TIME, "the limit of time was reached")                                                       \
+    X(ADDED_TWICE, "one element was added twice to a set: give each addition its own")
+
+#define WGL_AS_REASON(name, text) WGL_REASON_##name,
+enum wgl_reason { WGL_REASON_LIST(WGL_AS_REASON) WGL_REASON_COUNT };
+#undef WGL_AS_REASON
 
 struct wgl_limits {
     uint64_t step_count_max; /* Of the model, for each object. */
@@ -37,6 +49,7 @@ struct wgl_report {
     /* Of the bad object that fails earliest; without one, of the first unknown object. All arrays
      * belong to the checker, until its next check. */
     uint32_t key;           /* HISTORY_NONE when all are valid. */
+    enum wgl_reason reason; /* With UNKNOWN. */
     const uint32_t *placed; /* The longest order that holds so far, as numbers of operations. */
     uint32_t placed_count;
     const uint32_t *open; /* Those that were to come next and cannot be placed. */
