@@ -8,8 +8,8 @@
 /* What the words of a state mean. */
 enum {
     REGISTER_VALUE = 0,
-    REGISTER_REVISION = 1, /* Of the last change; at least so much when it is not exact. */
-    REGISTER_EXACT = 2,    /* 1: the revision is known. */
+    REGISTER_REVISION = 1, /* Of the last change; at least so much when it is a floor. */
+    REGISTER_IS_FLOOR = 2, /* 1: the last change's revision is not known. */
 
     LOCK_OWNER = 0, /* 0: free. */
     LOCK_TOKEN = 1, /* Of the owner; 0: a grant whose token nobody was told. */
@@ -35,7 +35,7 @@ static bool register_change(const struct history_operation *operation, history_v
         return false;
     }
     state->words[REGISTER_VALUE] = value;
-    state->words[REGISTER_EXACT] = revision != 0;
+    state->words[REGISTER_IS_FLOOR] = revision == 0;
     state->words[REGISTER_REVISION] =
         revision != 0 ? revision : state->words[REGISTER_REVISION] + 1;
     return true;
@@ -44,7 +44,7 @@ static bool register_change(const struct history_operation *operation, history_v
 static bool register_get(const struct history_operation *operation, struct model_state *state)
 {
     uint64_t revision = operation->answer.revision;
-    bool is_exact = state->words[REGISTER_EXACT] != 0;
+    bool is_floor = state->words[REGISTER_IS_FLOOR] != 0;
 
     if (!is_answered(operation)) {
         return true;
@@ -55,12 +55,12 @@ static bool register_get(const struct history_operation *operation, struct model
     if (revision == 0) {
         return true;
     }
-    if (is_exact ? revision != state->words[REGISTER_REVISION]
-                 : revision < state->words[REGISTER_REVISION]) {
+    if (is_floor ? revision < state->words[REGISTER_REVISION]
+                 : revision != state->words[REGISTER_REVISION]) {
         return false;
     }
     state->words[REGISTER_REVISION] = revision;
-    state->words[REGISTER_EXACT] = 1;
+    state->words[REGISTER_IS_FLOOR] = 0;
     return true;
 }
 
