@@ -41,7 +41,7 @@ ci: test lint
 
 # The simulator: the product's objects, the fakes of the tests, and the core of the client, of which
 # only core_*() is seen: it is never in one program with a node otherwise, and names may be the same.
-SIM_LIBS = $(B)/lib/sim.a $(call support,node log base) $(call archive,$(LINK_node)) \
+SIM_LIBS = $(B)/lib/sim.a $(call support,node log base) $(call archive,$(LINK_node) jepsen) \
   $(B)/lib/client-core.o
 $(B)/lib/sim.a: $(filter-out %/main.o,$(call objects,tests/sim))
 $(B)/lib/client-core.o: $(filter $(B)/obj/client/core%,$(call objects,client))

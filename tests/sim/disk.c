@@ -136,6 +136,21 @@ static void note_spot(void *context, const struct log_batch_view *view)
     }
 }
 
+/* The file of the hard state has two blocks, and the log has a copy of what they say. */
+static bool flip_state(struct disk *disk, struct prng *prng)
+{
+    for (uint32_t i = 0; i < memory_disk_file_count(disk); i++) {
+        const char *name = memory_disk_file_name(disk, i);
+
+        if (strstr(name, "state") != NULL && memory_disk_file(disk, name).size > 0) {
+            memory_disk_flip_bit(disk, name,
+                                 prng_below(prng, 8 * memory_disk_file(disk, name).size));
+            return true;
+        }
+    }
+    return false;
+}
+
 static void damage(struct disk *disk, const struct spot *spot, struct prng *prng)
 {
     struct bytes file = memory_disk_file(disk, spot->file.text);
@@ -144,18 +159,12 @@ static void damage(struct disk *disk, const struct spot *spot, struct prng *prng
 
     ASSERT_VALUES(spot->offset + DISK_ALIGNMENT <= file.size, spot->offset, file.size);
     switch (prng_below(prng, 4)) {
-    case 0: {
-        /* The file of the hard state has two blocks, and the log has a copy of both. */
-        uint32_t number = (uint32_t)prng_below(prng, memory_disk_file_count(disk));
-        const char *name = memory_disk_file_name(disk, number);
-
-        if (memory_disk_file(disk, name).size == 2 * DISK_ALIGNMENT) {
-            memory_disk_flip_bit(disk, name, prng_below(prng, 16 * DISK_ALIGNMENT));
+    case 0:
+        if (flip_state(disk, prng)) {
             return;
         }
         memory_disk_flip_bit(disk, spot->file.text, 8 * spot->offset + prng_below(prng, 8 * size));
         return;
-    }
     case 1:
         memory_disk_flip_bit(disk, spot->file.text, 8 * spot->offset + prng_below(prng, 8 * size));
         return;

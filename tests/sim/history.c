@@ -1,8 +1,12 @@
 /* tests/sim/history.c: what clients saw of keys, and whether it can have been so. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/text.h"
+#include "jepsen/history.h"
+#include "jepsen/wgl.h"
 #include "tests/sim/sim.h"
 
 uint32_t sim_history_begin(struct sim *sim, const struct sim_operation *operation)
@@ -141,6 +145,101 @@ static void note_unknown(struct sim *sim, const uint64_t *revisions)
     }
 }
 
+/* --- The search ---------------------------------------------------------------------------------
+ */
+
+static void must(struct sim *sim, enum error error)
+{
+    SIM_CHECK(sim, histories_are_recorded, error == ERR_OK, error, 0);
+}
+
+/* A value is named by its number. */
+static history_value named(struct sim *sim, struct history *history, uint64_t value)
+{
+    history_value known = HISTORY_ABSENT;
+
+    if (value != 0) {
+        uint8_t bytes[8];
+
+        store_u64(bytes, value);
+        must(sim, history_value_of(history, bytes_of(bytes, sizeof(bytes)), &known));
+    }
+    return known;
+}
+
+static void record_call(struct sim *sim, struct history *history, const struct moment *moment)
+{
+    static const enum history_function functions[] = {
+        [SIM_PUT] = HISTORY_PUT,
+        [SIM_GET] = HISTORY_GET,
+        [SIM_CAS] = HISTORY_CAS,
+        [SIM_DELETE] = HISTORY_DELETE,
+    };
+    const struct sim_operation *operation = &sim->history.operations[moment->operation];
+    const uint8_t key = (uint8_t)('0' + operation->key);
+    struct history_call call = {.function = functions[operation->kind]};
+
+    if (operation->kind == SIM_PUT || operation->kind == SIM_CAS) {
+        call.value = named(sim, history, operation->value);
+    }
+    if (operation->kind == SIM_CAS) {
+        call.expected = named(sim, history, operation->expected);
+    }
+    must(sim, history_call(history, moment->operation, bytes_of(&key, 1), &call, moment->order));
+}
+
+static void record_answer(struct sim *sim, struct history *history, const struct moment *moment)
+{
+    const struct sim_operation *operation = &sim->history.operations[moment->operation];
+    struct history_answer answer = {
+        .revision = operation->is_refused ? 0 : operation->revision,
+        .refused = operation->is_refused,
+    };
+
+    if (operation->kind == SIM_GET) {
+        answer.value = named(sim, history, operation->value);
+    }
+    must(sim, history_answer(history, moment->operation, HISTORY_OK, &answer, moment->order));
+}
+
+/* Each operation is a process of its own: one whose outcome is not known is never answered. */
+static void check_linearizable(struct sim *sim, const struct moment *moments, uint32_t count)
+{
+    const struct history_limits limits = {
+        .operation_count_max = count + 1,
+        .process_count_max = sim->history.count + 1,
+        .key_count_max = SIM_KEY_COUNT_MAX,
+        .value_count_max = (uint32_t)sim->history.value + 2,
+        .text_size_max = 16 * (sim->history.value + 2) + 64,
+    };
+    const struct wgl_limits bounds = {.step_count_max = 2000000, .memory_size_max = 64 << 20};
+    struct history *history = history_open(&limits);
+    struct wgl *wgl = wgl_open(&bounds);
+    struct wgl_report report;
+
+    ASSERT(history != NULL && wgl != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        if (moments[i].is_end) {
+            record_answer(sim, history, &moments[i]);
+        } else {
+            record_call(sim, history, &moments[i]);
+        }
+    }
+    enum wgl_verdict verdict = wgl_check(wgl, history, &report);
+
+    if (verdict == WGL_INVALID) {
+        char memory[2000];
+        struct text text;
+
+        text_init(&text, memory, sizeof(memory));
+        wgl_explain(&report, history, &text);
+        fprintf(stderr, "%s\n", memory);
+    }
+    SIM_CHECK(sim, keys_are_linearizable, verdict == WGL_VALID, verdict, report.key);
+    wgl_close(wgl);
+    history_close(history);
+}
+
 void sim_history_judge(struct sim *sim)
 {
     uint64_t *revisions = calloc(sim->history.value + 1, sizeof(*revisions)); /* By value. */
@@ -158,6 +257,7 @@ void sim_history_judge(struct sim *sim)
     }
     note_unknown(sim, revisions);
     check_time(sim, moments, count);
+    check_linearizable(sim, moments, count);
     free(moments);
     free(revisions);
 }
