@@ -60,7 +60,7 @@ sim-many: $(BIN)/sim
 sim-shrink: $(BIN)/sim
 	@$(BIN)/sim --shrink $(SEED)
 sim-mutants: $(BIN)/sim
-	@tests/sim/mutants.sh
+	@python3 tests/sim/mutants.py
 .PHONY: sim sim-many sim-shrink sim-mutants
 
 integration: binaries $(HELPERS)

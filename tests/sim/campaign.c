@@ -115,6 +115,9 @@ static uint64_t share_size(const struct campaign *campaign)
 {
     uint64_t size = campaign->options->count / (campaign->options->process_count * 4ul);
 
+    if (campaign->options->stops_early) {
+        return 2;
+    }
     return size == 0 ? 1 : size > 50 ? 50 : size;
 }
 
