@@ -168,16 +168,36 @@ static bool minority_is_down(const struct sim *sim)
     return running == sim->cluster->node_count / 2 + 1 && running < sim->cluster->node_count;
 }
 
-/* A request of a session that was sent twice: two entries, one execution. */
-static void note_sequence(struct sim *sim, const struct raft *raft, uint64_t index)
+static void note_write(struct sim *sim, const struct envelope *envelope, uint64_t index)
+{
+    struct bytes params = envelope->params;
+    struct wire_put put;
+    struct wire_cas cas;
+
+    if (envelope->method == WIRE_METHOD_put && wire_put_decode(&params, &put) == ERR_OK) {
+        sim_history_note(sim, put.value, index);
+    } else if (envelope->method == WIRE_METHOD_cas && wire_cas_decode(&params, &cas) == ERR_OK) {
+        sim_history_note(sim, cas.value, index);
+    }
+}
+
+static void note_request(struct sim *sim, const struct raft *raft, uint64_t index)
 {
     struct raft_entry entry;
     struct envelope envelope;
 
-    if (!raft_entry_at(raft, index, &entry) || !envelope_decode(entry.payload, &envelope) ||
-        envelope.session == 0 || envelope.sequence == 0) {
+    if (!raft_entry_at(raft, index, &entry)) {
+        sim->history.writes_are_partial = true; /* Restarted, with a longer log than its window. */
         return;
     }
+    if (!envelope_decode(entry.payload, &envelope)) {
+        return;
+    }
+    note_write(sim, &envelope, index);
+    if (envelope.session == 0 || envelope.sequence == 0) {
+        return;
+    }
+    /* Sent twice: two entries, one execution. */
     uint64_t key = envelope.session << 24 | envelope.sequence;
     uint64_t *slot = &sim->checks.sequences[key * 0x9e3779b97f4a7c15u >> 52];
 
@@ -195,7 +215,7 @@ static void note_commit(struct sim *sim, struct sim_node *node, uint64_t index,
     if (at->committed == 0) {
         at->committed = node->chains[index];
         sim->totals.entry_count++;
-        note_sequence(sim, raft, index);
+        note_request(sim, raft, index);
         if (raft->role == RAFT_LEADER && node->terms[index] < raft->term) {
             SOMETIMES(sim, old_term_entry_committed);
         }
@@ -545,8 +565,9 @@ static void check_append_reply(struct sim *sim, uint32_t source, const struct ra
         SOMETIMES(sim, append_refused);
         return;
     }
-    /* One of an older term had waited for the disk while a new leader cut off what it names. It is as
-     * good as one that was long on its way: whoever had those entries has not voted against them. */
+    /* One of an older term had waited for the disk while a new leader cut off what it names. It is
+     * as good as one that was long on its way: whoever had those entries has not voted against
+     * them. */
     SIM_CHECK(sim, acknowledged_is_durable,
               message->append_reply.match_index <= raft->durable_index ||
                   message->term < raft->term,

@@ -38,8 +38,29 @@ void sim_history_drop(struct sim *sim, uint32_t number)
     sim->history.operations[number].key = SIM_KEY_COUNT_MAX;
 }
 
+void sim_history_note(struct sim *sim, struct bytes text, uint64_t index)
+{
+    struct sim_history *history = &sim->history;
+    uint64_t value = sim_value_of(text);
+
+    SIM_CHECK(sim, writes_were_asked_for, value != 0 && value <= history->value, value, index);
+    while (value >= history->write_capacity) {
+        uint64_t capacity = history->write_capacity == 0 ? 1024 : 2 * history->write_capacity;
+
+        history->writes = realloc(history->writes, capacity * sizeof(*history->writes));
+        ASSERT(history->writes != NULL);
+        memset(history->writes + history->write_capacity, 0,
+               (capacity - history->write_capacity) * sizeof(*history->writes));
+        history->write_capacity = capacity;
+    }
+    if (history->writes[value] == 0) {
+        history->writes[value] = index;
+    }
+}
+
 void sim_history_close(struct sim *sim)
 {
+    free(sim->history.writes);
     free(sim->history.operations);
 }
 
@@ -212,7 +233,7 @@ static void check_linearizable(struct sim *sim, const struct moment *moments, ui
         .value_count_max = (uint32_t)sim->history.value + 2,
         .text_size_max = 16 * (sim->history.value + 2) + 64,
     };
-    const struct wgl_limits bounds = {.step_count_max = 2000000, .memory_size_max = 64 << 20};
+    const struct wgl_limits bounds = {.step_count_max = 20000000, .memory_size_max = 512u << 20};
     struct history *history = history_open(&limits);
     struct wgl *wgl = wgl_open(&bounds);
     struct wgl_report report;
@@ -240,22 +261,54 @@ static void check_linearizable(struct sim *sim, const struct moment *moments, ui
     history_close(history);
 }
 
+static void collect_revisions(struct sim *sim, uint64_t *revisions)
+{
+    for (uint32_t i = 0; i < sim->history.count; i++) {
+        const struct sim_operation *operation = &sim->history.operations[i];
+
+        if (operation->key < SIM_KEY_COUNT_MAX && has_revision(operation)) {
+            check_value(sim, revisions, operation);
+        }
+    }
+}
+
+/* What became of writes without an answer, as far as it is certain: one that is in no committed
+ * entry never had an effect, and one that was read had its effect. The others stay open. */
+static void settle_unknown(struct sim *sim, const uint64_t *revisions)
+{
+    struct sim_history *history = &sim->history;
+
+    for (uint32_t i = 0; i < history->count; i++) {
+        struct sim_operation *operation = &history->operations[i];
+
+        if (operation->end != SIM_NEVER || operation->key == SIM_KEY_COUNT_MAX ||
+            operation->value == 0) {
+            continue;
+        }
+        if (revisions[operation->value] != 0) {
+            operation->revision = revisions[operation->value];
+            operation->end = history->order++;
+        } else if (!history->writes_are_partial && (operation->value >= history->write_capacity ||
+                                                    history->writes[operation->value] == 0)) {
+            sim_history_drop(sim, i);
+        }
+    }
+}
+
 void sim_history_judge(struct sim *sim)
 {
     uint64_t *revisions = calloc(sim->history.value + 1, sizeof(*revisions)); /* By value. */
     uint32_t count = 0;
-    struct moment *moments = sort_moments(&sim->history, &count);
 
     ASSERT(revisions != NULL);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct sim_operation *operation = &sim->history.operations[moments[i].operation];
+    collect_revisions(sim, revisions);
+    note_unknown(sim, revisions);
+    settle_unknown(sim, revisions);
+    struct moment *moments = sort_moments(&sim->history, &count);
 
-        if (moments[i].is_end && has_revision(operation)) {
-            check_value(sim, revisions, operation);
-        }
+    for (uint32_t i = 0; i < count; i++) {
         sim->totals.checked_count += moments[i].is_end ? 0 : 1;
     }
-    note_unknown(sim, revisions);
     check_time(sim, moments, count);
     check_linearizable(sim, moments, count);
     free(moments);

@@ -60,7 +60,7 @@ static void draw_times(struct sim_knobs *knobs, struct prng *prng)
     knobs->disk_ms_max = CHOOSE(prng, 1, 3, 10, 40);
     knobs->ttl_ms = ttl_of(knobs);
     knobs->fault_ms = prng_between(prng, 70000, 110000);
-    knobs->think_ms = CHOOSE(prng, 300, 500, 800);
+    knobs->think_ms = CHOOSE(prng, 60, 300, 500, 500, 800);
 }
 
 static void draw_network(struct sim_knobs *knobs, struct prng *prng)

@@ -19,7 +19,7 @@
 enum {
     SIM_CLIENT_COUNT_MAX = 12,
     SIM_FAULT_COUNT_MAX = 160,
-    SIM_OPERATION_COUNT_MAX = 1024, /* Of one client. */
+    SIM_OPERATION_COUNT_MAX = 2048, /* Of one client. */
     SIM_KEY_COUNT_MAX = 6,
     SIM_LOCK_COUNT = 3,
     SIM_CALL_COUNT = 8, /* Of one client, at once. */
@@ -238,8 +238,11 @@ struct sim_history {
     struct sim_operation *operations;
     uint32_t count;
     uint32_t capacity;
-    uint64_t order; /* The next beginning or end. */
-    uint64_t value; /* The last one given out. */
+    uint64_t *writes; /* By value: the first committed entry that would write it; 0: none. */
+    uint64_t write_capacity;
+    bool writes_are_partial; /* Some committed entry was not looked into. */
+    uint64_t order;          /* The next beginning or end. */
+    uint64_t value;          /* The last one given out. */
 };
 
 /* --- client.c and work.c: clients ---------------------------------------------------------------
@@ -403,6 +406,8 @@ void sim_client_set_cut(struct sim *sim, struct sim_client *client, bool is_cut)
  */
 
 void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_call *call);
+/* The number that a value's text begins with. */
+uint64_t sim_value_of(struct bytes text);
 void sim_work_changed(struct sim *sim, struct sim_client *client, enum core_session_state state);
 /* Begins something when it is time. */
 void sim_work_act(struct sim *sim, struct sim_client *client);
@@ -417,6 +422,9 @@ uint32_t sim_history_begin(struct sim *sim, const struct sim_operation *operatio
 void sim_history_end(struct sim *sim, uint32_t number);
 /* It surely has no effect, and says nothing. */
 void sim_history_drop(struct sim *sim, uint32_t number);
+/* A committed entry would write this value. */
+void sim_history_note(struct sim *sim, struct bytes text, uint64_t index);
+/* Once nothing is under way any more. */
 void sim_history_judge(struct sim *sim);
 void sim_history_close(struct sim *sim);
 

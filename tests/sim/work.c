@@ -26,7 +26,7 @@ static struct bytes text_of(const struct sim *sim, uint64_t value, uint8_t *memo
     return bytes_of(memory, size);
 }
 
-static uint64_t value_of(struct bytes text)
+uint64_t sim_value_of(struct bytes text)
 {
     uint64_t value = 0;
 
@@ -361,7 +361,7 @@ static void read_list(struct sim *sim, struct sim_client *client, struct sim_cal
         SIM_CHECK(sim, lists_are_valid,
                   error == ERR_OK && pair.key.size == 2 && key < sim->plan->knobs.key_count, error,
                   i);
-        operations[key].value = value_of(pair.value);
+        operations[key].value = sim_value_of(pair.value);
         operations[key].revision = pair.revision;
         SOMETIMES(sim, list_with_items);
     }
@@ -399,7 +399,7 @@ static void end_key(struct sim *sim, struct sim_client *client, struct sim_call 
             break;
         case SIM_GET:
             operation->revision = answer->get.revision;
-            operation->value = value_of(answer->get.value);
+            operation->value = sim_value_of(answer->get.value);
             break;
         }
         client->seen[operation->key] = operation->kind == SIM_DELETE ? 0 : operation->value;
