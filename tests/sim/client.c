@@ -266,29 +266,37 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t client_due_ms(const struct sim *sim, struct sim_client *client)
+/* Without what comes from nodes. */
+static uint64_t own_due_ms(const struct sim *sim, struct sim_client *client)
 {
-    if (client->pause_count > 0) {
-        return SIM_NEVER;
-    }
     uint64_t due_ms =
         earlier(client->act_ms, true_time_of(sim, client, core_wake_ms(&client->core)));
 
+    client->connected = 0;
     for (uint32_t i = 0; i < client->core.connection_count; i++) {
         const struct sim_link *link = &client->links[i];
 
         if (link->is_dialing) {
             due_ms = earlier(due_ms, link->dial_ms);
         }
-        if (link->is_connected) {
-            const struct fake_client *fake = &sim->cluster->clients[link->client];
-
-            if (fake->back.arrived > 0 || !fake->is_open) {
-                return 0;
-            }
-        }
+        client->connected |= link->is_connected ? 1u << i : 0;
     }
     return due_ms;
+}
+
+static uint64_t client_due_ms(const struct sim *sim, struct sim_client *client)
+{
+    if (client->pause_count > 0) {
+        return SIM_NEVER;
+    }
+    for (uint32_t i = 0; client->connected >> i != 0; i++) {
+        const struct fake_client *fake = &sim->cluster->clients[client->links[i].client];
+
+        if ((client->connected >> i & 1) != 0 && (fake->back.arrived > 0 || !fake->is_open)) {
+            return 0;
+        }
+    }
+    return earlier(client->due_ms, client->act_ms);
 }
 
 uint64_t sim_clients_due_ms(struct sim *sim)
@@ -314,6 +322,7 @@ static void advance(struct sim *sim, struct sim_client *client)
         send(sim, client, i);
     }
     tell(sim, client);
+    client->due_ms = own_due_ms(sim, client);
 }
 
 void sim_clients_advance(struct sim *sim)

@@ -60,7 +60,7 @@ static void draw_times(struct sim_knobs *knobs, struct prng *prng)
     knobs->disk_ms_max = CHOOSE(prng, 1, 3, 10, 40);
     knobs->ttl_ms = ttl_of(knobs);
     knobs->fault_ms = prng_between(prng, 70000, 110000);
-    knobs->think_ms = CHOOSE(prng, 60, 300, 500, 500, 800);
+    knobs->think_ms = CHOOSE(prng, 60, 500, 800, 800, 1500);
 }
 
 static void draw_network(struct sim_knobs *knobs, struct prng *prng)
@@ -84,7 +84,7 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     draw_times(knobs, prng);
     draw_network(knobs, prng);
     knobs->request_count_max = CHOOSE(prng, 4, 16, 64, 64);
-    knobs->value_size = CHOOSE(prng, 20, 20, 100, 4000, 60000);
+    knobs->value_size = CHOOSE(prng, 20, 20, 20, 100, 100, 1000, 4000, 60000);
     knobs->output_size_max = CHOOSE(prng, 3 << 20, 4 << 20);
     knobs->has_liveness = knobs->has_faults && knobs->node_count > 1 && chance(prng, 30);
     knobs->check_turn = CHOOSE(prng, 1, 16, 64, 64, 64, 64);

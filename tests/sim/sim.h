@@ -287,6 +287,8 @@ struct sim_client {
     bool was_suspect;
     uint32_t operation;  /* Number of the next one. */
     uint64_t act_ms;     /* It does nothing before. */
+    uint64_t due_ms;     /* As of its last turn, it has something to do then. */
+    uint32_t connected;  /* Links, as bits. */
     uint32_t busy_count; /* Calls that it waits for. */
     uint64_t release_ms; /* It gives the lock up then. */
     uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */

@@ -92,7 +92,7 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     struct world *target = &cluster->worlds[b];
     struct fake_link *link = &source->links[b][lane];
 
-    if (cluster->now_ms < fake_dial_ms(cluster, a, b, lane)) {
+    if (link->is_up || cluster->now_ms < fake_dial_ms(cluster, a, b, lane)) {
         return;
     }
     fake_pipe_clear(&link->ahead);
