@@ -22,7 +22,7 @@ space   := $(empty) $(empty)
 MODE    := $(subst $(space),$(comma),$(or $(strip $(SAN) $(if $(FAILPOINTS),failpoints)),plain))
 B       := build/$(MODE)
 
-FOLDERS := base log raft lease kv wire node server client command
+FOLDERS := base log raft lease kv wire node server client command jepsen
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
 LINK_base   := base
 LINK_log    := log base
@@ -34,6 +34,7 @@ LINK_node   := node wire log raft lease kv base
 LINK_server := server node wire log raft lease kv base
 LINK_client := client wire raft lease kv base
 LINK_command := command $(LINK_client)
+LINK_jepsen  := jepsen base
 
 WARN := -Wall -Wextra -Wpedantic -Werror -Wconversion -Wsign-conversion -Wshadow \
   -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wcast-align \

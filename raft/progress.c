@@ -73,7 +73,7 @@ void raft_progress_acknowledge(struct raft_progress *progress, uint64_t request,
 {
     const struct raft_flight *flight = raft_progress_find(progress, request);
     bool is_partial = flight != NULL && match_index < flight->last_index;
-    bool is_probe = progress->state == RAFT_PROBE && flight != NULL;
+    bool is_probe = progress->state == RAFT_PROBE && progress->flight_count > 0;
     bool is_progress = match_index > progress->match_index;
 
     if (is_progress) {
@@ -92,9 +92,11 @@ void raft_progress_acknowledge(struct raft_progress *progress, uint64_t request,
     if (progress->state == RAFT_SNAPSHOT && progress->match_index >= progress->snapshot_index) {
         move_to_probe(progress, progress->match_index + 1);
     }
-    if (is_probe) {
+    /* Also by the late reply to an earlier probe, where it confirms the place of this one. If that
+     * only landed the flight, the next probe would be answered late as well, and so on for ever
+     * (late_reply_that_confirms_the_place_of_a_probe_ends_it). */
+    if (is_probe && progress->flight_count == 0) {
         progress->state = RAFT_REPLICATE;
-        progress->flight_count = 0;
         progress->next_index = progress->match_index + 1;
         progress->probe_is_empty = false;
     }

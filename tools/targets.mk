@@ -12,7 +12,7 @@ demo: deps
 # Programs that the integration tests run beside the product.
 HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) failpoints
+TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) $(BIN)/sim failpoints
 INTEGRATION = BIN=$(BIN) LOAD=$(LOAD) FAILPOINTD=$(FAILPOINTD) PROXY=$(PROXY) \
   python3 tests/integration/run.py
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
@@ -20,9 +20,11 @@ $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_c
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(call archive,$(LINK_client)) -Wl,--end-group $(LDFLAGS) \
 	  $(call libs,$(LINK_client))
 
+SIM_SEEDS ?= 100
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
 STAGES = unit '$(MAKE) --no-print-directory -s unit' \
   fault '$(MAKE) --no-print-directory -s fault' \
+  sim 'SIM=$(BIN)/sim SEEDS=$(SIM_SEEDS) tests/sim/test.sh' \
   integration '$(INTEGRATION)'
 test: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
@@ -31,15 +33,39 @@ test: deps
 # The thread sanitizer finds nothing in virtual time, and is ten times slower there: few seeds.
 test-sanitized: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
-	@$(if $(findstring thread,$(SAN)),NODE_SEEDS=10 RAFT_SEEDS=100) TEST_TIMEOUT=600 \
+	@$(if $(findstring thread,$(SAN)),NODE_SEEDS=10 RAFT_SEEDS=100 SIM_SEEDS=5) TEST_TIMEOUT=600 \
 	  tools/stages.sh $(STAGES)
 soak: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
-	@SOAK=1 RAFT_SEEDS=50000 NODE_SEEDS=5000 TEST_TIMEOUT=3600 tools/stages.sh $(STAGES)
+	@SOAK=1 RAFT_SEEDS=50000 NODE_SEEDS=5000 SIM_SEEDS=2000 TEST_TIMEOUT=3600 tools/stages.sh $(STAGES)
 check: test lint
 	@SAN=address,undefined $(MAKE) --no-print-directory test-sanitized
 	@SAN=thread $(MAKE) --no-print-directory test-sanitized
 ci: test lint
+
+# The simulator: the product's objects, the fakes of the tests, and the core of the client, of which
+# only core_*() is seen: it is never in one program with a node otherwise, and names may be the same.
+SIM_LIBS = $(B)/lib/sim.a $(call support,node log base) $(call archive,$(LINK_node) jepsen) \
+  $(B)/lib/client-core.o
+$(B)/lib/sim.a: $(filter-out %/main.o,$(call objects,tests/sim))
+$(B)/lib/client-core.o: $(filter $(B)/obj/client/core%,$(call objects,client))
+	@mkdir -p $(@D)
+	$(LD) -r -o $@ $^
+	objcopy --wildcard --keep-global-symbol='core_*' $@
+$(BIN)/sim: $(B)/obj/tests/sim/main.o $(SIM_LIBS)
+	$(CC) -o $@ $< -Wl,--start-group $(SIM_LIBS) -Wl,--end-group $(LDFLAGS) $(call libs,wire base)
+
+SEEDS ?= 2000
+FROM ?= 1
+sim: $(BIN)/sim
+	@$(BIN)/sim $(SEED)
+sim-many: $(BIN)/sim
+	@$(BIN)/sim --many $(SEEDS) --from $(FROM)
+sim-shrink: $(BIN)/sim
+	@$(BIN)/sim --shrink $(SEED)
+sim-mutants: $(BIN)/sim
+	@python3 tests/sim/mutants.py
+.PHONY: sim sim-many sim-shrink sim-mutants
 
 integration: binaries $(HELPERS) failpoints
 	@$(INTEGRATION) $(ONLY)

@@ -587,6 +587,14 @@ void memory_disk_flip_bit(struct disk *disk, const char *name, uint64_t bit)
     file->data[bit / 8] ^= (uint8_t)(1u << bit % 8);
 }
 
+void memory_disk_overwrite(struct disk *disk, const char *name, uint64_t offset, struct bytes bytes)
+{
+    struct file *file = find(disk, name);
+
+    ASSERT(file != NULL && offset + bytes.size <= file->size);
+    memcpy(file->data + offset, bytes.data, bytes.size);
+}
+
 void memory_disk_zero(struct disk *disk, const char *name, uint64_t offset, uint64_t size)
 {
     struct file *file = find(disk, name);

@@ -77,9 +77,11 @@ struct bytes memory_disk_file(const struct disk *disk, const char *name);
 /* Makes or replaces a file. */
 void memory_disk_put(struct disk *disk, const char *name, struct bytes bytes);
 
-/* These three need the file, and the place in it, to exist. */
+/* These need the file, and the place in it, to exist. */
 void memory_disk_remove(struct disk *disk, const char *name);
 void memory_disk_flip_bit(struct disk *disk, const char *name, uint64_t bit);
+void memory_disk_overwrite(struct disk *disk, const char *name, uint64_t offset,
+                           struct bytes bytes);
 void memory_disk_zero(struct disk *disk, const char *name, uint64_t offset, uint64_t size);
 
 /* Are all files the same, name by name and byte by byte? */

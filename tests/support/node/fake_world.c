@@ -50,7 +50,8 @@ void fake_pipe_drop(struct fake_pipe *pipe, size_t size)
 
 static void pipe_mark(struct fake_cluster *cluster, struct fake_pipe *pipe)
 {
-    uint64_t at_ms = cluster->now_ms + prng_between(&cluster->prng, 1, cluster->delay_ms_max);
+    uint64_t at_ms =
+        cluster->now_ms + pipe->delay_ms + prng_between(&cluster->prng, 1, cluster->delay_ms_max);
     uint32_t last = pipe->mark_count;
 
     if (last > 0 && (pipe->marks[last - 1].at_ms >= at_ms || last == COUNT_OF(pipe->marks))) {
@@ -147,7 +148,10 @@ void world_commit_link(struct world *world, uint32_t peer, enum world_lane lane,
 
     ASSERT(link->is_up && link->ahead.size + size <= link->ahead.capacity);
     link->ahead.size += size;
-    pipe_mark(world->cluster, &link->ahead);
+    if (fake_network_sent(world, peer, lane, size)) {
+        pipe_mark(world->cluster, &link->ahead);
+    }
+    link->has_spoken = true;
 }
 
 void world_close(struct world *world, world_connection connection)
@@ -175,7 +179,7 @@ void world_entropy(struct world *world, void *data, size_t size)
 void world_log(struct world *world, enum world_level level, struct bytes line)
 {
     ASSERT(level <= WORLD_ERROR);
-    if (getenv("NODE_LOG") != NULL) {
+    if (world->cluster->prints_log) {
         fprintf(stderr, "%8llu n%u %.*s\n", (unsigned long long)world->cluster->now_ms,
                 world->place + 1, (int)line.size, (const char *)line.data);
     }

@@ -1,10 +1,11 @@
 /* tests/support/node/fake_world.h: a cluster of real nodes in one thread, in virtual time.
  *
  * Each node runs over a memory disk and a memory table, and speaks real bytes over pipes that take
- * a few milliseconds, can be cut and can break. Time goes on in steps of a millisecond: in each
- * step every node that something has arrived for, or whose deadline has come, takes one turn. The
- * same seed gives the same run. Everything here asserts with cmocka or aborts; nothing is returned
- * as an error unless it says so. */
+ * a few milliseconds, can be cut and can break, and may lose, repeat and reorder frames. Time goes
+ * on in milliseconds, from one event to the next: in each step every node that something has
+ * arrived for, or whose deadline has come, takes one turn. The same seed gives the same run.
+ * Everything here asserts with cmocka or aborts; nothing is returned as an error unless it says so.
+ */
 #ifndef TESTS_SUPPORT_NODE_FAKE_WORLD_H
 #define TESTS_SUPPORT_NODE_FAKE_WORLD_H
 
@@ -17,12 +18,14 @@
 #include "base/table.h"
 #include "node/node.h"
 #include "raft/message.h"
+#include "tests/support/log/memory_disk.h"
 #include "wire/wire.h"
 
 enum {
-    FAKE_NODE_COUNT_MAX = 5,
-    FAKE_CLIENT_COUNT_MAX = 64,
-    FAKE_CONNECTION_COUNT_MAX = 64,
+    FAKE_NODE_COUNT_MAX = 7,
+    FAKE_CLIENT_COUNT_MAX = 192,
+    FAKE_CONNECTION_COUNT_MAX = 96,
+    FAKE_FRAME_COUNT_MAX = 256,   /* Held back by the network at once. */
     FAKE_LOG_SIZE_MAX = 64 << 10, /* Of the lines a node has logged; older ones are dropped. */
 };
 
@@ -37,10 +40,12 @@ struct fake_pipe {
         size_t end;
     } marks[512];
     uint32_t mark_count;
+    uint64_t delay_ms; /* Of this pipe, beside the cluster's; kept when it is cleared. */
 };
 
 struct fake_link {
     bool is_up;
+    bool has_spoken; /* The dialer's hello is on its way. */
     uint64_t dial_ms;
     uint32_t connection;    /* At the target. */
     struct fake_pipe ahead; /* What the dialer says. */
@@ -69,6 +74,7 @@ struct fake_message {
 struct fake_client {
     bool is_free; /* The number may be given to another. */
     bool is_open;
+    bool is_cut; /* What both sides say stands still. */
     uint32_t node;
     uint32_t connection;
     bool reads; /* A client that does not leaves its answers in the pipe. */
@@ -78,6 +84,31 @@ struct fake_client {
     struct fake_message *messages;
     uint32_t message_count;
     uint32_t message_capacity;
+};
+
+/* A frame that the network has kept for later. */
+struct fake_frame {
+    uint64_t at_ms;
+    uint32_t source;
+    uint32_t target;
+    enum world_lane lane;
+    uint8_t *data;
+    size_t size;
+};
+
+/* What becomes of frames between members, but for hellos and forms: chances in a million. */
+struct fake_network {
+    struct prng prng;
+    uint32_t loss_ppm;
+    uint32_t again_ppm; /* A copy arrives once more, up to `again_ms_max` later, also on a later */
+    uint32_t late_ppm;  /* connection; the frame itself comes up to `late_ms_max` later. */
+    uint64_t again_ms_max;
+    uint64_t late_ms_max;
+    uint64_t lost_count;
+    uint64_t again_count;
+    uint64_t late_count;
+    uint32_t frame_count;
+    struct fake_frame frames[FAKE_FRAME_COUNT_MAX];
 };
 
 struct fake_cluster;
@@ -95,16 +126,26 @@ struct world {
     struct table *table;
     struct node_options options;
     uint64_t clock_offset_ms;
+    int64_t clock_rate_ppm;            /* How much faster than true time its clock runs. */
+    uint64_t disk_ms_max;              /* 0: as the cluster's. */
     uint64_t disk_ms[DISK_LANE_COUNT]; /* When the head of each lane completes; 0: not drawn yet. */
     bool disk_is_stalled;
     bool asked_to_stop;
     struct fake_connection connections[FAKE_CONNECTION_COUNT_MAX];
+    uint32_t connection_end; /* All that were ever open are below. */
     struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
     char log[FAKE_LOG_SIZE_MAX];
     size_t log_size;
 };
+
+/* A node has taken a turn with so many events; instead of node_check() now and then. */
+typedef void fake_turn_hook(struct fake_cluster *cluster, uint32_t place, uint32_t event_count);
+
+/* A node sends a frame to a member, or the network is asked about it: before any fault. */
+typedef void fake_frame_hook(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                             struct bytes frame);
 
 struct fake_cluster {
     uint64_t now_ms;
@@ -117,6 +158,12 @@ struct fake_cluster {
     size_t output_size_max; /* Of one connection or link. */
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
+    struct fake_network network;
+    fake_turn_hook *on_turn;   /* NULL: none. */
+    fake_frame_hook *on_frame; /* NULL: none. */
+    fake_frame_hook *on_again; /* The same for a frame that was kept, when it arrives. */
+    void *context;             /* Of the hooks. */
+    bool prints_log;           /* What nodes log goes to standard error: NODE_LOG is set. */
 };
 
 /* --- fake_world.c: bytes -----------------------------------------------------------------------
@@ -131,7 +178,36 @@ void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe);
 /* The link that connection number `connection` of `world` belongs to. */
 struct fake_link *fake_link_of(struct world *world, uint32_t connection);
 
-/* --- fake_cluster.c: nodes and time -------------------------------------------------------------
+/* --- fake_network.c: what a bad network does to frames
+ * --------------------------------------------
+ */
+
+/* The last `size` bytes of the link's pipe are one frame that was just written. False when it was
+ * taken out again. */
+bool fake_network_sent(struct world *world, uint32_t peer, enum world_lane lane, size_t size);
+/* Frames that were kept and are due go on their way. */
+void fake_network_advance(struct fake_cluster *cluster);
+uint64_t fake_network_due_ms(const struct fake_cluster *cluster);
+void fake_network_free(struct fake_network *network);
+
+/* --- fake_connection.c: connections --------------------------------------------------------------
+ */
+
+void fake_queue_event(struct world *world, struct node_event event);
+/* It runs, and has not left too many connections waiting to be looked at. */
+bool fake_accepts(const struct fake_cluster *cluster, uint32_t place);
+/* When `a` dials `b`; UINT64_MAX: not as things are. */
+uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b,
+                      enum world_lane lane);
+void fake_dial_all(struct fake_cluster *cluster);
+/* What the node closed: the other end sees what was sent before, then the end. */
+void fake_finish_closing(struct fake_cluster *cluster, struct world *world);
+/* All connections of a node that has ended break. */
+void fake_hang_up(struct fake_cluster *cluster, uint32_t place);
+/* Breaks the connections between the two, both ways. */
+void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b);
+
+/* --- fake_cluster.c: nodes -----------------------------------------------------------------------
  */
 
 /* `node_count` empty nodes "n1", "n2", ...; none runs. */
@@ -146,16 +222,32 @@ void fake_start_all(struct fake_cluster *cluster);
 /* Power fails: what was not durable is lost, some sectors of the last write are kept, the table is
  * gone. */
 void fake_crash(struct fake_cluster *cluster, uint32_t place);
+/* The same, with sectors as `keep` says (NULL: none). */
+void fake_crash_keeping(struct fake_cluster *cluster, uint32_t place, memory_disk_keep *keep,
+                        void *context);
 /* Stops in order and keeps the table. Asserts that it ends within `ms`. */
 void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms);
+/* The same for one that was told to stop, and has: its process ends. */
+void fake_stopped(struct fake_cluster *cluster, uint32_t place);
 /* The disk is emptied; the node must not run. */
 void fake_wipe(struct fake_cluster *cluster, uint32_t place);
 
 void fake_cut(struct fake_cluster *cluster, uint32_t a, uint32_t b, bool is_cut);
 void fake_isolate(struct fake_cluster *cluster, uint32_t place, bool is_cut);
-/* Breaks the connections between the two, both ways. */
-void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b);
+/* Has the node logged `text` since it was last started? */
+bool fake_has_logged(struct fake_cluster *cluster, uint32_t place, const char *text);
 
+/* --- fake_time.c ---------------------------------------------------------------------------------
+ */
+
+/* What the node's clock shows, now or then. */
+uint64_t fake_clock(const struct world *world);
+uint64_t fake_clock_at(const struct world *world, uint64_t true_ms);
+
+/* When something is due next; later than now. */
+uint64_t fake_next_ms(struct fake_cluster *cluster);
+/* Time jumps to `now_ms`, not beyond fake_next_ms(), and what is due is done. */
+void fake_step(struct fake_cluster *cluster, uint64_t now_ms);
 void fake_run(struct fake_cluster *cluster, uint64_t ms);
 typedef bool fake_condition(struct fake_cluster *cluster, void *context);
 /* Runs until the condition holds; false when it does not within `ms`. */
@@ -164,9 +256,6 @@ bool fake_run_until(struct fake_cluster *cluster, fake_condition *condition, voi
 
 /* Runs until there is a leader that commits; its place. Asserts that it comes within 10 s. */
 uint32_t fake_leader(struct fake_cluster *cluster);
-
-/* Has the node logged `text` since it was last started? */
-bool fake_has_logged(struct fake_cluster *cluster, uint32_t place, const char *text);
 
 /* --- fake_peer.c: frames that no member would send -----------------------------------------------
  */

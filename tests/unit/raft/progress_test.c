@@ -152,6 +152,39 @@ static void follower_without_room_is_given_time(void **state)
     assert_true(raft_progress_is_due(&progress, 20, 2, 70));
 }
 
+/* Found by the simulator, seed 3336: with each answer landing the flight of the next probe, entries
+ * were never sent again. */
+static void late_reply_that_confirms_the_place_of_a_probe_ends_it(void **state)
+{
+    struct raft_progress progress = streaming();
+    (void)state;
+
+    raft_progress_acknowledge(&progress, 3, 8, 0);
+    raft_progress_reset(&progress, true);
+    sent(&progress, 4, 8);
+    raft_progress_reset(&progress, true);
+    sent(&progress, 5, 8);
+    raft_progress_acknowledge(&progress, 4, 8, 0);
+
+    assert_int_equal(progress.state, RAFT_REPLICATE);
+    assert_int_equal(progress.next_index, 9);
+    assert_false(progress.probe_is_empty);
+}
+
+static void late_reply_that_confirms_less_leaves_the_probe(void **state)
+{
+    struct raft_progress progress = streaming();
+    (void)state;
+
+    raft_progress_acknowledge(&progress, 3, 8, 0);
+    raft_progress_reset(&progress, false);
+    sent(&progress, 4, 11);
+    raft_progress_acknowledge(&progress, 3, 8, 0);
+
+    assert_int_equal(progress.state, RAFT_PROBE);
+    assert_int_equal(progress.flight_count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +197,8 @@ int main(void)
         cmocka_unit_test(refusal_never_goes_below_the_match),
         cmocka_unit_test(reset_repeats_a_probe_where_it_was),
         cmocka_unit_test(follower_without_room_is_given_time),
+        cmocka_unit_test(late_reply_that_confirms_the_place_of_a_probe_ends_it),
+        cmocka_unit_test(late_reply_that_confirms_less_leaves_the_probe),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

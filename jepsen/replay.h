@@ -1,0 +1,47 @@
+/* jepsen/replay.h: checks a history against the log's own order, the revisions in the answers.
+ *
+ * Independent of the search in jepsen/wgl.h and stronger in one respect: changes of all registers
+ * and locks are in one order. It takes n log n steps for n operations. What it calls INVALID is
+ * not linearizable in the order that the log has. Where an unknown outcome makes more than one
+ * state possible, it counts the operation as undecided and leaves it to the search. */
+#ifndef JEPSEN_REPLAY_H
+#define JEPSEN_REPLAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/macros.h"
+#include "base/text.h"
+#include "jepsen/history.h"
+
+/* X(name, text): the laws. */
+#define REPLAY_LAW_LIST(X)                                                                         \
+    X(ONE_CHANGE, "one revision names one change")                                                 \
+    X(REAL_TIME, "what is called after an answer comes later in the log")                          \
+    X(VALUE_SEEN, "a read sees the value that its revision was written with")                      \
+    X(FRESH, "a read sees the newest change that was answered before it was called")               \
+    X(EXPECTED, "a compare-and-swap succeeds on the expected value only")                          \
+    X(REFUSED, "a refusal needs a state that refuses")                                             \
+    X(TOKEN_ORDER, "tokens grow in the order of the log, over all locks")
+
+#define REPLAY_AS_LAW(name, text) REPLAY_##name,
+enum replay_law { REPLAY_LAW_LIST(REPLAY_AS_LAW) REPLAY_LAW_COUNT };
+#undef REPLAY_AS_LAW
+
+struct replay_report {
+    bool valid;
+    uint32_t operation_count; /* With a place in the log's order. */
+    uint32_t undecided_count;
+    enum replay_law law; /* That was broken first; the rest only when not valid. */
+    uint32_t operation;  /* Number of the operation that breaks it. */
+    uint32_t other;      /* The one that it contradicts; HISTORY_NONE: none is named. */
+};
+
+/* ERR_FULL when there is not the memory; then there is no verdict. */
+MUST_USE enum error replay_check(const struct history *history, struct replay_report *report);
+
+void replay_explain(const struct replay_report *report, const struct history *history,
+                    struct text *text);
+
+#endif

@@ -1,0 +1,433 @@
+/* tests/sim/sim.h: a whole cluster in one thread and virtual time, with every fault.
+ *
+ * A seed gives a plan: knobs, a schedule of faults, and what clients do. The cluster is made of
+ * real nodes (tests/support/node/), the clients are the library's core. After every turn of a node
+ * the laws of check.c are looked at; the histories of clients are judged at the end. The same plan
+ * gives the same run, so a failure is repeated by its seed, and made small by leaving parts of it
+ * out. */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/prng.h"
+#include "client/core.h"
+#include "tests/support/node/fake_world.h"
+
+enum {
+    SIM_CLIENT_COUNT_MAX = 12,
+    SIM_FAULT_COUNT_MAX = 160,
+    SIM_OPERATION_COUNT_MAX = 2048, /* Of one client. */
+    SIM_KEY_COUNT_MAX = 6,
+    SIM_LOCK_COUNT = 3,
+    SIM_CALL_COUNT = 8, /* Of one client, at once. */
+    SIM_LINK_COUNT = 1 + CORE_SEARCH_CONNECTION_COUNT,
+    SIM_START_MS = 1000, /* Of the cluster's clock. */
+    SIM_SEQUENCE_COUNT = 1 << 12,
+    SIM_VALUE_SIZE_MAX = 64 << 10,
+};
+
+#define SIM_NEVER UINT64_MAX
+
+/* --- plan.c: what a seed says -------------------------------------------------------------------
+ */
+
+/* X(name, weight in a seed that draws this kind) */
+#define SIM_FAULT_LIST(X)                                                                          \
+    X(crash, 4)                                                                                    \
+    X(crash_all, 1)                                                                                \
+    X(stop, 2)                                                                                     \
+    X(wipe, 1)                                                                                     \
+    X(rot, 1)                                                                                      \
+    X(pause, 3)                                                                                    \
+    X(isolate, 3)                                                                                  \
+    X(deaf, 2)                                                                                     \
+    X(mute, 2)                                                                                     \
+    X(one_way, 3)                                                                                  \
+    X(split, 3)                                                                                    \
+    X(ring, 1)                                                                                     \
+    X(flap, 2)                                                                                     \
+    X(link_break, 3)                                                                               \
+    X(slow_link, 2)                                                                                \
+    X(disk_stall, 2)                                                                               \
+    X(disk_slow, 2)                                                                                \
+    X(disk_error, 1)                                                                               \
+    X(disk_full, 1)                                                                                \
+    X(client_cut, 2)                                                                               \
+    X(client_break, 2)                                                                             \
+    X(client_pause, 2)
+
+enum sim_fault_kind {
+#define X(name, weight) SIM_FAULT_##name,
+    SIM_FAULT_LIST(X)
+#undef X
+        SIM_FAULT_KIND_COUNT
+};
+
+const char *sim_fault_name(enum sim_fault_kind kind);
+
+struct sim_fault {
+    enum sim_fault_kind kind;
+    uint64_t at_ms; /* From the start of the run. */
+    uint64_t end_ms;
+    uint32_t place;  /* A node, FAKE_NODE_COUNT_MAX for the leader of the moment, or a client. */
+    uint32_t other;  /* The other end of a link, or a set of nodes as bits. */
+    uint64_t amount; /* Milliseconds, bytes, a seed: as the kind says. */
+};
+
+struct sim_knobs {
+    uint32_t node_count;
+    uint32_t client_count;
+    uint32_t locker_count; /* Of the clients: the first ones. */
+    uint32_t key_count;
+    uint32_t election_ms_min;
+    uint32_t election_ms_max;
+    uint32_t heartbeat_ms;
+    uint32_t margin_ms;
+    uint32_t renew_batch_ms;
+    uint32_t commit_interval_ms;
+    uint32_t request_count_max;
+    uint32_t ttl_ms;
+    uint32_t think_ms;   /* Of a client between two operations, on average. */
+    uint32_t value_size; /* At most. */
+    uint64_t delay_ms_max;
+    uint64_t disk_ms_max;
+    uint64_t output_size_max;
+    uint32_t loss_ppm;
+    uint32_t again_ppm;
+    uint32_t late_ppm;
+    uint64_t again_ms_max;
+    uint64_t late_ms_max;
+    uint64_t fault_ms;   /* How long there are faults. */
+    bool has_liveness;   /* Then a quorum is healed and the rest stays as it is for ever. */
+    bool has_faults;     /* False: none at all, nor a bad network. */
+    uint32_t check_turn; /* The costly checks are made once in so many turns. */
+};
+
+struct sim_plan {
+    uint64_t seed;
+    struct sim_knobs knobs;
+    struct sim_fault faults[SIM_FAULT_COUNT_MAX]; /* By time. */
+    uint32_t fault_count;
+    /* What shrinking leaves out. */
+    bool fault_is_dropped[SIM_FAULT_COUNT_MAX];
+    bool operation_is_dropped[SIM_CLIENT_COUNT_MAX][SIM_OPERATION_COUNT_MAX];
+    bool prints; /* Faults and operations are printed as they happen. */
+};
+
+/* `has_faults` false: the same cluster and clients in a good world. */
+void sim_plan_draw(struct sim_plan *plan, uint64_t seed, bool has_faults);
+void sim_plan_print(const struct sim_plan *plan);
+
+/* --- sometimes.c: rare situations ---------------------------------------------------------------
+ */
+
+enum sim_sometimes {
+#define SOMETIMES(name, text) SOMETIMES_##name,
+#include "tests/sim/sometimes.def"
+#undef SOMETIMES
+    SOMETIMES_COUNT
+};
+
+const char *sim_sometimes_name(enum sim_sometimes which);
+const char *sim_sometimes_text(enum sim_sometimes which);
+
+#define SOMETIMES(sim, name) ((void)((sim)->totals.sometimes[SOMETIMES_##name]++))
+
+/* --- What a run adds up -------------------------------------------------------------------------
+ */
+
+struct sim_totals {
+    uint64_t turn_count;
+    uint64_t virtual_ms;
+    uint64_t operation_count; /* Finished, whatever became of them. */
+    uint64_t checked_count;   /* Of them, in the histories that were judged. */
+    uint64_t fault_count;
+    uint64_t faults[SIM_FAULT_KIND_COUNT];
+    uint64_t frame_lost_count;
+    uint64_t frame_again_count;
+    uint64_t frame_late_count;
+    uint64_t grant_count;
+    uint64_t entry_count; /* Committed. */
+    uint64_t sometimes[SOMETIMES_COUNT];
+    uint64_t trace; /* A hash of everything that happened. */
+};
+
+/* --- check.c: the laws --------------------------------------------------------------------------
+ */
+
+/* What is known of one node beside what it says itself. */
+struct sim_node {
+    bool is_known; /* It has a log: what follows is set. */
+    bool is_dead;  /* Wiped or rotten: it never comes back. */
+    bool was_formed;
+    bool may_fail; /* A fault of its disk was planted since it started. */
+    bool may_be_rotten;
+    bool is_refused;   /* Its rot was found: it cannot start. */
+    bool was_rotten;   /* Damage was planted once. */
+    uint64_t *terms;   /* Of its log, from 1. */
+    uint64_t *chains;  /* A hash of each entry and all before it. */
+    uint64_t capacity; /* Of both. */
+    uint64_t last_index;
+    uint64_t epoch;
+    uint64_t durable_index; /* What it has said to be durable; survives a crash. */
+    uint64_t *kept_chains;  /* Of the log before the crash. */
+    uint64_t kept_index;
+    uint64_t kept_last_index; /* Of it in memory. */
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t term;
+    uint32_t role;
+    uint64_t leader_until_ms; /* It led then. */
+    uint64_t vote_term;       /* The newest vote that left it, or its newest candidacy. */
+    uint64_t vote_for;
+    uint64_t turn_count;
+    uint64_t paused_ms; /* Since. */
+    bool wrote;         /* A write was in flight when it crashed. */
+};
+
+struct sim_known {
+    uint64_t term;
+    uint64_t chain;
+};
+
+enum { SIM_KNOWN_COUNT = 6 };
+
+struct sim_index {
+    uint64_t committed;                      /* Chain; 0: not known to be committed. */
+    uint64_t state_hash;                     /* 0: not known. */
+    struct sim_known known[SIM_KNOWN_COUNT]; /* Of each term in which an entry was seen there. */
+};
+
+struct sim_checks {
+    struct sim_node nodes[FAKE_NODE_COUNT_MAX];
+    struct sim_index *indexes;
+    uint64_t index_capacity;
+    uint64_t committed_index; /* The highest known. */
+    uint32_t *leaders;        /* Place + 1, by term. */
+    uint64_t term_capacity;
+    uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
+    uint64_t newest_term;                   /* That a leader had. */
+    uint32_t newest_leader;
+};
+
+/* --- history.c: what clients saw ----------------------------------------------------------------
+ */
+
+enum sim_operation_kind { SIM_PUT, SIM_GET, SIM_CAS, SIM_DELETE };
+
+struct sim_operation {
+    enum sim_operation_kind kind;
+    uint32_t client;
+    uint32_t key;
+    uint64_t value;    /* Written; or read, 0: absent. Values are numbers, each written once. */
+    uint64_t expected; /* Of a compare-and-swap; 0: that it is absent. */
+    uint64_t revision;
+    uint64_t begin; /* Order of beginnings and ends, together. */
+    uint64_t end;   /* SIM_NEVER: its outcome is not known. */
+    bool
+        is_refused; /* MISMATCH, or NOT_FOUND: it changed nothing, and says so much of the value. */
+    bool is_absent;
+    uint64_t begin_ms;
+    uint64_t end_ms;
+};
+
+struct sim_history {
+    struct sim_operation *operations;
+    uint32_t count;
+    uint32_t capacity;
+    uint64_t *writes; /* By value: the first committed entry that would write it; 0: none. */
+    uint64_t write_capacity;
+    bool writes_are_partial; /* Some committed entry was not looked into. */
+    uint64_t order;          /* The next beginning or end. */
+    uint64_t value;          /* The last one given out. */
+};
+
+/* --- client.c and work.c: clients ---------------------------------------------------------------
+ */
+
+struct sim_link {
+    bool is_dialing;
+    bool is_connected;
+    uint32_t place;
+    uint32_t client; /* Number of the fake client. */
+    uint64_t dial_ms;
+    uint8_t *output;
+};
+
+struct sim_call {
+    struct core_call core;
+    bool is_used;
+    uint32_t operation; /* In the history; UINT32_MAX: none. */
+    uint32_t lock;
+    uint64_t begin;
+    uint64_t begin_ms;
+    char name[16];
+    uint8_t *value;
+    uint8_t *expected;
+};
+
+struct sim_client {
+    uint32_t number;
+    struct core core;
+    void *memory;
+    struct prng prng;
+    uint64_t offset_ms;
+    int64_t rate_ppm;
+    uint32_t pause_count;
+    uint32_t cut_count;
+    uint64_t paused_ms;
+    struct sim_link links[SIM_LINK_COUNT];
+    struct sim_call calls[SIM_CALL_COUNT];
+    struct core_session session;
+    bool has_session;
+    bool session_is_ending;
+    bool was_suspect;
+    uint32_t operation;  /* Number of the next one. */
+    uint64_t act_ms;     /* It does nothing before. */
+    uint64_t due_ms;     /* As of its last turn, it has something to do then. */
+    uint32_t connected;  /* Links, as bits. */
+    uint32_t busy_count; /* Calls that it waits for. */
+    uint64_t release_ms; /* It gives the lock up then. */
+    uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */
+    uint64_t token;
+    uint64_t seen[SIM_KEY_COUNT_MAX]; /* The last value read or written, by key. */
+    uint64_t done_count;              /* Successes. */
+};
+
+struct sim_lock {
+    uint64_t newest_token;
+    uint64_t newest_session;
+    bool last_was_lost;
+};
+
+/* --- run.c: one run -----------------------------------------------------------------------------
+ */
+
+enum sim_phase {
+    SIM_PHASE_FAULTS,
+    SIM_PHASE_HEALED, /* Clients go on. */
+    SIM_PHASE_QUIET,  /* Clients finish what they have begun. */
+    SIM_PHASE_OVER,
+};
+
+struct sim {
+    const struct sim_plan *plan;
+    struct fake_cluster *cluster;
+    struct sim_checks checks;
+    struct sim_history history;
+    struct sim_client *clients;
+    struct sim_lock locks[SIM_LOCK_COUNT];
+    struct sim_totals totals;
+    enum sim_phase phase;
+    uint32_t healed_places; /* A set, as bits. */
+    uint32_t next_fault;
+    bool fault_is_active[SIM_FAULT_COUNT_MAX];
+    uint32_t fault_place[SIM_FAULT_COUNT_MAX]; /* The node that it has hit. */
+    uint64_t fault_next_ms[SIM_FAULT_COUNT_MAX];
+    uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
+    uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t down_counts[FAKE_NODE_COUNT_MAX];
+    struct prng disk_prng;
+};
+
+/* Runs the plan. Ends the process with SIM_EXIT_FAILED when a law is broken. */
+void sim_run(const struct sim_plan *plan, struct sim_totals *totals);
+
+enum { SIM_EXIT_FAILED = 3 };
+
+/* A law of the whole cluster. */
+#define SIM_CHECK(sim, name, condition, a, b)                                                      \
+    ((condition) ? (void)0 : sim_failed((sim), #name, #condition, (uint64_t)(a), (uint64_t)(b)))
+
+_Noreturn void sim_failed(const struct sim *sim, const char *name, const char *condition,
+                          uint64_t a, uint64_t b);
+
+/* Milliseconds since the start of the run. */
+uint64_t sim_now_ms(const struct sim *sim);
+void sim_trace(struct sim *sim, uint64_t value);
+void sim_print(const struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- check.c ------------------------------------------------------------------------------------
+ */
+
+void sim_checks_open(struct sim *sim);
+void sim_checks_close(struct sim *sim);
+/* After each turn of a node. */
+void sim_check_turn(struct sim *sim, uint32_t place);
+void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct bytes frame);
+/* Before and after the life of a process. */
+void sim_check_started(struct sim *sim, uint32_t place);
+void sim_check_ended(struct sim *sim, uint32_t place);
+/* At the end: all that run have the same state. */
+bool sim_check_agree(struct sim *sim);
+void sim_check_costly(struct sim *sim, uint32_t place);
+/* The place of the newest leader that runs and still leads; FAKE_NODE_COUNT_MAX: none. */
+uint32_t sim_leader(const struct sim *sim);
+uint32_t sim_dead_count(const struct sim *sim);
+
+/* --- faults.c -----------------------------------------------------------------------------------
+ */
+
+void sim_start_node(struct sim *sim, uint32_t place);
+void sim_crash_node(struct sim *sim, uint32_t place);
+/* Begins and ends what is due; starts nodes again; ends processes that have given up. */
+void sim_faults_advance(struct sim *sim);
+uint64_t sim_faults_due_ms(const struct sim *sim);
+/* Ends all faults among the nodes of the set; what the others suffer stays. */
+void sim_faults_heal(struct sim *sim, uint32_t places);
+
+/* --- disk.c: what happens to the bytes of a node that does not run -------------------------------
+ */
+
+/* The power fails; what was in flight is kept in part. */
+void sim_disk_crash(struct sim *sim, uint32_t place);
+/* The entries of its log as the disk has them. */
+typedef void sim_entry_hook(struct sim *sim, uint32_t place, const struct raft_entry *entry);
+void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook);
+
+/* Damages bytes that were acknowledged, never those of the last write. False: there are none. */
+bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed);
+
+/* --- client.c -----------------------------------------------------------------------------------
+ */
+
+void sim_clients_open(struct sim *sim);
+void sim_clients_close(struct sim *sim);
+void sim_clients_advance(struct sim *sim);
+uint64_t sim_clients_due_ms(struct sim *sim);
+uint64_t sim_client_clock(const struct sim *sim, const struct sim_client *client);
+void sim_client_break(struct sim *sim, struct sim_client *client);
+void sim_client_set_cut(struct sim *sim, struct sim_client *client, bool is_cut);
+
+/* --- work.c -------------------------------------------------------------------------------------
+ */
+
+void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_call *call);
+/* The number that a value's text begins with. */
+uint64_t sim_value_of(struct bytes text);
+void sim_work_changed(struct sim *sim, struct sim_client *client, enum core_session_state state);
+/* Begins something when it is time. */
+void sim_work_act(struct sim *sim, struct sim_client *client);
+/* Nothing is under way, and its session has ended. */
+bool sim_work_is_idle(const struct sim_client *client);
+bool sim_client_holds(const struct sim *sim, const struct sim_client *client, uint32_t lock);
+
+/* --- history.c ----------------------------------------------------------------------------------
+ */
+
+uint32_t sim_history_begin(struct sim *sim, const struct sim_operation *operation);
+void sim_history_end(struct sim *sim, uint32_t number);
+/* It surely has no effect, and says nothing. */
+void sim_history_drop(struct sim *sim, uint32_t number);
+/* A committed entry would write this value. */
+void sim_history_note(struct sim *sim, struct bytes text, uint64_t index);
+/* Once nothing is under way any more. */
+void sim_history_judge(struct sim *sim);
+void sim_history_close(struct sim *sim);
+
+#endif
