@@ -85,6 +85,9 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     draw_network(knobs, prng);
     knobs->request_count_max = CHOOSE(prng, 4, 16, 64, 64);
     knobs->value_size = CHOOSE(prng, 20, 20, 20, 100, 100, 1000, 4000, 60000);
+    if (knobs->value_size > 10000 && knobs->think_ms < 800) {
+        knobs->think_ms = 800; /* Logs have an end, and so has memory. */
+    }
     knobs->output_size_max = CHOOSE(prng, 3 << 20, 4 << 20);
     knobs->has_liveness = knobs->has_faults && knobs->node_count > 1 && chance(prng, 30);
     knobs->check_turn = CHOOSE(prng, 1, 16, 64, 64, 64, 64);

@@ -130,6 +130,7 @@ static void configure(struct sim *sim)
         world->options.renew_batch_ms = knobs->renew_batch_ms;
         world->options.commit_interval_ms = knobs->commit_interval_ms;
         world->options.request_count_max = knobs->request_count_max;
+        world->options.segment_count_max = 400;
     }
 }
 
