@@ -131,11 +131,16 @@ static void collect_unit(struct raft *raft, struct raft_effects *effects)
     raft_index last_index = raft_last_index(raft);
     bool has_entries = raft->unsaved_index <= last_index;
 
-    effects->hard_state_changed = raft->hard_state_changed;
+    raft_index hint_index = commit_hint(raft);
+
+    /* Terms that begin after the hint are not committed to whoever starts from it, and it can hold
+     * so many only. A node that does nothing but start would never write a newer hint. */
+    effects->hard_state_changed =
+        raft->hard_state_changed || raft_trail_outruns(&raft->trail, raft->hint_index, hint_index);
     effects->hard_state = (struct raft_hard_state){
         .term = raft->term,
         .vote = raft->vote,
-        .commit_index = commit_hint(raft),
+        .commit_index = hint_index,
     };
     if (has_entries) {
         struct raft_slice slice = raft_window_slice(&raft->window, raft->unsaved_index, UINT64_MAX);
@@ -146,13 +151,16 @@ static void collect_unit(struct raft *raft, struct raft_effects *effects)
         effects->append_second = slice.second;
         raft->unsaved_index = last_index + 1;
     }
-    if (has_entries || raft->hard_state_changed) {
+    if (has_entries || effects->hard_state_changed) {
         raft->tag = (struct raft_tag){
             .term = raft->term,
             .index = last_index,
             .epoch = raft->epoch,
             .unit = raft->tag.unit + 1,
         };
+    }
+    if (effects->hard_state_changed) {
+        raft->hint_index = hint_index;
     }
     if (raft->hard_state_changed) {
         raft->hard_state_unit = raft->tag.unit;

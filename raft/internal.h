@@ -67,6 +67,11 @@ struct raft_trail {
     raft_term base_term;
 };
 
+/* Is so much of the trail behind `hint_index`, and not behind `commit_index`, that a restart that
+ * only knows the first had better know the second? */
+MUST_USE bool raft_trail_outruns(const struct raft_trail *trail, raft_index hint_index,
+                                 raft_index commit_index);
+
 /* An empty log behind this base. */
 void raft_trail_init(struct raft_trail *trail, raft_index base_index, raft_term base_term);
 
@@ -296,6 +301,7 @@ struct raft {
     raft_id vote;
     bool hard_state_changed;  /* Since the last collect. */
     uint64_t hard_state_unit; /* The last unit that carried a change. */
+    raft_index hint_index;    /* Commit index of the last hard state that left. */
     uint64_t persisted_unit;
     struct raft_tag tag; /* Of the last unit. */
 

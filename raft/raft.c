@@ -103,6 +103,7 @@ enum error raft_open(struct raft **raft, struct arena *arena, const struct raft_
     opened->term = hard_state->term;
     opened->vote = hard_state->vote;
     opened->commit_index = hard_state->commit_index; /* Checked by raft_start(). */
+    opened->hint_index = hard_state->commit_index;
     if (opened->commit_index < base->index) {
         opened->commit_index = base->index;
     }

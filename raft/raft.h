@@ -247,7 +247,7 @@ struct raft_snapshot_need {
 
 struct raft_effects {
     /* 1. To be made durable as one unit. */
-    bool hard_state_changed; /* Term or vote; the hint alone never sets it. */
+    bool hard_state_changed; /* Term or vote; the hint alone only when it has fallen far behind. */
     struct raft_hard_state hard_state;
     raft_index append_first_index; /* 0: nothing to append; else entries from here replace all. */
     uint32_t append_count;

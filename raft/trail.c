@@ -34,6 +34,19 @@ static bool needs_run(const struct raft_trail *trail, raft_term term)
     return trail->count == 0 || trail->runs[trail->count - 1].term != term;
 }
 
+bool raft_trail_outruns(const struct raft_trail *trail, raft_index hint_index,
+                        raft_index commit_index)
+{
+    uint32_t share = trail->count_max / 4;
+
+    if (share == 0 || trail->count < share) {
+        return false;
+    }
+    raft_index first_index = trail->runs[trail->count - share].first_index;
+
+    return first_index > hint_index && first_index <= commit_index;
+}
+
 bool raft_trail_has_room(const struct raft_trail *trail, raft_term term, raft_index commit_index)
 {
     if (!needs_run(trail, term) || trail->count < trail->count_max) {
