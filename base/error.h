@@ -38,6 +38,7 @@ enum outcome { OUTCOME_OK, OUTCOME_REJECTED, OUTCOME_UNKNOWN };
     X(NOT_FORMED, 21, REJECTED, "the cluster is not formed yet")                                   \
     X(CLOSED, 22, UNKNOWN, "the connection was closed")                                            \
     X(STOPPING, 23, REJECTED, "the node is stopping")                                              \
+    X(REFUSED, 24, REJECTED, "the change of the cluster is refused")                               \
     X(INCOMPLETE, 100, REJECTED, "more bytes are needed")                                          \
     X(IO, 101, UNKNOWN, "an operation on the disk failed")                                         \
     X(NO_SPACE, 102, UNKNOWN, "the disk is full")                                                  \
@@ -48,7 +49,8 @@ enum outcome { OUTCOME_OK, OUTCOME_REJECTED, OUTCOME_UNKNOWN };
     X(IN_USE, 107, REJECTED, "it is in use by another process")                                    \
     X(INVALID, 108, REJECTED, "the input is not valid")                                            \
     X(FULL, 109, REJECTED, "a fixed capacity is used up")                                          \
-    X(MISSING, 110, REJECTED, "a file that must be there is missing")
+    X(MISSING, 110, REJECTED, "a file that must be there is missing")                              \
+    X(REMOVED, 111, REJECTED, "the cluster has removed this node")
 
 #define ERROR_AS_ENUMERATOR(name, number, outcome, text) ERR_##name = (number),
 enum error { ERROR_LIST(ERROR_AS_ENUMERATOR) };

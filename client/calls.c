@@ -446,6 +446,78 @@ struct holdfast_call *holdfast_lock_show(struct holdfast *client, const void *na
     return submit(call);
 }
 
+/* --- The cluster ------------------------------------------------------------------------------ */
+
+enum { MEMBER_NAME_SIZE_MAX = 32 };
+
+/* One or two names; `other` may be NULL. */
+static void keep_members(struct holdfast_call *call, const char *name, struct bytes *kept,
+                         const char *other, struct bytes *other_kept)
+{
+    size_t other_size = other == NULL ? 0 : strlen(other);
+
+    if (check_name(call, strlen(name), MEMBER_NAME_SIZE_MAX) &&
+        check_size(call, other_size, MEMBER_NAME_SIZE_MAX) &&
+        reserve(call, strlen(name) + other_size)) {
+        *kept = keep(call, name, strlen(name));
+        if (other_kept != NULL) {
+            *other_kept = keep(call, other, other_size);
+        }
+    }
+}
+
+struct holdfast_call *holdfast_member_add(struct holdfast *client, const char *name,
+                                          bool is_learner, holdfast_callback callback,
+                                          void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_member_add, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    keep_members(call, name, &call->core.request.member_add.name, NULL, NULL);
+    call->core.request.member_add.learner = is_learner;
+    return submit(call);
+}
+
+struct holdfast_call *holdfast_member_remove(struct holdfast *client, const char *name,
+                                             holdfast_callback callback, void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_member_remove, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    keep_members(call, name, &call->core.request.member_remove.name, NULL, NULL);
+    return submit(call);
+}
+
+struct holdfast_call *holdfast_member_promote(struct holdfast *client, const char *name,
+                                              const char *replaced, holdfast_callback callback,
+                                              void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_member_promote, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    keep_members(call, name, &call->core.request.member_promote.name, replaced,
+                 &call->core.request.member_promote.replace);
+    return submit(call);
+}
+
+struct holdfast_call *holdfast_leader_move(struct holdfast *client, const char *name,
+                                           holdfast_callback callback, void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_leader_move, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    keep_members(call, name, &call->core.request.leader_move.name, NULL, NULL);
+    return submit(call);
+}
+
 struct holdfast_call *holdfast_node_status(struct holdfast *client, const char *endpoint,
                                            uint32_t timeout_ms, holdfast_callback callback,
                                            void *context)

@@ -60,6 +60,7 @@ struct client_scratch {
     struct holdfast_lock_info locks[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_lock_info queue[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_member_info members[16];
+    struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
     size_t text_size;
     char text[CLIENT_TEXT_SIZE];

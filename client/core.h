@@ -70,6 +70,7 @@ enum core_call_class {
     CORE_SESSION_OPEN,  /* Sent again: a session that nobody knows of ends by itself. */
     CORE_SESSION_END,   /* Sent again: the second time it is already ended. */
     CORE_NODE_STATUS,   /* To one node, once. */
+    CORE_CHANGE,        /* Of the cluster. Sent again: what is done is not done twice. */
 };
 
 /*            +--------------------- refused, lost ----------------------+
@@ -103,6 +104,10 @@ union core_request {
     struct wire_lock_release lock_release;
     struct wire_lock_show lock_show;
     struct wire_lock_list lock_list;
+    struct wire_member_add member_add;
+    struct wire_member_remove member_remove;
+    struct wire_member_promote member_promote;
+    struct wire_leader_move leader_move;
 };
 
 union core_answer {
@@ -119,6 +124,10 @@ union core_answer {
     struct wire_lock_show_result lock_show;
     struct wire_lock_list_result lock_list;
     struct wire_status_result status;
+    struct wire_member_add_result member_add;
+    struct wire_member_remove_result member_remove;
+    struct wire_member_promote_result member_promote;
+    struct wire_leader_move_result leader_move;
 };
 
 /* A request under way. The owner fills in the first part; bytes in it stay valid until the call is

@@ -320,6 +320,7 @@ void call_lost(struct core *core, struct core_call *call)
     case CORE_READ:
     case CORE_SESSION_OPEN:
     case CORE_SESSION_END:
+    case CORE_CHANGE:
         call_wait(core, call);
         return;
     case CORE_WRITE_SESSION:
@@ -406,6 +407,9 @@ static void decide(struct core *core, struct core_call *call, enum error status)
     if (call->class == CORE_SESSION_END && status == ERR_SESSION_EXPIRED) {
         status = ERR_OK;
     }
+    if (call->method == WIRE_METHOD_member_remove && status == ERR_NOT_FOUND && call->in_doubt) {
+        status = ERR_OK; /* An earlier attempt has removed it. */
+    }
     enum outcome outcome = error_outcome(status);
     if (status == ERR_SESSION_EXPIRED && call->in_doubt) {
         outcome = OUTCOME_UNKNOWN;
@@ -444,6 +448,14 @@ static void gap(struct core *core, struct core_call *call)
     retry_later(core, call, is_oldest && call->gap_count <= 2 ? 0 : POLL_MS_MIN);
 }
 
+/* It may have been done, and to send it again would be wrong, or of no use: the node that was told to
+ * wait for a change has waited. */
+static bool is_over_in_doubt(const struct core_call *call, enum error status)
+{
+    return call->class == CORE_WRITE_ALONE ||
+           (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
+}
+
 static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
@@ -474,7 +486,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_UNKNOWN_OUTCOME:
     case ERR_CLOSED:
         call->in_doubt = true;
-        if (call->class == CORE_WRITE_ALONE) {
+        if (is_over_in_doubt(call, status)) {
             call_finish(core, call, status, OUTCOME_UNKNOWN);
         } else {
             retry_later(core, call, POLL_MS_MIN);
@@ -498,6 +510,8 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_STALE:
     case ERR_MALFORMED:
     case ERR_UNKNOWN_METHOD:
+    case ERR_REFUSED:
+    case ERR_REMOVED:
     case ERR_INCOMPLETE:
     case ERR_IO:
     case ERR_NO_SPACE:

@@ -24,6 +24,11 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
         return in_session ? CORE_SESSION_END : CORE_WRITE_ALONE; /* Ours, or anyone's by number. */
     case WIRE_METHOD_status:
         return CORE_NODE_STATUS;
+    case WIRE_METHOD_member_add:
+    case WIRE_METHOD_member_remove:
+    case WIRE_METHOD_member_promote:
+    case WIRE_METHOD_leader_move:
+        return CORE_CHANGE;
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
@@ -106,6 +111,37 @@ static bool encode_release(const struct core_call *call, struct buffer *output)
     return wire_lock_release_encode(&release, output);
 }
 
+/* The node answers a little before we give up: then we know that the change is under way. */
+static uint32_t node_timeout_ms(const struct core_call *call, uint64_t now_ms)
+{
+    uint64_t left_ms = call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 1;
+
+    left_ms -= left_ms / 8;
+    return left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+}
+
+static bool encode_change(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+{
+    union core_request request = call->request;
+    uint32_t timeout_ms = node_timeout_ms(call, now_ms);
+
+    if (call->method == WIRE_METHOD_member_add) {
+        request.member_add.timeout_ms = timeout_ms;
+        return wire_member_add_encode(&request.member_add, output);
+    }
+    if (call->method == WIRE_METHOD_member_remove) {
+        request.member_remove.timeout_ms = timeout_ms;
+        return wire_member_remove_encode(&request.member_remove, output);
+    }
+    if (call->method == WIRE_METHOD_member_promote) {
+        request.member_promote.timeout_ms = timeout_ms;
+        return wire_member_promote_encode(&request.member_promote, output);
+    }
+    ASSERT(call->method == WIRE_METHOD_leader_move);
+    request.leader_move.timeout_ms = timeout_ms;
+    return wire_leader_move_encode(&request.leader_move, output);
+}
+
 static bool encode_params(const struct core_call *call, uint64_t now_ms, struct buffer *output)
 {
     const union core_request *request = &call->request;
@@ -142,6 +178,11 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
         struct wire_status status = {0};
         return wire_status_encode(&status, output);
     }
+    case WIRE_METHOD_member_add:
+    case WIRE_METHOD_member_remove:
+    case WIRE_METHOD_member_promote:
+    case WIRE_METHOD_leader_move:
+        return encode_change(call, now_ms, output);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
@@ -202,6 +243,14 @@ enum error call_decode(struct core_call *call, struct bytes body)
         return wire_lock_list_result_decode(&body, &answer->lock_list);
     case WIRE_METHOD_status:
         return wire_status_result_decode(&body, &answer->status);
+    case WIRE_METHOD_member_add:
+        return wire_member_add_result_decode(&body, &answer->member_add);
+    case WIRE_METHOD_member_remove:
+        return wire_member_remove_result_decode(&body, &answer->member_remove);
+    case WIRE_METHOD_member_promote:
+        return wire_member_promote_result_decode(&body, &answer->member_promote);
+    case WIRE_METHOD_leader_move:
+        return wire_leader_move_result_decode(&body, &answer->leader_move);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:

@@ -59,6 +59,7 @@ enum holdfast_status {
     HOLDFAST_NOT_FORMED = 21,
     HOLDFAST_CLOSED = 22,
     HOLDFAST_STOPPING = 23,
+    HOLDFAST_REFUSED = 24, /* A change of the cluster: result.text says why and what to do. */
 };
 
 /* What became of a request that changes something. */
@@ -128,6 +129,11 @@ struct holdfast_lock_info {
 struct holdfast_member_info {
     const char *name;
     const char *client; /* "host:port"; empty when not known. */
+    const char *peer;   /* Where other nodes dial it; likewise. */
+    const char *member; /* "voter", "learner", "leaving", "waiting"; empty before it is known. */
+    uint64_t id;
+    bool is_connected; /* To the node that says so. */
+    bool is_caught_up; /* As the leader knows it. */
 };
 
 struct holdfast_node_status {
@@ -138,9 +144,13 @@ struct holdfast_node_status {
     uint64_t term;
     uint64_t commit;
     uint64_t applied;
-    uint64_t state_hash; /* Equal on all nodes with equal `applied`. */
+    uint64_t state_hash;    /* Equal on all nodes with equal `applied`. */
+    uint64_t configuration; /* Index of the list of members; */
+    bool is_changing;       /* it is not settled. */
     const struct holdfast_member_info *members;
     size_t member_count;
+    const struct holdfast_member_info *waiting; /* Nodes that ask to join. */
+    size_t waiting_count;
 };
 
 struct holdfast_result {
@@ -274,6 +284,24 @@ struct holdfast_call *holdfast_lock_show(struct holdfast *client, const void *na
 struct holdfast_call *holdfast_node_status(struct holdfast *client, const char *endpoint,
                                            uint32_t timeout_ms, holdfast_callback callback,
                                            void *context);
+
+/* --- The cluster. Answered when the change is complete; HOLDFAST_TIMEOUT with outcome UNKNOWN
+ * while it is under way; HOLDFAST_REFUSED. May be asked for again: what is done is not done twice.
+ */
+
+/* The node `name`, which runs and asks to join, becomes a voter, or only a learner. */
+struct holdfast_call *holdfast_member_add(struct holdfast *client, const char *name,
+                                          bool is_learner, holdfast_callback callback,
+                                          void *context);
+/* HOLDFAST_NOT_FOUND when no member has that name. */
+struct holdfast_call *holdfast_member_remove(struct holdfast *client, const char *name,
+                                             holdfast_callback callback, void *context);
+/* A learner becomes a voter, in place of `replaced` unless that is NULL. */
+struct holdfast_call *holdfast_member_promote(struct holdfast *client, const char *name,
+                                              const char *replaced, holdfast_callback callback,
+                                              void *context);
+struct holdfast_call *holdfast_leader_move(struct holdfast *client, const char *name,
+                                           holdfast_callback callback, void *context);
 
 /* --- Synchronous calls: only for clients with an own thread, from any other thread. They copy what
  *     they return: `value` is freed by holdfast_free(). ---------------------------------------- */

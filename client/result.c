@@ -114,12 +114,33 @@ static void show_of(struct client_scratch *scratch, const struct core_call *call
     result->more = call->answer.lock_show.more;
 }
 
+/* How many there are. */
+static size_t members_of(struct client_scratch *scratch, struct wire_items items,
+                         struct holdfast_member_info members[16])
+{
+    struct wire_member member;
+    size_t count = 0;
+
+    while (count < items.count && count < 16) {
+        if (wire_member_decode(&items.raw, &member) != ERR_OK) {
+            break;
+        }
+        members[count] = (struct holdfast_member_info){.name = text_of(scratch, member.name),
+                                                       .client = text_of(scratch, member.client),
+                                                       .peer = text_of(scratch, member.peer),
+                                                       .member = text_of(scratch, member.member),
+                                                       .id = member.id,
+                                                       .is_connected = member.connected,
+                                                       .is_caught_up = member.caught_up};
+        count++;
+    }
+    return count;
+}
+
 static void node_of(struct client_scratch *scratch, const struct wire_status_result *status,
                     struct holdfast_result *result)
 {
-    struct wire_items members = status->members;
     struct holdfast_node_status *node = &scratch->node;
-    struct wire_member member;
 
     *node = (struct holdfast_node_status){.cluster = text_of(scratch, status->cluster),
                                           .node = text_of(scratch, status->node),
@@ -129,15 +150,12 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .commit = status->commit,
                                           .applied = status->applied,
                                           .state_hash = status->state_hash,
-                                          .members = scratch->members};
-    while (node->member_count < members.count && node->member_count < COUNT_OF(scratch->members)) {
-        if (wire_member_decode(&members.raw, &member) != ERR_OK) {
-            break;
-        }
-        scratch->members[node->member_count] = (struct holdfast_member_info){
-            .name = text_of(scratch, member.name), .client = text_of(scratch, member.client)};
-        node->member_count++;
-    }
+                                          .configuration = status->configuration,
+                                          .is_changing = status->changing,
+                                          .members = scratch->members,
+                                          .waiting = scratch->waiting};
+    node->member_count = members_of(scratch, status->members, scratch->members);
+    node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;
 }
 
@@ -182,6 +200,10 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_status:
         node_of(scratch, &answer->status, result);
         return;
+    case WIRE_METHOD_member_add:
+    case WIRE_METHOD_member_remove:
+    case WIRE_METHOD_member_promote:
+    case WIRE_METHOD_leader_move:
     case WIRE_METHOD_session_open:
     case WIRE_METHOD_session_end:
     case WIRE_METHOD_lock_release:
@@ -208,7 +230,7 @@ static enum holdfast_outcome outcome_of(enum outcome outcome)
     UNREACHABLE();
 }
 
-_Static_assert((int)HOLDFAST_STOPPING == (int)ERR_STOPPING, "public numbers are the wire's");
+_Static_assert((int)HOLDFAST_REFUSED == (int)ERR_REFUSED, "public numbers are the wire's");
 
 /* Everything in it is borrowed until the callback returns. */
 void client_result(struct holdfast *client, const struct core_call *call,

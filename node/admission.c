@@ -45,6 +45,10 @@ VIEW_PLAIN(session_list)
 VIEW_PLAIN(session_end)
 VIEW_PLAIN(lock_show)
 VIEW_PLAIN(lock_list)
+VIEW_PLAIN(member_add)
+VIEW_PLAIN(member_remove)
+VIEW_PLAIN(member_promote)
+VIEW_PLAIN(leader_move)
 
 static enum error view_session_open(struct bytes params, struct view *view)
 {
@@ -101,6 +105,14 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_lock_show(rpc->body);
     case WIRE_METHOD_lock_list:
         return view_lock_list(rpc->body);
+    case WIRE_METHOD_member_add:
+        return view_member_add(rpc->body);
+    case WIRE_METHOD_member_remove:
+        return view_member_remove(rpc->body);
+    case WIRE_METHOD_member_promote:
+        return view_member_promote(rpc->body);
+    case WIRE_METHOD_leader_move:
+        return view_leader_move(rpc->body);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
@@ -114,6 +126,12 @@ static bool is_sequenced(enum wire_method method)
 {
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
            method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release;
+}
+
+static bool is_change(enum wire_method method)
+{
+    return method == WIRE_METHOD_member_add || method == WIRE_METHOD_member_remove ||
+           method == WIRE_METHOD_member_promote || method == WIRE_METHOD_leader_move;
 }
 
 /* Session and sequence come together or not at all; locks need both. */
@@ -219,7 +237,7 @@ static bool answer_repeated(struct node *node, const struct origin *origin, cons
 /* Whether this node may serve anything but hello and status now. */
 static bool refuse_all(struct node *node, const struct origin *origin)
 {
-    if (node->is_stopping) {
+    if (node->is_stopping && (node_leads(node) || node->status.leader == 0)) {
         answer_retry(node, origin, ERR_STOPPING, 0);
         return true;
     }
@@ -243,6 +261,10 @@ static void admit(struct node *node, const struct origin *origin, const struct w
     }
     if (rpc->method == WIRE_METHOD_session_renew) {
         renewals_add(node, origin, view->session, view->attempt);
+        return;
+    }
+    if (is_change(rpc->method)) {
+        changes_take(node, origin, rpc);
         return;
     }
     ASSERT_VALUES(machine_is_write(rpc->method), rpc->method, view->session);

@@ -91,16 +91,16 @@ bool leader_known(const struct node *node, struct bytes *name, struct bytes *cli
     if (node->raft == NULL || node->status.leader == 0) {
         return false;
     }
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        const struct peer *peer = &node->peers[i];
+    uint32_t place = node->status.leader == node->identity.self
+                         ? node->options.self
+                         : place_of_id(node, node->status.leader);
 
-        if (peer->id == node->status.leader) {
-            *name = bytes_of_text(peer->name);
-            *client = bytes_of(peer->client, peer->client_size);
-            return true;
-        }
+    if (place == NO_PEER) {
+        return false;
     }
-    return false;
+    *name = bytes_of_text(node->peers[place].name);
+    *client = bytes_of_text(node->peers[place].client);
+    return true;
 }
 
 void answer_not_leader(struct node *node, const struct origin *origin)

@@ -128,7 +128,7 @@ static raft_index wanted_by(const struct node *node, uint32_t owner)
     struct raft_entry entry;
     raft_index next = machine_applied_index(node->machine) + 1;
 
-    if (owner < node->options.member_count) {
+    if (owner < NODE_PEER_COUNT_MAX) {
         return node_leads(node) ? node->peers[owner].fetch_index : 0;
     }
     if (owner != FETCH_FOR_APPLIER || next > node->status.commit_index ||
@@ -151,6 +151,7 @@ void applier_fetch(struct node *node)
 
         if (index != 0 && index <= node->status.durable_index && log_fetch(node->log, index)) {
             applier->fetch_owner = owner;
+            applier->fetch_id = owner < NODE_PEER_COUNT_MAX ? node->peers[owner].id : 0;
             applier->fetch_cursor = owner + 1;
             return;
         }
@@ -160,14 +161,18 @@ void applier_fetch(struct node *node)
 static void give_to_peer(struct node *node, uint32_t place, const struct log_fetched *fetched)
 {
     struct peer *peer = &node->peers[place];
+    raft_id id = node->applier.fetch_id;
 
+    if (peer->id != id) {
+        return; /* It has left meanwhile. */
+    }
     peer->fetch_index = 0;
     if (fetched->error == ERR_OK) {
-        raft_fetched(node->raft, peer->id, fetched->first_index, fetched->record_count,
-                     fetched->records, node->now_ms);
+        raft_fetched(node->raft, id, fetched->first_index, fetched->record_count, fetched->records,
+                     node->now_ms);
         return;
     }
-    raft_fetched(node->raft, peer->id, fetched->first_index, 0, (struct bytes){0}, node->now_ms);
+    raft_fetched(node->raft, id, fetched->first_index, 0, (struct bytes){0}, node->now_ms);
     if (fetched->error != ERR_MISSING) {
         struct line line;
 

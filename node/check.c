@@ -43,14 +43,14 @@ static void check_queues(const struct node *node)
 
 static void check_connections(const struct node *node)
 {
-    uint32_t counts[NODE_MEMBER_COUNT_MAX + 1] = {0};
+    uint32_t counts[NODE_PEER_COUNT_MAX + 1] = {0};
 
     for (uint32_t i = 0; i < node->options.connection_count_max; i++) {
         if (node->connections[i].state == CONNECTION_PEER) {
             counts[node->connections[i].peer]++;
         }
     }
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
         ASSERT_VALUES(counts[i] == node->peers[i].connection_count, counts[i],
                       i); /* Invariant 7. */
     }

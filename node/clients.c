@@ -39,7 +39,7 @@ void connection_move(struct node *node, world_connection number, enum connection
     }
     connection->state = next;
     if (next == CONNECTION_PEER) {
-        ASSERT(connection->peer < node->options.member_count);
+        ASSERT(place_is_used(node, connection->peer));
         node->peers[connection->peer].connection_count++;
     }
 }
@@ -85,10 +85,12 @@ static void take_message(struct node *node, world_connection number, const struc
     admission_take(node, &origin, rpc);
 }
 
-/* Requests of a leader that may not stamp wait where they are: in their connection. */
+/* Requests of a leader that may not stamp wait where they are: in their connection. So do they while
+ * leadership is handed over, until it is known where to: a refusal would cost the client a pause
+ * that is longer than that takes. */
 static bool must_wait(const struct node *node)
 {
-    return node_leads(node) && !node_may_stamp(node);
+    return (node_leads(node) && !node_may_stamp(node)) || node_hands_over(node);
 }
 
 static void take_data(struct node *node, struct node_event *event)

@@ -1,10 +1,14 @@
-/* node/formation.c: from empty disks to one cluster.
+/* node/formation.c: from empty disks to one cluster, and one more disk into it.
  *
- * The node with the lowest name mints the cluster's id when every other member, on a live
- * connection, says that its disk is empty and that it has the same list of members. It saves the
- * result before it says so. Each other member adopts it if its own incarnation is the listed one.
- * So two wiped nodes of three never found a new cluster: the third does not say that it is empty.
- * A formed node hands the result on to a listed member that missed it. */
+ * The node with the lowest name mints the cluster's id when every other member of --cluster, on a
+ * live connection, says that its disk is empty and that it has the same list of members. It saves
+ * the result before it says so. Each other member adopts it if its own incarnation is the listed
+ * one. So two wiped nodes of three never found a new cluster: the third does not say that it is
+ * empty.
+ *
+ * A node that finds others formed waits. When a committed configuration has it as a member, those
+ * who know that tell it the same frame, with its id in it: it saves that, and opens its log. Until
+ * it says that it is formed it is told again: a crash at any point heals. */
 #include "base/assert.h"
 #include "node/internal.h"
 
@@ -38,51 +42,46 @@ void formation_open(struct node *node)
     node->formation.line_ms = node->now_ms + FORMATION_LINE_MS / 5;
 }
 
-void formation_adopt_members(struct node *node)
-{
-    ASSERT(node->identity.formed);
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        struct peer *peer = &node->peers[i];
-        const struct identity_member *member =
-            identity_find(&node->identity, bytes_of_text(peer->name));
-
-        ASSERT(member != NULL);
-        peer->id = member->id;
-        peer->incarnation = member->incarnation;
-    }
-}
-
 static void log_formed(struct node *node)
 {
     struct line line;
 
     line_begin(&line, "formed");
-    line_add(&line, "members", node->formation.members);
+    if (node->identity.joined_index == 0) {
+        line_add(&line, "members", node->formation.members);
+    } else {
+        line_add_u64(&line, "joined", node->identity.joined_index);
+    }
     line_add_u64(&line, "id", node->identity.self);
     line_write(node, WORLD_INFO, &line);
 }
 
-/* The identity is saved before anybody hears of it. */
-static void settle(struct node *node, const struct identity *identity)
+/* Before anybody hears of it. */
+static bool save(struct node *node, const struct identity *identity)
 {
     enum error error = identity_save(node->disk, identity);
 
     if (error != ERR_OK) {
         node_fail(node, error_text(error), "writing the file identity",
                   "check the data folder and start again");
-        return;
+        return false;
     }
     node->identity = *identity;
-    formation_adopt_members(node);
+    return true;
+}
+
+static void settle(struct node *node, const struct identity *identity)
+{
+    if (!save(node, identity)) {
+        return;
+    }
     log_formed(node);
     if (recovery_run(node) != ERR_OK) {
         ASSERT(node->problem != NULL);
         return;
     }
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (i != node->options.self) {
-            peers_send_hello(node, i);
-        }
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
+        peers_send_hello(node, i);
     }
 }
 
@@ -93,12 +92,27 @@ static bool is_ready_to_form(const struct peer *peer)
 
 static bool all_are_ready(const struct node *node)
 {
+    if (node->identity.joins) {
+        return false;
+    }
     for (uint32_t i = 0; i < node->options.member_count; i++) {
         if (i != node->options.self && !is_ready_to_form(&node->peers[i])) {
             return false;
         }
     }
     return true;
+}
+
+static bool describe_listed(const struct node *node, uint32_t place, struct member *member)
+{
+    const struct peer *peer = &node->peers[place];
+
+    if (place == node->options.self) {
+        return member_set(member, node->identity.incarnation, bytes_of_text(peer->name),
+                          bytes_of_text(node->options.addresses[place]),
+                          bytes_of_text(node->options.client_address));
+    }
+    return members_describe(node, place, member);
 }
 
 static void mint(struct node *node, const uint32_t places[NODE_MEMBER_COUNT_MAX])
@@ -111,75 +125,57 @@ static void mint(struct node *node, const uint32_t places[NODE_MEMBER_COUNT_MAX]
     world_entropy(node->world, identity.cluster, IDENTITY_CLUSTER_SIZE);
     identity.cluster[0] |= 1; /* Zeros mean: not formed. */
     for (uint32_t i = 0; i < identity.member_count; i++) {
-        struct identity_member *member = &identity.members[i];
-        const struct peer *peer = &node->peers[places[i]];
-
-        memcpy(member->name, peer->name, sizeof(member->name));
-        member->id = i + 1;
-        member->incarnation =
-            places[i] == node->options.self ? identity.incarnation : peer->hello_incarnation;
+        identity.members[i].id = i + 1;
+        if (!describe_listed(node, places[i], &identity.members[i].member)) {
+            return; /* Its hello was checked: it cannot be. */
+        }
     }
     settle(node, &identity);
-    for (uint32_t i = 0; i < node->options.member_count && node->problem == NULL; i++) {
-        if (i != node->options.self) {
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX && node->problem == NULL; i++) {
+        if (formation_is_lacking(node, &node->peers[i])) {
             peers_send_form(node, i);
         }
     }
 }
 
-/* A form in which two members share a name or an id would be saved, and then never be started
- * from: no vote could be told from another. */
-static bool has_duplicates(const struct identity *identity)
+static bool read_members(struct bytes raw, struct identity *identity)
 {
-    ASSERT(identity->member_count <= NODE_MEMBER_COUNT_MAX);
     for (uint32_t i = 0; i < identity->member_count; i++) {
-        const struct identity_member *member = &identity->members[i];
+        struct wire_peer_member member;
+        struct identity_member *to = &identity->members[i];
 
-        for (uint32_t j = 0; j < i; j++) {
-            const struct identity_member *other = &identity->members[j];
-
-            if (member->id == other->id ||
-                bytes_equal(bytes_of_text(member->name), bytes_of_text(other->name))) {
-                return true;
-            }
+        if (wire_peer_member_decode(&raw, &member) != ERR_OK ||
+            !member_set(&to->member, member.incarnation, member.name, member.peer, member.client)) {
+            return false;
         }
+        to->id = member.id;
     }
-    return false;
+    return true;
 }
 
-/* Every member of the form must be one of ours, and the other way round. */
-static bool read_form(const struct node *node, const struct wire_frame *frame,
-                      struct identity *identity)
+/* False unless the form is whole and could be saved. Whether it is for us says our id in it. */
+static bool read_form(const struct wire_frame *frame, struct identity *identity)
 {
     struct wire_peer_form form;
     struct bytes body = frame->body;
 
     if (wire_peer_form_decode(&body, &form) != ERR_OK ||
-        form.cluster.size != IDENTITY_CLUSTER_SIZE ||
-        form.members.count != node->options.member_count) {
+        form.cluster.size != IDENTITY_CLUSTER_SIZE || form.members.count > NODE_MEMBER_COUNT_MAX) {
         return false;
     }
     memcpy(identity->cluster, form.cluster.data, IDENTITY_CLUSTER_SIZE);
     identity->member_count = form.members.count;
-    for (uint32_t i = 0; i < form.members.count; i++) {
-        struct wire_peer_member member;
-        struct identity_member *to = &identity->members[i];
+    if (!read_members(form.members.raw, identity)) {
+        return false;
+    }
+    const struct identity_member *listed = identity_find(identity, bytes_of_text(identity->name));
+    bool is_of_formation = listed != NULL && listed->member.incarnation == identity->incarnation;
 
-        if (wire_peer_member_decode(&form.members.raw, &member) != ERR_OK ||
-            member.name.size > NODE_NAME_SIZE_MAX || member.id == 0) {
-            return false;
-        }
-        memset(to->name, 0, sizeof(to->name));
-        memcpy(to->name, member.name.data, member.name.size);
-        to->id = member.id;
-        to->incarnation = member.incarnation;
-    }
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (identity_find(identity, bytes_of_text(node->peers[i].name)) == NULL) {
-            return false;
-        }
-    }
-    return !has_duplicates(identity);
+    identity->formed = true;
+    identity->joins = false;
+    identity->self = form.self;
+    identity->joined_index = is_of_formation ? 0 : form.joined;
+    return identity_is_consistent(identity);
 }
 
 void formation_take_form(struct node *node, world_connection number, const struct wire_frame *frame)
@@ -189,35 +185,44 @@ void formation_take_form(struct node *node, world_connection number, const struc
     if (identity.formed) {
         return; /* The frame's cluster was compared already: it is ours. */
     }
-    if (!read_form(node, frame, &identity)) {
-        refuse_peer(node, number, ERR_MALFORMED, "its cluster has other members than we were told");
+    if (!read_form(frame, &identity)) {
+        refuse_peer(node, number, ERR_MALFORMED,
+                    "its form of the cluster is not valid, or is for another disk than ours");
         return;
     }
-    const struct identity_member *self =
-        identity_find(&identity, bytes_of_text(node->options.name));
-
-    ASSERT(self != NULL);
-    if (self->incarnation != identity.incarnation) {
-        refuse_peer(node, number, ERR_WRONG_NODE,
-                    "its cluster was formed with another disk of ours: this one was wiped or "
-                    "replaced; we wait until membership is changed");
-        return;
-    }
-    identity.formed = true;
-    identity.self = self->id;
     settle(node, &identity);
+}
+
+/* Otherwise members that were all removed and wiped, one after the other, would found a second
+ * cluster beside the one that went on without them. */
+void formation_note_others(struct node *node)
+{
+    struct identity identity = node->identity;
+
+    if (identity.formed || identity.joins) {
+        return;
+    }
+    identity.joins = true;
+    save(node, &identity);
 }
 
 void formation_describe(const struct node *node, struct text *text)
 {
+    if (node->identity.joins) {
+        text_add(text, "the cluster is formed and this disk is empty: it joins when a leader adds "
+                       "it, by itself in place of a wiped disk of that name, else after `holdfast "
+                       "member add ");
+        text_add(text, node->options.name);
+        text_add(text, "`");
+        return;
+    }
     text_add(text, "the cluster is not formed yet");
     for (uint32_t i = 0; i < node->options.member_count; i++) {
         const struct peer *peer = &node->peers[i];
-        const char *reason =
-            peer->connection_count == 0 ? " is silent: start it"
-            : peer->hello_formed  ? " belongs to a cluster already: our disk was wiped or replaced"
-            : !peer->hello_agrees ? " has another list of members: compare --cluster"
-                                  : NULL;
+        const char *reason = peer->connection_count == 0 ? " is silent: start it"
+                             : !peer->hello_agrees
+                                 ? " has another list of members: compare --cluster"
+                                 : NULL;
 
         if (i != node->options.self && reason != NULL) {
             text_add(text, "; ");
@@ -239,20 +244,38 @@ static void log_waiting(struct node *node)
     node->formation.line_ms = node->now_ms + FORMATION_LINE_MS;
     text_init(&text, memory, sizeof(memory));
     formation_describe(node, &text);
-    line_begin(&line, "waiting_to_form");
+    line_begin(&line, node->identity.joins ? "waiting_to_join" : "waiting_to_form");
     line_add_bytes(&line, "text", bytes_of(text.data, text.size));
     line_write(node, WORLD_INFO, &line);
 }
 
 bool formation_is_lacking(const struct node *node, const struct peer *peer)
 {
-    return node->identity.formed && peer->connection_count > 0 && !peer->hello_formed &&
-           peer->hello_incarnation == peer->incarnation;
+    struct member member;
+
+    if (node->raft == NULL || peer->connection_count == 0 || peer->hello_formed) {
+        return false;
+    }
+    const struct raft_member *listed = members_find_disk(node, peer->hello_incarnation, &member);
+
+    return listed != NULL &&
+           raft_configuration_find(&node->members.committed, listed->id) != NULL &&
+           bytes_equal(bytes_of_text(member.name), bytes_of_text(peer->name));
 }
 
-static void hand_on(struct node *node)
+void formation_hand_on(struct node *node)
 {
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
+        if (formation_is_lacking(node, &node->peers[i])) {
+            peers_send_form(node, i);
+        }
+    }
+}
+
+/* Frames may be lost: they are sent again to who has not heard. */
+static void hand_on_again(struct node *node)
+{
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
         const struct peer *peer = &node->peers[i];
 
         if (formation_is_lacking(node, peer) &&
@@ -268,7 +291,7 @@ void formation_tick(struct node *node)
     uint32_t places[NODE_MEMBER_COUNT_MAX] = {0};
 
     if (node->identity.formed) {
-        hand_on(node);
+        hand_on_again(node);
         return;
     }
     sort_places(node, places);

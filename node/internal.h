@@ -14,10 +14,11 @@
 #include "node/identity.h"
 #include "node/limits.h"
 #include "node/machine.h"
+#include "node/member.h"
 #include "node/node.h"
 #include "raft/raft.h"
 
-enum { NO_PEER = NODE_MEMBER_COUNT_MAX, NEVER = 0 };
+enum { NO_PEER = NODE_PEER_COUNT_MAX, NEVER = 0 };
 
 #define FAR_FUTURE_MS UINT64_MAX
 
@@ -58,8 +59,10 @@ enum connection_state {
 
 struct connection {
     enum connection_state state;
-    uint32_t generation; /* Raised by every opening: an answer that comes late finds nobody. */
-    uint32_t peer;       /* Place in members, or NO_PEER before the hello. */
+    uint32_t generation;      /* Raised by every opening: an answer that comes late finds nobody. */
+    uint32_t peer;            /* Place, or NO_PEER before the hello. */
+    uint64_t incarnation;     /* Of the peer's disk, as its hello said; */
+    raft_index configuration; /* and the newest configuration that it knew then. */
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -249,28 +252,66 @@ void sessions_open(struct node *node, struct arena *arena);
 void sessions_note(struct node *node, uint64_t session, const struct origin *origin);
 void sessions_notify(struct node *node, const struct lease_effects *effects);
 
-/* --- peers.c: frames ------------------------------------------------------------------------- */
+/* --- places.c: whom we speak with ------------------------------------------------------------- */
 
+/* Where a node may be reached, the likeliest first: as its own hello said, as the configuration has
+ * it, as --cluster has it. Tried in turn while nothing stands. */
+enum address_source { ADDRESS_TOLD, ADDRESS_CONFIGURED, ADDRESS_LISTED, ADDRESS_SOURCE_COUNT };
+
+/* A place is a name, and one pair of links. Where a name is that of two members, one of them is a
+ * disk that is gone: the place is that of the disk that was heard last. */
 struct peer {
-    char name[NODE_NAME_SIZE_MAX + 1];
-    raft_id id; /* 0 before the cluster is formed. */
-    uint64_t incarnation;
+    char name[NODE_NAME_SIZE_MAX + 1]; /* Empty: the place is free. */
+    raft_id id;                        /* 0: raft does not know it. */
+    uint64_t incarnation;              /* Of the disk with that id. */
+    bool is_listed;                    /* By --cluster. */
+    bool is_member;                    /* Its name is in a configuration that counts here. */
+    char addresses[ADDRESS_SOURCE_COUNT][NODE_ADDRESS_SIZE_MAX + 1];
+    enum address_source dialed;
+    uint64_t dialed_ms; /* Since when nothing stands there. */
+    char client[NODE_ADDRESS_SIZE_MAX + 1];
     bool link_up[WORLD_LANE_COUNT];
-    uint32_t connection_count; /* Live connections from it that said hello. */
-    bool hello_formed;         /* What it said last. */
-    bool hello_agrees;         /* Its list of members is ours. */
-    uint64_t hello_incarnation;
-    uint64_t form_ms;       /* When FORM was sent last. */
-    raft_index fetch_index; /* Old entries that raft wants for it; 0: none. */
-    uint32_t client_size;
-    uint8_t client[NODE_ADDRESS_SIZE_MAX];
+    uint32_t connection_count;  /* Live connections from it that said hello. */
+    bool hello_formed;          /* What it said last. */
+    bool hello_agrees;          /* Its list of members is ours. */
+    uint64_t hello_incarnation; /* 0: it was never heard. */
+    uint64_t heard_ms;          /* When something was taken from it last; NEVER. */
+    uint64_t member_ms;         /* The same of a disk that is a member's; NEVER. */
+    uint64_t form_ms;           /* When FORM was sent last; NEVER. */
+    raft_index fetch_index;     /* Old entries that raft wants for it; 0: none. */
 };
+
+void places_open(struct node *node);
+MUST_USE bool place_is_used(const struct node *node, uint32_t place);
+/* NO_PEER when there is none; never our own. */
+uint32_t place_of_name(const struct node *node, struct bytes name);
+uint32_t place_of_id(const struct node *node, raft_id id);
+/* A free place for that name; NO_PEER when too many strangers ask. */
+uint32_t place_take(struct node *node, struct bytes name);
+/* It is somewhere else than we thought. */
+void place_set_address(struct node *node, uint32_t place, enum address_source source,
+                       struct bytes address);
+void place_set_id(struct node *node, uint32_t place, raft_id id, uint64_t incarnation);
+/* The members have changed. */
+void places_refresh(struct node *node);
+/* Now and then: other addresses, strangers that fell silent. */
+void places_tick(struct node *node);
+
+/* --- peers.c: frames ------------------------------------------------------------------------- */
 
 void peers_take_connection(struct node *node, struct node_event *event);
 void peers_take_link(struct node *node, struct node_event *event);
 void peers_send_hello(struct node *node, uint32_t place);
 void peers_send_form(struct node *node, uint32_t place);
 void peers_send_raft(struct node *node, const struct raft_message *message);
+
+/* --- senders.c: who may speak with us --------------------------------------------------------- */
+
+/* The first frame of a connection, or one of the same sender that knows more. */
+void senders_take_hello(struct node *node, world_connection number, const struct wire_frame *frame);
+/* May this frame, which is no hello, be looked at? Otherwise the connection was refused. */
+MUST_USE bool senders_allow(struct node *node, world_connection number,
+                            const struct wire_frame *frame);
 
 /* --- refusals.c: peers that are turned away -------------------------------------------------- */
 
@@ -286,15 +327,83 @@ struct formation {
 
 void formation_open(struct node *node);
 void formation_tick(struct node *node);
-/* A formed node hands the cluster on to a listed member that has not formed: so a crash in the
- * middle of the formation heals. */
+/* A formed node hands the cluster on to a member that does not know that it is one: so a crash in
+ * the middle of the formation, or of joining, heals. */
 bool formation_is_lacking(const struct node *node, const struct peer *peer);
+/* Tells all of them now. */
+void formation_hand_on(struct node *node);
 void formation_take_form(struct node *node, world_connection number,
                          const struct wire_frame *frame);
-/* Takes id and incarnation of each peer from the identity. */
-void formation_adopt_members(struct node *node);
+/* Somebody else has formed already: should all of them be wiped, we found no cluster with them. */
+void formation_note_others(struct node *node);
 /* "the cluster is not formed: ..." with who is missing. */
 void formation_describe(const struct node *node, struct text *text);
+
+/* --- members.c: who is a member, and what a leader does about it by itself -------------------- */
+
+struct members {
+    struct raft_configuration committed; /* The newest that is known to be. */
+    uint64_t tick_ms;                    /* When upkeep is due. */
+    uint64_t removed_ms;                 /* We are no member any more since; NEVER. */
+};
+
+/* Log and raft are open. */
+void members_open(struct node *node);
+/* As raft_collect() said. */
+void members_changed(struct node *node, const struct raft_effects *effects);
+void members_tick(struct node *node);
+/* The cluster has removed us: the node ends as soon as others had time to hear what it owes. */
+void members_note_removal(struct node *node);
+/* Is the member that disk, and heard lately? */
+MUST_USE bool members_is_heard(const struct node *node, const struct raft_member *listed);
+/* In the present configuration, or else in the committed one; NULL. */
+const struct raft_member *members_find_disk(const struct node *node, uint64_t incarnation,
+                                            struct member *member);
+/* The member of that name in the present configuration, a voter if there is one; NULL. */
+const struct raft_member *members_find_name(const struct node *node, struct bytes name,
+                                            bool is_learner);
+/* Proposes a change, if the log has room for it. */
+MUST_USE enum raft_verdict members_propose(struct node *node, const struct raft_change *change,
+                                           raft_index *index);
+/* The place of a node that asks to join under that name, and was heard lately; or NO_PEER. */
+uint32_t members_applicant(const struct node *node, struct bytes name);
+/* What is known of the node at that place, as a change to add it wants it. */
+MUST_USE bool members_describe(const struct node *node, uint32_t place, struct member *member);
+
+/* --- changes.c: changes of the cluster that an operator asks for ------------------------------ */
+
+struct change {
+    uint8_t method; /* 0: the slot is free. */
+    struct origin origin;
+    char name[NODE_NAME_SIZE_MAX + 1];
+    char replace[NODE_NAME_SIZE_MAX + 1]; /* member_promote; may be empty. */
+    bool learner;                         /* member_add: it stays one. */
+    uint64_t deadline_ms;
+    raft_index index;          /* Of what was proposed for it last; 0: nothing. */
+    raft_id target;            /* leader_move: to whom leadership is on its way; 0: it is not. */
+    enum raft_verdict verdict; /* Why nothing was proposed. */
+};
+
+struct changes {
+    struct change slots[CHANGE_COUNT_MAX];
+    uint32_t count;
+};
+
+void changes_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+void changes_tick(struct node *node);
+void changes_give_up(struct node *node); /* All of them: outcome unknown. */
+
+/* --- disk_watch.c: a write that takes too long ------------------------------------------------ */
+
+struct disk_watch {
+    uint64_t ticket;   /* The newest durable one when it was looked at last, */
+    uint64_t since_ms; /* and since when there is one that is not; NEVER: there is none. */
+    bool is_told;
+};
+
+void disk_watch_tick(struct node *node);
+/* When it is to be looked at again, or FAR_FUTURE_MS. */
+uint64_t disk_watch_wake_ms(const struct node *node);
 
 /* --- recovery.c: log and raft, opened once the cluster is known ------------------------------ */
 
@@ -330,10 +439,11 @@ void held_release(struct node *node);
 
 /* --- applier.c: committed entries, and old ones from the disk -------------------------------- */
 
-enum { FETCH_FREE = NODE_MEMBER_COUNT_MAX + 1, FETCH_FOR_APPLIER = NODE_MEMBER_COUNT_MAX };
+enum { FETCH_FREE = NODE_PEER_COUNT_MAX + 1, FETCH_FOR_APPLIER = NODE_PEER_COUNT_MAX };
 
 struct applier {
     uint32_t fetch_owner;     /* Place of a peer, FETCH_FOR_APPLIER or FETCH_FREE. */
+    raft_id fetch_id;         /* Of that peer: the place may be another's when it is done. */
     uint32_t fetch_cursor;    /* Who is looked at first next time. */
     struct bytes fetched;     /* What the applier has not used yet of its last fetch. */
     raft_index fetched_index; /* Of the first entry in it; 0: none. */
@@ -375,13 +485,17 @@ struct node {
     size_t client_room; /* and what clients may write of them, less when the log is nearly full. */
     bool is_stopping;
     bool is_stopped;
+    uint64_t hand_over_ms;      /* Leadership was last seen to be on its way then; NEVER. */
     bool stop_awaits_leader;    /* We led: the other's first heartbeat tells that it is done. */
     uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
     uint64_t commit_ms;         /* Of the table, next. */
     raft_index committed_index; /* Applied index of the last commit of the table. */
 
     struct connection *connections;
-    struct peer peers[NODE_MEMBER_COUNT_MAX];
+    struct peer peers[NODE_PEER_COUNT_MAX]; /* Our own place is options.self. */
+    struct members members;
+    struct changes changes;
+    struct disk_watch disk_watch;
     struct requests requests;
     struct renewals renewals;
     struct reads reads;
@@ -392,12 +506,14 @@ struct node {
     struct state_hash state_hash;
     struct line_limit client_lines;
     struct line_limit peer_lines;
+    struct line_limit member_lines;
     struct line_limit link_lines;
     struct line_limit refusal_lines;
 
     uint8_t *scratch; /* WIRE_FRAME_SIZE_MAX bytes: one answer at a time. */
     uint8_t *renewal_params;
     const char *problem;
+    bool is_removed; /* That is the problem. */
     char problem_text[PROBLEM_SIZE_MAX];
 };
 
@@ -412,6 +528,8 @@ void node_refresh_noop(struct node *node);
 MUST_USE bool node_leads(const struct node *node);
 /* May entries be stamped and proposed in this turn? */
 MUST_USE bool node_may_stamp(const struct node *node);
+/* Leadership is on its way to another, for an election timeout at most. */
+MUST_USE bool node_hands_over(const struct node *node);
 
 /* Time, raft's effects, the log's write and the table's transaction. */
 void turn_advance(struct node *node);

@@ -41,7 +41,7 @@ enum {
     RAFT_MESSAGE_SIZE_MAX = 256, /* An encoded raft_message without its entries. */
     WINDOW_SIZE_MIN = 5 << 20,   /* Of node_options.window_size. */
     WINDOW_ENTRY_SIZE = 128,     /* Taken as the usual size of an entry in the window. */
-    STAGE_RESERVE = 4096,        /* Room in the log's next write, for no-ops and ticks. */
+    STAGE_RESERVE = 8192,        /* Room in the log's next write, for no-ops, ticks and members. */
     /* Of the last segment of the log, in blocks, as each write takes one: the last ones are for
      * votes and no-ops, without which nobody could lead; those before them for what gives locks
      * and sessions back. Both are for an orderly end, not for going on. */
@@ -49,8 +49,8 @@ enum {
     CLIENT_RESERVE_SIZE = 64 * DISK_ALIGNMENT,
     FAILURE_SIZE_MAX = 1024, /* An encoded failure with its envelope. */
     NOTICE_SIZE_MAX = 512,
-    HELLO_SIZE_MAX = 1024, /* An encoded HELLO or REFUSE frame. */
-    FORM_SIZE_MAX = 2048,
+    HELLO_SIZE_MAX = 1536, /* An encoded HELLO or REFUSE frame. */
+    FORM_SIZE_MAX = 4096,
     MEMBERS_TEXT_SIZE = 320, /* "n1,n2,n3": 9 names of 32 bytes, commas, a zero. */
     LINE_SIZE_MAX = 768,     /* Of one line of the log for people. */
     LINE_COUNT_MAX = 5,      /* Lines of one limited kind in a second. */
@@ -69,6 +69,13 @@ enum {
     SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
     FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
     STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
+    MEMBERS_TICK_MS = 100,    /* Upkeep of places and members. */
+    DIAL_PATIENCE_MS = 1000,  /* Then another address of the same node is tried. */
+    STRANGER_MS = 10000,      /* One that asks to join and is silent for so long is forgotten. */
+    STRANGER_COUNT_MAX = 4,   /* Of them at a time. */
+    CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
+    CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
+    CHANGE_MS_MAX = 600000,
 };
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
@@ -101,6 +108,10 @@ _Static_assert(READ_PARAMS_SIZE_MAX * 2 <= READ_PARAMS_BYTES,
                "params that do not fit behind the others fit at the front");
 _Static_assert(NODE_MEMBER_COUNT_MAX *(NODE_NAME_SIZE_MAX + 1) + 1 <= MEMBERS_TEXT_SIZE,
                "the list of members fits");
+_Static_assert((int)NODE_PEER_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX + 2 + STRANGER_COUNT_MAX,
+               "we, all members when we are none, one that departs, and strangers");
+_Static_assert((int)RAFT_ENTRY_HEADER_SIZE + (int)RAFT_CONFIGURATION_SIZE_MAX <= STAGE_RESERVE / 2,
+               "raft appends a configuration by itself");
 _Static_assert((STAGED_COUNT_MAX & (STAGED_COUNT_MAX - 1)) == 0, "rings are masked");
 _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");

@@ -223,6 +223,10 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_session_list:
     case WIRE_METHOD_lock_show:
     case WIRE_METHOD_lock_list:
+    case WIRE_METHOD_member_add:
+    case WIRE_METHOD_member_remove:
+    case WIRE_METHOD_member_promote:
+    case WIRE_METHOD_leader_move:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
         return ERR_UNKNOWN_METHOD;
@@ -329,6 +333,9 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     machine->effects.grant_count = 0;
     machine->effects.ended_count = 0;
     *result = (struct machine_result){.effects = &machine->effects};
+    if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
+        return; /* Raft's own. What is due waits for the next stamp. */
+    }
     if (!envelope_decode(entry->payload, &apply.envelope)) {
         result->error = ERR_MALFORMED;
         return;

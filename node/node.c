@@ -32,14 +32,13 @@ static const char *names_problem(const struct node_options *options)
 {
     for (uint32_t i = 0; i < options->member_count; i++) {
         const char *name = options->members[i];
+        const char *address = options->addresses[i];
 
-        if (name == NULL || name[0] == '\0' || strlen(name) > NODE_NAME_SIZE_MAX) {
-            return "a member's name has 1 to 32 bytes";
+        if (name == NULL || !member_name_is_valid(bytes_of_text(name))) {
+            return "a member's name has 1 to 32 bytes, and no comma, equals sign or space";
         }
-        for (const char *at = name; *at != '\0'; at++) {
-            if (*at == ',' || *at == '=' || *at == ' ') {
-                return "a member's name holds no comma, no equals sign and no space";
-            }
+        if (address == NULL || address[0] == '\0' || strlen(address) > NODE_ADDRESS_SIZE_MAX) {
+            return "a member's address is missing or longer than 128 bytes";
         }
         for (uint32_t j = 0; j < i; j++) {
             if (bytes_equal(bytes_of_text(name), bytes_of_text(options->members[j]))) {
@@ -101,7 +100,7 @@ const char *node_options_problem(const struct node_options *options)
                      bytes_of_text(options->members[options->self]))) {
         return "this node's name is not in the list of members";
     }
-    if (options->client_address == NULL ||
+    if (options->client_address == NULL || options->client_address[0] == '\0' ||
         strlen(options->client_address) > NODE_ADDRESS_SIZE_MAX) {
         return "the address for clients is missing or longer than 128 bytes";
     }
@@ -111,10 +110,10 @@ const char *node_options_problem(const struct node_options *options)
 
 /* --- Memory ----------------------------------------------------------------------------------- */
 
-/* Sizes of log and raft do not depend on which cluster it is, only on the number of members. */
+/* Sizes of log and raft do not depend on which cluster it is, or how large. */
 static void component_sizes(const struct node_options *options, size_t *log_size, size_t *raft_size)
 {
-    const struct identity identity = {.self = 1, .member_count = options->member_count};
+    const struct identity identity = {.self = 1};
     struct log_options log_options;
     struct raft_options raft_options;
 
@@ -191,7 +190,7 @@ static void copy_name(char to[NODE_NAME_SIZE_MAX + 1], const char *name)
 static enum error mint_identity(struct node *node)
 {
     copy_name(node->identity.name, node->options.name);
-    while (node->identity.incarnation == 0) {
+    while (node->identity.incarnation <= NODE_MEMBER_COUNT_MAX) { /* Those are ids, 0 is none. */
         world_entropy(node->world, &node->identity.incarnation, sizeof(uint64_t));
     }
     enum error error = identity_save(node->disk, &node->identity);
@@ -201,19 +200,6 @@ static enum error mint_identity(struct node *node)
                   "check that the data folder can be written to");
     }
     return error;
-}
-
-static bool members_are_ours(const struct node *node)
-{
-    if (node->identity.member_count != node->options.member_count) {
-        return false;
-    }
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (identity_find(&node->identity, bytes_of_text(node->options.members[i])) == NULL) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static enum error open_identity(struct node *node)
@@ -239,11 +225,6 @@ static enum error open_identity(struct node *node)
         node_fail(node, what.data, "the file identity", "check --name and --data");
         return ERR_WRONG_NODE;
     }
-    if (node->identity.formed && !members_are_ours(node)) {
-        node_fail(node, "the cluster was formed with other members", "the file identity",
-                  "give --cluster as it was when the cluster was formed");
-        return ERR_INVALID;
-    }
     return ERR_OK;
 }
 
@@ -262,18 +243,6 @@ static void log_start(struct node *node)
     line_add_u64(&line, "log_bytes_max",
                  (uint64_t)node->options.segment_size * node->options.segment_count_max);
     line_write(node, WORLD_INFO, &line);
-}
-
-static void init_peers(struct node *node)
-{
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        copy_name(node->peers[i].name, node->options.members[i]);
-    }
-    struct peer *self = &node->peers[node->options.self];
-
-    self->client_size = (uint32_t)strlen(node->options.client_address);
-    memcpy(self->client, node->options.client_address, self->client_size);
-    formation_open(node);
 }
 
 /* The seams are parameters: there is no other way for them to come in.
@@ -299,7 +268,8 @@ enum error node_open(struct node **node, struct arena *arena, const struct node_
     opened->applier.fetch_owner = FETCH_FREE;
     cluster_time_init(&opened->time, options->election_ms_min / 2, now_ms);
     take_memory(opened, arena);
-    init_peers(opened);
+    places_open(opened);
+    formation_open(opened);
 
     enum error error = open_identity(opened);
 
@@ -308,7 +278,6 @@ enum error node_open(struct node **node, struct arena *arena, const struct node_
         opened->committed_index = machine_applied_index(opened->machine);
     }
     if (error == ERR_OK && opened->identity.formed) {
-        formation_adopt_members(opened);
         error = recovery_run(opened);
     }
     if (error != ERR_OK) {
@@ -339,6 +308,19 @@ static void take_completion(struct node *node, const struct disk_completion *com
     applier_fetched(node);
 }
 
+static bool other_voter_exists(const struct node *node)
+{
+    const struct raft_configuration *present = raft_configuration(node->raft);
+
+    for (uint32_t i = 0; i < present->member_count; i++) {
+        if ((present->members[i].parts & RAFT_PART_VOTER) != 0 &&
+            present->members[i].id != node->identity.self) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void take_stop(struct node *node)
 {
     struct line line;
@@ -349,7 +331,7 @@ static void take_stop(struct node *node)
     node->is_stopping = true;
     node->stop_ms = node->now_ms + node->options.election_ms_max + STOP_EXTRA_MS;
     if (node->raft != NULL) {
-        node->stop_awaits_leader = node_leads(node) && node->options.member_count > 1;
+        node->stop_awaits_leader = node_leads(node) && other_voter_exists(node);
         raft_resign(node->raft, node->now_ms);
         node_refresh_status(node);
     }
@@ -456,6 +438,7 @@ static void stop(struct node *node)
     struct line line;
 
     requests_give_up(node);
+    changes_give_up(node);
     if (node->raft != NULL) {
         renewals_leadership_lost(node);
         reads_leadership_lost(node);
@@ -491,6 +474,9 @@ void node_turn(struct node *node, struct node_event *events, uint32_t event_coun
     if (node->problem == NULL) {
         formation_tick(node);
     }
+    if (node->problem == NULL) {
+        members_tick(node);
+    }
     if (node->raft != NULL && node->problem == NULL) {
         turn_advance(node);
     }
@@ -514,4 +500,9 @@ bool node_is_stopped(const struct node *node)
 const char *node_problem(const struct node *node)
 {
     return node->problem;
+}
+
+bool node_is_removed(const struct node *node)
+{
+    return node->is_removed;
 }

@@ -25,14 +25,17 @@ enum {
     NODE_NAME_SIZE_MAX = 32, /* Of a member's name. */
     NODE_ADDRESS_SIZE_MAX = 128,
     NODE_MEMBER_COUNT_MAX = 9, /* Equals RAFT_MEMBER_COUNT_MAX. */
+    NODE_PEER_COUNT_MAX = 16,  /* Members, those that leave, and those that ask to join. */
 };
 
 struct node_options {
     const char *name;
-    const char *members[NODE_MEMBER_COUNT_MAX]; /* Names of all, in the order of --cluster; a peer
-                                                   number of world.h is a place in here. */
+    /* Names and peer addresses of all, in the order of --cluster: who must be there to form the
+     * cluster. A node that belongs to one asks its configuration instead. */
+    const char *members[NODE_MEMBER_COUNT_MAX];
+    const char *addresses[NODE_MEMBER_COUNT_MAX];
     uint32_t member_count;
-    uint32_t self;                 /* Our place in `members`. */
+    uint32_t self;                 /* Our place in `members`; the address there is what we tell. */
     const char *client_address;    /* What clients are told to dial for this node. */
     uint32_t election_ms_min;      /* 250 */
     uint32_t election_ms_max;      /* 500 */
@@ -59,8 +62,8 @@ size_t node_memory_size(const struct node_options *options);
 
 /* Reads identity and log from the disk; a table that is not empty goes on from where it was.
  * ERR_WRONG_NODE, ERR_WRONG_CLUSTER, ERR_VERSION, ERR_CORRUPT, ERR_IO, ERR_NO_SPACE, ERR_INVALID
- * (other members than the identity's): `*problem` then says in one sentence what is wrong, where,
- * and what to do (borrowed from `arena`'s memory). */
+ * (options): `*problem` then says in one sentence what is wrong, where, and what to do (borrowed
+ * from `arena`'s memory). */
 MUST_USE enum error node_open(struct node **node, struct arena *arena,
                               const struct node_options *options, struct world *world,
                               struct disk *disk, struct table *table, uint64_t now_ms,
@@ -83,7 +86,7 @@ enum node_event_kind {
 struct node_event {
     enum node_event_kind kind;
     world_connection connection; /* NODE_CLIENT_*, NODE_PEER_*. */
-    uint32_t peer;               /* NODE_LINK_*: place in members. */
+    uint32_t peer;               /* NODE_LINK_*: as in world_set_peer(). */
     enum world_lane lane;        /* NODE_LINK_*. */
     /* NODE_*_DATA: all bytes that arrived and were not consumed yet, borrowed for the turn. The
      * node sets `consumed`; the rest comes again, with more behind it, in a later event. */
@@ -108,6 +111,10 @@ bool node_is_stopped(const struct node *node);
 /* Not NULL when the node cannot go on (a failed write, a broken table): one sentence that says
  * what, where and what to do. The process then ends with exit status 1. */
 const char *node_problem(const struct node *node);
+
+/* The problem is that the cluster has removed this node: starting it again is of no use before its
+ * data folder is empty. */
+bool node_is_removed(const struct node *node);
 
 /* Asserts every invariant. For tests and the simulator. */
 void node_check(const struct node *node);

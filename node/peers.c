@@ -2,8 +2,6 @@
 #include "base/assert.h"
 #include "node/internal.h"
 
-static const uint8_t no_cluster[IDENTITY_CLUSTER_SIZE];
-
 /* --- Sending ---------------------------------------------------------------------------------- */
 
 static struct wire_frame frame_of(struct node *node, enum wire_frame_kind kind)
@@ -21,6 +19,15 @@ static struct wire_frame frame_of(struct node *node, enum wire_frame_kind kind)
     return frame;
 }
 
+/* The newest configuration that we know, or are known to be in: what tells one that has just joined
+ * from one that was removed. */
+static raft_index newest_configuration(const struct node *node)
+{
+    raft_index present = node->raft == NULL ? 0 : raft_configuration(node->raft)->index;
+
+    return present > node->identity.joined_index ? present : node->identity.joined_index;
+}
+
 static void send_hello_on(struct node *node, uint32_t place, enum world_lane lane)
 {
     uint8_t *memory = world_reserve_link(node->world, place, lane, HELLO_SIZE_MAX);
@@ -34,6 +41,9 @@ static void send_hello_on(struct node *node, uint32_t place, enum world_lane lan
         .members = bytes_of_text(node->formation.members),
         .client = bytes_of_text(node->options.client_address),
         .formed = node->identity.formed,
+        .peer = bytes_of_text(node->options.addresses[node->options.self]),
+        .configuration = newest_configuration(node),
+        .joins = node->identity.joins,
     };
     struct buffer out = buffer_of(memory, HELLO_SIZE_MAX);
     size_t start = 0;
@@ -46,11 +56,28 @@ static void send_hello_on(struct node *node, uint32_t place, enum world_lane lan
 
 void peers_send_hello(struct node *node, uint32_t place)
 {
-    ASSERT(place < node->options.member_count);
+    ASSERT(place < NODE_PEER_COUNT_MAX);
     for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
         if (node->peers[place].link_up[lane]) {
             send_hello_on(node, place, lane);
         }
+    }
+}
+
+static void encode_formation(const struct node *node, struct buffer *items)
+{
+    for (uint32_t i = 0; i < node->identity.member_count; i++) {
+        const struct identity_member *listed = &node->identity.members[i];
+        const struct wire_peer_member member = {
+            .name = bytes_of_text(listed->member.name),
+            .id = listed->id,
+            .incarnation = listed->member.incarnation,
+            .peer = bytes_of_text(listed->member.peer),
+            .client = bytes_of_text(listed->member.client),
+        };
+        bool fits = wire_peer_member_encode(&member, items);
+
+        ASSERT_VALUES(fits, items->size, items->capacity);
     }
 }
 
@@ -60,7 +87,7 @@ void peers_send_form(struct node *node, uint32_t place)
     uint8_t memory[FORM_SIZE_MAX];
     struct buffer items = buffer_of(memory, sizeof(memory));
 
-    ASSERT(node->identity.formed);
+    ASSERT(formation_is_lacking(node, peer));
     if (!peer->link_up[WORLD_LANE_FAST]) {
         return; /* Sent when the link comes up. */
     }
@@ -69,20 +96,15 @@ void peers_send_form(struct node *node, uint32_t place)
     if (room == NULL) {
         return;
     }
-    for (uint32_t i = 0; i < node->identity.member_count; i++) {
-        const struct identity_member *listed = &node->identity.members[i];
-        const struct wire_peer_member member = {
-            .name = bytes_of_text(listed->name),
-            .id = listed->id,
-            .incarnation = listed->incarnation,
-        };
-        bool fits = wire_peer_member_encode(&member, &items);
+    struct member member;
+    const struct raft_member *listed = members_find_disk(node, peer->hello_incarnation, &member);
 
-        ASSERT_VALUES(fits, items.size, items.capacity);
-    }
+    encode_formation(node, &items);
     const struct wire_peer_form form = {
         .cluster = bytes_of(node->identity.cluster, IDENTITY_CLUSTER_SIZE),
         .members = {.raw = buffer_bytes(&items), .count = node->identity.member_count},
+        .self = listed->id,
+        .joined = node->members.committed.index,
     };
     const struct wire_frame frame = frame_of(node, WIRE_FRAME_FORM);
     struct buffer out = buffer_of(room, FORM_SIZE_MAX);
@@ -93,16 +115,6 @@ void peers_send_form(struct node *node, uint32_t place)
     wire_frame_end(&out, start);
     world_commit_link(node->world, place, WORLD_LANE_FAST, out.size);
     peer->form_ms = node->now_ms;
-}
-
-static uint32_t place_of(const struct node *node, raft_id id)
-{
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (node->peers[i].id == id) {
-            return i;
-        }
-    }
-    return NO_PEER;
 }
 
 /* Entries go on the bulk lane, with their replies; all else must not queue behind them. */
@@ -125,16 +137,16 @@ static enum world_lane lane_of(enum raft_message_kind kind)
 /* What does not fit, or has no link, is lost: raft repairs it. */
 void peers_send_raft(struct node *node, const struct raft_message *message)
 {
-    uint32_t place = place_of(node, message->target);
+    uint32_t place = place_of_id(node, message->target);
     enum world_lane lane = lane_of(message->kind);
     size_t capacity = WIRE_FRAME_HEADER_SIZE + RAFT_MESSAGE_SIZE_MAX;
 
-    ASSERT_VALUES(place != NO_PEER && place != node->options.self, message->target, message->kind);
+    ASSERT_VALUES(message->target != node->identity.self, message->target, message->kind);
     if (message->kind == RAFT_APPEND) {
         capacity += message->append.first.size + message->append.second.size;
     }
-    if (!node->peers[place].link_up[lane]) {
-        return;
+    if (place == NO_PEER || !node->peers[place].link_up[lane]) {
+        return; /* Also a member whose disk is gone, while another has its name. */
     }
     uint8_t *memory = world_reserve_link(node->world, place, lane, capacity);
 
@@ -165,7 +177,7 @@ static void log_link(struct node *node, const struct node_event *event, const ch
 
 void peers_take_link(struct node *node, struct node_event *event)
 {
-    ASSERT_VALUES(event->peer < node->options.member_count, event->peer, event->kind);
+    ASSERT_VALUES(event->peer < NODE_PEER_COUNT_MAX, event->peer, event->kind);
     ASSERT_VALUES(event->lane < WORLD_LANE_COUNT, event->lane, event->kind);
     struct peer *peer = &node->peers[event->peer];
 
@@ -177,90 +189,23 @@ void peers_take_link(struct node *node, struct node_event *event)
 
     ASSERT(is_up || event->kind == NODE_LINK_DOWN);
     peer->link_up[event->lane] = is_up;
+    if (!place_is_used(node, event->peer)) {
+        return; /* It was hung up. */
+    }
     log_link(node, event, is_up ? "link_up" : "link_down");
+    peer->dialed_ms = node->now_ms;
     if (is_up) {
         send_hello_on(node, event->peer, event->lane);
         if (formation_is_lacking(node, peer)) {
             peers_send_form(node, event->peer);
         }
     }
-    if (node->raft != NULL) {
+    if (node->raft != NULL && peer->id != 0) {
         raft_peer_reset(node->raft, peer->id, node->now_ms);
     }
 }
 
 /* --- Connections that peers dialed ------------------------------------------------------------ */
-
-static uint32_t place_of_name(const struct node *node, struct bytes name)
-{
-    for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (i != node->options.self && bytes_equal(bytes_of_text(node->peers[i].name), name)) {
-            return i;
-        }
-    }
-    return NO_PEER;
-}
-
-/* What is wrong with the sender of a frame, once we belong to a cluster. */
-static enum error judge_sender(const struct node *node, const struct peer *peer,
-                               const struct wire_frame *frame, const char **text)
-{
-    bool is_formed = memcmp(frame->cluster, no_cluster, IDENTITY_CLUSTER_SIZE) != 0;
-
-    ASSERT(node->identity.formed);
-    if (is_formed && memcmp(frame->cluster, node->identity.cluster, IDENTITY_CLUSTER_SIZE) != 0) {
-        *text = "it belongs to another cluster: check --cluster and --data of both nodes";
-        return ERR_WRONG_CLUSTER;
-    }
-    if (frame->incarnation != peer->incarnation) {
-        *text = "its disk is not the one that the cluster was formed with: it was wiped or "
-                "replaced, and may have forgotten votes; it waits until membership is changed";
-        return ERR_WRONG_NODE;
-    }
-    if (is_formed && frame->source != peer->id) {
-        *text = "it has another id than its name says";
-        return ERR_WRONG_NODE;
-    }
-    return ERR_OK;
-}
-
-static void take_hello(struct node *node, world_connection number, const struct wire_frame *frame)
-{
-    struct connection *connection = &node->connections[number];
-    struct wire_peer_hello hello;
-    struct bytes body = frame->body;
-    const char *text = "";
-
-    if (wire_peer_hello_decode(&body, &hello) != ERR_OK || frame->incarnation == 0) {
-        refuse_peer(node, number, ERR_MALFORMED, "its hello is not valid");
-        return;
-    }
-    uint32_t place = place_of_name(node, hello.name);
-
-    if (place == NO_PEER || (connection->state == CONNECTION_PEER && connection->peer != place)) {
-        refuse_peer(node, number, ERR_WRONG_NODE, "its name is not in the list of members here");
-        return;
-    }
-    connection->peer = place;
-    struct peer *peer = &node->peers[place];
-    enum error error = node->identity.formed ? judge_sender(node, peer, frame, &text) : ERR_OK;
-
-    if (error != ERR_OK) {
-        refuse_peer(node, number, error, text);
-        return;
-    }
-    if (connection->state == CONNECTION_PEER_NEW) {
-        connection_move(node, number, CONNECTION_PEER);
-    }
-    peer->hello_formed = hello.formed;
-    peer->hello_agrees = bytes_equal(hello.members, bytes_of_text(node->formation.members));
-    peer->hello_incarnation = frame->incarnation;
-    peer->client_size = (uint32_t)hello.client.size;
-    memcpy(peer->client, hello.client.data, hello.client.size);
-    if (formation_is_lacking(node, peer)) {
-        peers_send_form(node, place);
-    }
-}
 
 /* False when the entries would not fit into the log's next write, or into the log: the leader
  * sends them again. */
@@ -290,13 +235,12 @@ static void hear_clock(struct node *node, const struct raft_message *message, ui
 
 static void take_raft(struct node *node, world_connection number, const struct wire_frame *frame)
 {
-    const struct peer *peer = &node->peers[node->connections[number].peer];
     struct raft_message message;
 
     if (node->raft == NULL) {
         return; /* Not formed yet: the sender will try again for ever. */
     }
-    if (wire_raft_decode(frame->body, &message) != ERR_OK || message.source != peer->id ||
+    if (wire_raft_decode(frame->body, &message) != ERR_OK || message.source != frame->source ||
         message.target != node->identity.self || message.term >= TERM_MAX) {
         refuse_peer(node, number, ERR_MALFORMED, "its raft message is not valid");
         return;
@@ -314,27 +258,20 @@ static void take_raft(struct node *node, world_connection number, const struct w
 
 static void take_frame(struct node *node, world_connection number, const struct wire_frame *frame)
 {
-    const struct connection *connection = &node->connections[number];
-    const char *text = "";
-
     if (frame->lamport > node->lamport) {
         node->lamport = frame->lamport;
     }
     if (frame->kind == WIRE_FRAME_HELLO) {
-        take_hello(node, number, frame);
+        senders_take_hello(node, number, frame);
         return;
     }
-    if (connection->state == CONNECTION_PEER_NEW || frame->kind == WIRE_FRAME_REFUSE) {
+    if (node->connections[number].state == CONNECTION_PEER_NEW ||
+        frame->kind == WIRE_FRAME_REFUSE) {
         refuse_peer(node, number, ERR_MALFORMED, "its first frame was not hello");
         return;
     }
-    if (node->identity.formed) {
-        enum error error = judge_sender(node, &node->peers[connection->peer], frame, &text);
-
-        if (error != ERR_OK) {
-            refuse_peer(node, number, error, text);
-            return;
-        }
+    if (!senders_allow(node, number, frame)) {
+        return;
     }
     if (frame->kind == WIRE_FRAME_FORM) {
         formation_take_form(node, number, frame);

@@ -34,17 +34,6 @@ void recovery_raft_options(const struct node_options *options, const struct iden
     };
 }
 
-/* The formation: every member votes. */
-static void formation_base(const struct identity *identity, struct raft_base *base)
-{
-    ASSERT(identity->member_count <= RAFT_MEMBER_COUNT_MAX);
-    *base = (struct raft_base){.configuration.member_count = identity->member_count};
-    for (uint32_t i = 0; i < identity->member_count; i++) {
-        base->configuration.members[i].id = identity->members[i].id;
-        base->configuration.members[i].parts = RAFT_PART_VOTER;
-    }
-}
-
 static const char *verdict_name(enum log_verdict verdict)
 {
     switch (verdict) {
@@ -95,7 +84,7 @@ static enum error restore_entry(struct node *node, struct bytes *records)
     if (!raft_entry_next(records, &entry)) {
         return ERR_CORRUPT;
     }
-    if (envelope_decode(entry.payload, &envelope)) {
+    if (entry.kind != RAFT_ENTRY_CONFIGURATION && envelope_decode(entry.payload, &envelope)) {
         cluster_time_appended(&node->time, envelope.log_ms);
     }
     return raft_restore(node->raft, &entry);
@@ -168,7 +157,7 @@ enum error recovery_run(struct node *node)
     }
     recovery_raft_options(&node->options, &node->identity, &options);
     world_entropy(node->world, &options.seed, sizeof(options.seed));
-    formation_base(&node->identity, &base);
+    identity_base(&node->identity, &base);
     error = raft_open(&raft, &node->raft_arena, &options, &hard_state, &base);
     if (error == ERR_OK) {
         node->raft = raft;
@@ -183,5 +172,6 @@ enum error recovery_run(struct node *node)
     node->held.last_ticket = log_durable_ticket(node->log);
     node_refresh_room(node);
     node_refresh_status(node);
+    members_open(node);
     return ERR_OK;
 }

@@ -56,7 +56,7 @@ void refusals_heard(struct node *node, struct node_event *event)
     struct wire_peer_refuse refuse;
     enum error error = wire_frame_next(&rest, &frame);
 
-    ASSERT_VALUES(event->peer < node->options.member_count, event->peer, error);
+    ASSERT_VALUES(event->peer < NODE_PEER_COUNT_MAX, event->peer, error);
     if (error == ERR_INCOMPLETE) {
         event->consumed = 0;
         return;
@@ -74,4 +74,8 @@ void refusals_heard(struct node *node, struct node_event *event)
     line_add(&line, "reason", error_name((enum error)refuse.code));
     line_add_bytes(&line, "text", refuse.text);
     line_write_limited(node, WORLD_WARNING, &line, &node->refusal_lines);
+    if (refuse.code == (uint32_t)ERR_REMOVED && node->identity.formed && error == ERR_OK &&
+        memcmp(frame.cluster, node->identity.cluster, IDENTITY_CLUSTER_SIZE) == 0) {
+        members_note_removal(node);
+    }
 }

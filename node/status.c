@@ -4,7 +4,7 @@
 
 #define PPM UINT64_C(1000000)
 
-enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 256 };
+enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 400 };
 
 /* The least T with T(1 - 2 rho) - margin >= T/3 + two commits + an election + slack, so that a
  * holder that renews every T/3 outlives the slowest election (DESIGN section 6). */
@@ -69,20 +69,117 @@ void status_hello(struct node *node, const struct origin *origin, const struct w
     answer_scratch(node, origin, &out);
 }
 
-static void encode_members(const struct node *node, struct buffer *items)
+/* --- Members ---------------------------------------------------------------------------------- */
+
+static void encode_item(const struct wire_member *member, struct wire_items *items,
+                        struct buffer *out)
+{
+    bool fits = wire_member_encode(member, out);
+
+    ASSERT_VALUES(fits, out->size, out->capacity);
+    items->count++;
+}
+
+/* Of a node that does not know its cluster yet. */
+static void encode_listed(const struct node *node, struct wire_items *items, struct buffer *out)
 {
     for (uint32_t i = 0; i < node->options.member_count; i++) {
         const struct peer *peer = &node->peers[i];
-        struct wire_member member = {
-            .name = bytes_of_text(peer->name),
-            .client = bytes_of(peer->client, peer->client_size),
+        const struct wire_member member = {
+            .name = bytes_of_text(node->options.members[i]),
+            .client = bytes_of_text(peer->client),
             .connected = i == node->options.self || peer->connection_count > 0,
+            .peer = bytes_of_text(node->options.addresses[i]),
         };
-        bool fits = wire_member_encode(&member, items);
 
-        ASSERT_VALUES(fits, items->size, items->capacity);
+        encode_item(&member, items, out);
     }
 }
+
+static const char *part_name(const struct raft_member *listed)
+{
+    if ((listed->parts & RAFT_PART_LEARNER) != 0) {
+        return "learner";
+    }
+    return listed->parts == RAFT_PART_OUTGOING ? "leaving" : "voter";
+}
+
+/* A voter has caught up as far as quorums are concerned; of a learner only the leader knows. */
+static bool has_caught_up(const struct node *node, const struct raft_member *listed)
+{
+    return (listed->parts & RAFT_PART_LEARNER) == 0 || raft_has_caught_up(node->raft, listed->id);
+}
+
+static void encode_member(const struct node *node, const struct raft_member *listed,
+                          struct wire_items *items, struct buffer *out)
+{
+    struct member known;
+
+    member_of(listed, &known);
+    bool connected = members_is_heard(node, listed);
+    uint32_t place =
+        listed->id == node->identity.self ? node->options.self : place_of_id(node, listed->id);
+    const struct wire_member member = {
+        .name = bytes_of_text(known.name),
+        .client = bytes_of_text(connected ? node->peers[place].client : known.client),
+        .connected = connected,
+        .peer = bytes_of_text(known.peer),
+        .id = listed->id,
+        .member = bytes_of_text(part_name(listed)),
+        .caught_up = has_caught_up(node, listed),
+    };
+
+    encode_item(&member, items, out);
+}
+
+/* In the order of their names; of two with one name the older first. */
+static void encode_members(const struct node *node, struct wire_items *items, struct buffer *out)
+{
+    const struct raft_configuration *present = raft_configuration(node->raft);
+    uint32_t order[RAFT_MEMBER_COUNT_MAX] = {0};
+    struct member members[RAFT_MEMBER_COUNT_MAX];
+
+    for (uint32_t i = 0; i < present->member_count; i++) {
+        uint32_t at = i;
+
+        member_of(&present->members[i], &members[i]);
+        while (at > 0 && bytes_compare(bytes_of_text(members[i].name),
+                                       bytes_of_text(members[order[at - 1]].name)) < 0) {
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = i;
+    }
+    for (uint32_t i = 0; i < present->member_count; i++) {
+        encode_member(node, &present->members[order[i]], items, out);
+    }
+}
+
+static void encode_waiting(const struct node *node, struct wire_items *items, struct buffer *out)
+{
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
+        const struct peer *peer = &node->peers[i];
+        struct bytes name = bytes_of_text(peer->name);
+        struct member member;
+
+        if (name.size == 0 || members_applicant(node, name) != i ||
+            !members_describe(node, i, &member)) {
+            continue;
+        }
+        const struct wire_member waiting = {
+            .name = name,
+            .client = bytes_of_text(member.client),
+            .connected = true,
+            .peer = bytes_of_text(member.peer),
+            .id = member.incarnation,
+            .member = bytes_of_text("waiting"),
+        };
+
+        encode_item(&waiting, items, out);
+    }
+}
+
+/* --- The state -------------------------------------------------------------------------------- */
 
 void status_keep_hash(struct node *node)
 {
@@ -107,11 +204,22 @@ static void refresh_hash(struct node *node)
 
 void status_answer(struct node *node, const struct origin *origin)
 {
-    uint8_t memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
-    struct buffer items = buffer_of(memory, sizeof(memory));
+    uint8_t members_memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
+    uint8_t waiting_memory[NODE_PEER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
+    struct buffer members_out = buffer_of(members_memory, sizeof(members_memory));
+    struct buffer waiting_out = buffer_of(waiting_memory, sizeof(waiting_memory));
+    struct wire_items members = {0};
+    struct wire_items waiting = {0};
     char cluster[CLUSTER_TEXT_SIZE + 1];
 
-    encode_members(node, &items);
+    if (node->raft == NULL) {
+        encode_listed(node, &members, &members_out);
+    } else {
+        encode_members(node, &members, &members_out);
+        encode_waiting(node, &waiting, &waiting_out);
+    }
+    members.raw = buffer_bytes(&members_out);
+    waiting.raw = buffer_bytes(&waiting_out);
     refresh_hash(node);
     struct wire_status_result result = {
         .cluster = cluster_to_text(node, cluster),
@@ -125,7 +233,12 @@ void status_answer(struct node *node, const struct origin *origin)
         .log_ms = cluster_time_now(&node->time),
         .sessions = lease_session_count(node->table),
         .state_hash = node->state_hash.hash,
-        .members = {.raw = buffer_bytes(&items), .count = node->options.member_count},
+        .members = members,
+        .configuration = node->status.configuration_index,
+        .changing =
+            node->raft != NULL && (!node->status.configuration_is_committed ||
+                                   raft_configuration_is_joint(raft_configuration(node->raft))),
+        .waiting = waiting,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

@@ -13,6 +13,16 @@ bool node_may_stamp(const struct node *node)
            cluster_time_may_stamp(&node->time, node->status.quorum_contact_ms);
 }
 
+bool node_hands_over(const struct node *node)
+{
+    bool is_under_way = node->is_stopping || node->status.transfer_target != 0;
+    bool is_between = node->raft != NULL && node->status.leader == 0 &&
+                      node->hand_over_ms != NEVER &&
+                      node->now_ms - node->hand_over_ms < node->options.election_ms_max;
+
+    return (node_leads(node) && is_under_way) || is_between;
+}
+
 static void log_role(struct node *node)
 {
     struct bytes leader = {0};
@@ -49,6 +59,9 @@ void node_refresh_status(struct node *node)
     bool led = before.role == RAFT_LEADER;
 
     node->status = raft_status(node->raft);
+    if (node->status.transfer_target != 0 || (node->is_stopping && led)) {
+        node->hand_over_ms = node->now_ms;
+    }
     bool leads = node->status.role == RAFT_LEADER;
 
     if (led != leads || (leads && before.term != node->status.term)) {
@@ -83,13 +96,28 @@ void node_refresh_room(struct node *node)
     ASSERT_VALUES(node->client_room <= node->stage_room, node->client_room, node->stage_room);
 }
 
+/* The last stamp of a unit counts. A configuration has none. */
+static void note_stamps(struct node *node, const struct raft_effects *effects)
+{
+    for (uint32_t i = 0; i < effects->append_count; i++) {
+        struct raft_entry entry;
+        struct envelope envelope;
+
+        if (!raft_entry_at(node->raft, effects->tag.index - i, &entry)) {
+            return;
+        }
+        if (entry.kind != RAFT_ENTRY_CONFIGURATION && envelope_decode(entry.payload, &envelope)) {
+            cluster_time_appended(&node->time, envelope.log_ms);
+            return;
+        }
+    }
+}
+
 /* 1. Append and hard state go to the log as one unit. False when there is no room: then nothing of
  * what raft wants done may be done, as it rests on what would have been written. */
 static bool stage(struct node *node, const struct raft_effects *effects)
 {
     uint8_t hard_state[RAFT_HARD_STATE_SIZE];
-    struct raft_entry last;
-    struct envelope envelope;
     log_index first_index = effects->append_first_index;
 
     if (effects->append_count == 0 && !effects->hard_state_changed) {
@@ -101,10 +129,8 @@ static bool stage(struct node *node, const struct raft_effects *effects)
     }
     if (effects->append_count == 0) {
         first_index = log_last_index(node->log) + 1;
-    } else if (raft_entry_at(node->raft, effects->tag.index, &last) &&
-               envelope_decode(last.payload, &envelope)) {
-        cluster_time_appended(&node->time, envelope.log_ms);
     }
+    note_stamps(node, effects);
     raft_hard_state_encode(hard_state, &effects->hard_state);
     uint64_t ticket = log_stage(
         node->log, first_index, effects->append_count, effects->append_first,
@@ -118,10 +144,10 @@ static bool stage(struct node *node, const struct raft_effects *effects)
 static void note_fetches(struct node *node, const struct raft_effects *effects)
 {
     for (uint32_t i = 0; i < effects->fetch_count; i++) {
-        for (uint32_t place = 0; place < node->options.member_count; place++) {
-            if (node->peers[place].id == effects->fetches[i].peer) {
-                node->peers[place].fetch_index = effects->fetches[i].first_index;
-            }
+        uint32_t place = place_of_id(node, effects->fetches[i].peer);
+
+        if (place != NO_PEER) {
+            node->peers[place].fetch_index = effects->fetches[i].first_index;
         }
     }
 }
@@ -144,6 +170,9 @@ static bool carry_out(struct node *node)
         }
         reads_ready(node, &effects);
         note_fetches(node, &effects);
+        if (effects.configuration_changed) {
+            members_changed(node, &effects);
+        }
     }
     node->raft_wake_ms = effects.wake_ms;
     node_refresh_status(node);
@@ -201,8 +230,10 @@ void turn_advance(struct node *node)
     if (rounds == COLLECT_COUNT_MAX) {
         node->raft_wake_ms = node->now_ms; /* More may be owed. */
     }
+    changes_tick(node);
     applier_fetch(node);
     log_flush(node->log);
+    disk_watch_tick(node);
     commit_table(node);
 }
 
@@ -248,12 +279,16 @@ void turn_plan(struct node *node)
     if (node->applier.has_more || node->reads.has_more) {
         wake_at(node, node->now_ms);
     }
+    wake_at(node, disk_watch_wake_ms(node));
     if (node->requests.orphan_ms != NEVER) {
         wake_at(node, node->requests.orphan_ms);
     }
     if (machine_applied_index(node->machine) != node->committed_index) {
         /* Where the log is behind, its completion makes a turn. */
         wake_at(node, node->commit_ms > node->now_ms ? node->commit_ms : FAR_FUTURE_MS);
+    }
+    if (node_hands_over(node)) {
+        wake_at(node, node->now_ms + 1); /* Likewise. */
     }
     if (node_leads(node)) {
         wake_for_leader(node);

@@ -24,6 +24,12 @@ typedef uint32_t world_connection;
  * backoff. They carry frames one way: what the peer says comes on connections that it dialed. */
 enum world_lane { WORLD_LANE_BULK, WORLD_LANE_FAST, WORLD_LANE_COUNT };
 
+/* From now on peer number `peer` (below NODE_PEER_COUNT_MAX) is the node `name` at `address`, which
+ * it told itself or the operator gave: dialed at once, and again for ever. What stood before under
+ * this number is hung up; its DOWN events still come. An empty address: nobody is dialed. Both are
+ * borrowed for the call. An address that cannot be one is logged and not dialed. */
+void world_set_peer(struct world *world, uint32_t peer, struct bytes name, struct bytes address);
+
 /* Room for `size` more bytes towards a connection or a peer, contiguous, NULL when it is closed or
  * its output limit is reached. world_commit_*() then says how many of them were used (at most
  * `size`); nothing else may be reserved in between. All of a turn leaves with one write. */

@@ -43,8 +43,7 @@ const char *raft_verdict_text(enum raft_verdict verdict)
     UNREACHABLE();
 }
 
-/* --- Followers as the leader sees them come, learn and go --------------------------------------
- */
+/* --- Followers as the leader sees them come, learn and go ---- */
 
 void raft_follower_begin(struct raft *raft, uint32_t at)
 {
@@ -145,8 +144,7 @@ static void end_departures(struct raft *raft)
     }
 }
 
-/* --- Configurations made of others -------------------------------------------------------------
- */
+/* --- Configurations made of others ---- */
 
 static struct raft_member *find(struct raft_configuration *configuration, raft_id id)
 {
@@ -305,8 +303,7 @@ static enum raft_verdict derive(const struct raft *raft, struct raft_configurati
     return RAFT_REFUSED_INVALID;
 }
 
-/* --- The events --------------------------------------------------------------------------------
- */
+/* --- The events ---- */
 
 static bool append(struct raft *raft, struct raft_configuration *next)
 {

@@ -179,8 +179,7 @@ const char *raft_verdict_text(enum raft_verdict verdict);
 MUST_USE enum raft_verdict raft_reconfigure(struct raft *raft, const struct raft_change *change,
                                             uint64_t now_ms, raft_index *index);
 
-/* --- The log's prefix and snapshots ------------------------------------------------------------
- */
+/* --- The log's prefix and snapshots ---- */
 
 /* The caller has a durable snapshot at `index` (<= applied), whose entry has `term`, and may drop
  * the log up to there. Ignored when it is not ahead of the last one. */
@@ -208,14 +207,14 @@ MUST_USE bool raft_wants_snapshot(const struct raft *raft, raft_index index, raf
  * false because it could not: no campaign meanwhile. */
 void raft_installing(struct raft *raft, bool is_installing);
 
-/* The state has been replaced by the snapshot at `base`, which is durable: raft_wants_snapshot() is
- * true of it (otherwise ignored). What the log has behind the base stays if it holds the entry of
- * the base, else all of it goes; the next unit begins behind the base. Messages still held for
- * earlier units may leave when these are durable. */
+/* The state has been replaced by the snapshot at `base`, which is durable, as is every unit handed
+ * out before: raft_wants_snapshot() is true of it (otherwise ignored). What the log has behind the
+ * base stays if it holds the entry of the base, and must stay in the caller's log, too: then
+ * raft_status.last_index is behind the base. Else all of it goes. The next unit begins behind the
+ * base. */
 void raft_installed(struct raft *raft, const struct raft_base *base, uint64_t now_ms);
 
-/* --- Handing over ------------------------------------------------------------------------------
- */
+/* --- Handing over ---- */
 
 /* As leader: hands over to the voter `target`. Proposals are refused until it leads or an election
  * timeout has passed; then all goes on as before. */

@@ -57,7 +57,7 @@ struct config {
     char config[CONFIG_PATH_SIZE];              /* The INI file, or empty. */
     char dump[CONFIG_PATH_SIZE];                /* Print this folder's log and end, or empty. */
     struct config_members cluster;
-    struct config_members dial; /* Overrides of addresses in `cluster`. */
+    struct config_members dial; /* Where this node alone dials others, listed or not. */
     uint64_t election_min_ms;
     uint64_t election_max_ms;
     uint64_t heartbeat_ms;
@@ -94,9 +94,6 @@ MUST_USE bool config_check(struct config *config, struct config_problem *problem
 
 /* The place of `name` in the list, or `members->count`. */
 uint32_t config_member_find(const struct config_members *members, const char *name);
-
-/* Where this node dials a member of the cluster: `dial` if it names it, `cluster` otherwise. */
-const char *config_dial_address(const struct config *config, uint32_t member);
 
 /* The text of --help. */
 void config_help(struct text *text);

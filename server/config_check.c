@@ -17,15 +17,6 @@ uint32_t config_member_find(const struct config_members *members, const char *na
     return at;
 }
 
-const char *config_dial_address(const struct config *config, uint32_t member)
-{
-    ASSERT_VALUES(member < config->cluster.count, member, config->cluster.count);
-    uint32_t at = config_member_find(&config->dial, config->cluster.items[member].name);
-
-    return at < config->dial.count ? config->dial.items[at].address
-                                   : config->cluster.items[member].address;
-}
-
 /* The sentence in up to four pieces; NULL pieces are left out. */
 static bool refuse(struct config_problem *problem, const char *first, const char *second,
                    const char *third, const char *fourth)
@@ -101,18 +92,11 @@ static bool addresses_are_unique(const struct config *config, struct config_prob
     return true;
 }
 
-static bool members_are_known(const struct config *config, struct config_problem *problem)
+static bool name_is_listed(const struct config *config, struct config_problem *problem)
 {
     if (config_member_find(&config->cluster, config->name) == config->cluster.count) {
         return refuse(problem, "--name: ", config->name,
                       " is not in --cluster; add it there, on every node, or mend the name", NULL);
-    }
-    for (uint32_t i = 0; i < config->dial.count; i++) {
-        const char *name = config->dial.items[i].name;
-
-        if (config_member_find(&config->cluster, name) == config->cluster.count) {
-            return refuse(problem, "--dial: ", name, " is not in --cluster", NULL);
-        }
     }
     return true;
 }
@@ -173,7 +157,7 @@ static bool timings_agree(const struct config *config, struct config_problem *pr
 
 bool config_check(struct config *config, struct config_problem *problem)
 {
-    return required_are_given(config, problem) && members_are_known(config, problem) &&
+    return required_are_given(config, problem) && name_is_listed(config, problem) &&
            addresses_are_unique(config, problem) && peer_is_settled(config, problem) &&
            client_is_settled(config, problem) && timings_agree(config, problem);
 }

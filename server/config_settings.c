@@ -17,7 +17,7 @@ static const struct config_setting settings[] = {
     {"peer", CONFIG_ADDRESS, FIELD(peer), 0, 0, "HOST:PORT",
      "where the other nodes are served [own entry of --cluster]"},
     {"cluster", CONFIG_MEMBERS, FIELD(cluster), 0, 0, "n1=HOST:PORT,...",
-     "names and peer addresses of all nodes, the same on every node"},
+     "names and peer addresses: to form, all; to join, members and itself"},
     {"dial", CONFIG_DIALS, FIELD(dial), 0, 0, "n2=HOST:PORT,...",
      "other addresses at which this node alone dials its peers"},
     {"advertise-client", CONFIG_ADDRESS, FIELD(advertise_client), 0, 0, "HOST:PORT",

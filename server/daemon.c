@@ -121,15 +121,19 @@ static void options_fill(struct daemon *daemon)
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;
-    world->member_count = options->member_count;
-    world->self = options->self;
     world->client_count_max = (uint32_t)config->max_connections;
     /* All of these were parsed before: config_check() has seen them. */
     ASSERT(address_parse(bytes_of_text(config->client), &world->client));
     ASSERT(address_parse(bytes_of_text(config->peer), &world->peer));
     for (uint32_t i = 0; i < options->member_count; i++) {
         options->members[i] = config->cluster.items[i].name;
-        ASSERT(address_parse(bytes_of_text(config_dial_address(config, i)), &world->dials[i]));
+        options->addresses[i] = config->cluster.items[i].address;
+    }
+    for (uint32_t i = 0; i < config->dial.count; i++) {
+        struct world_uv_dial *dial = &world->dials[world->dial_count++];
+
+        dial->name = config->dial.items[i].name;
+        ASSERT(address_parse(bytes_of_text(config->dial.items[i].address), &dial->address));
     }
     options->connection_count_max = world_uv_connection_count_max(world);
 }
@@ -307,7 +311,6 @@ static const char *full_disk_advice(const struct daemon *daemon)
 
 static int run(struct daemon *daemon)
 {
-    world_uv_start(daemon->world);
     switch (loop_run(daemon->loop, daemon->node, daemon->world, daemon->disk)) {
     case LOOP_STOPPED:
         return DAEMON_EXIT_STOPPED;
@@ -327,7 +330,7 @@ static int run(struct daemon *daemon)
     } else {
         (void)fatal(daemon, PIECES(node_problem(daemon->node), full_disk_advice(daemon)));
     }
-    return DAEMON_EXIT_FATAL;
+    return node_is_removed(daemon->node) ? DAEMON_EXIT_REMOVED : DAEMON_EXIT_FATAL;
 }
 
 /* Leaves the table behind for the next start, unless the node was not done with it. */

@@ -9,6 +9,7 @@
 enum {
     DAEMON_EXIT_STOPPED = 0, /* A signal was obeyed. */
     DAEMON_EXIT_FATAL = 1,   /* One line on standard error said what, where and what to do. */
+    DAEMON_EXIT_REMOVED = 3, /* Likewise, and it is of no use to start it again as it is. */
 };
 
 /* Blocks until the node has stopped; the exit status of the process. `config` was checked. */

@@ -27,7 +27,7 @@ static const struct channel_limits link_limits = {
     .user_timeout_ms = 2000,
 };
 
-enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_UP };
+enum link_state { LINK_IDLE, LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_UP };
 
 struct link {
     struct links *links;
@@ -35,6 +35,9 @@ struct link {
     enum world_lane lane;
     enum link_state state;
     bool is_told_up;
+    bool is_wanted; /* There is an address. */
+    bool has_moved; /* Since the name was asked for. */
+    struct address address;
     uint32_t backoff_ms;
     uint64_t up_ms;   /* On the loop's clock. */
     uv_timer_t timer; /* The pause, or the end of waiting for a connection. */
@@ -49,20 +52,14 @@ struct links {
     struct channel_group group;
     struct prng prng;
     bool is_closing;
-    struct link all[NODE_MEMBER_COUNT_MAX][WORLD_LANE_COUNT];
+    struct link all[NODE_PEER_COUNT_MAX][WORLD_LANE_COUNT];
 };
 
 static struct link *link_at(struct links *links, uint32_t peer, enum world_lane lane)
 {
-    ASSERT_VALUES(peer < links->options.member_count, peer, links->options.member_count);
-    ASSERT_VALUES(peer != links->options.self, peer, links->options.self);
+    ASSERT_VALUES(peer < NODE_PEER_COUNT_MAX, peer, NODE_PEER_COUNT_MAX);
     ASSERT((unsigned)lane < WORLD_LANE_COUNT);
     return &links->all[peer][lane];
-}
-
-static bool is_peer(const struct links *links, uint32_t peer)
-{
-    return peer < links->options.member_count && peer != links->options.self;
 }
 
 /* --- Dialing ---------------------------------------------------------------------------------- */
@@ -75,6 +72,10 @@ static void pause_begin(struct link *link)
                                      link->backoff_ms + link->backoff_ms / 2);
 
     if (link->links->is_closing) {
+        return;
+    }
+    if (!link->is_wanted) {
+        link->state = LINK_IDLE;
         return;
     }
     link->state = LINK_WAITING;
@@ -135,14 +136,15 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
     struct sockaddr_storage address;
 
     ASSERT(link->state == LINK_RESOLVING);
-    if (status != 0 || found == NULL || link->links->is_closing) {
+    if (status != 0 || found == NULL || link->links->is_closing || link->has_moved) {
+        link->has_moved = false;
         uv_freeaddrinfo(found);
         pause_begin(link);
         return;
     }
     ASSERT(found->ai_addrlen <= sizeof(address));
     memcpy(&address, found->ai_addr, found->ai_addrlen);
-    resolve_set_port(&address, link->links->options.addresses[link->peer].port);
+    resolve_set_port(&address, link->address.port);
     uv_freeaddrinfo(found);
     connect_to(link, &address);
 }
@@ -150,7 +152,7 @@ static void resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *fou
 static void dial(uv_timer_t *timer)
 {
     struct link *link = timer->data;
-    const struct address *address = &link->links->options.addresses[link->peer];
+    const struct address *address = &link->address;
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct sockaddr_storage number;
 
@@ -160,6 +162,7 @@ static void dial(uv_timer_t *timer)
         return;
     }
     link->state = LINK_RESOLVING;
+    link->has_moved = false;
     link->resolving.data = link;
     if (uv_getaddrinfo(link->links->loop, &link->resolving, resolved, address->host, NULL,
                        &hints) != 0) {
@@ -183,8 +186,6 @@ struct links *links_open(uv_loop_t *loop, const struct links_options *options)
 {
     struct links *links = calloc(1, sizeof(*links));
 
-    ASSERT(options->self < options->member_count);
-    ASSERT(options->member_count <= NODE_MEMBER_COUNT_MAX);
     if (links == NULL) {
         return NULL;
     }
@@ -192,23 +193,45 @@ struct links *links_open(uv_loop_t *loop, const struct links_options *options)
     links->options = *options;
     prng_init(&links->prng, options->seed);
     channel_group_init(&links->group, &link_limits, options->buffered_max);
-    for (uint32_t peer = 0; peer < NODE_MEMBER_COUNT_MAX; peer++) {
-        if (is_peer(links, peer)) {
-            ASSERT(link_open(links, peer, WORLD_LANE_BULK));
-            ASSERT(link_open(links, peer, WORLD_LANE_FAST));
-        }
+    for (uint32_t peer = 0; peer < NODE_PEER_COUNT_MAX; peer++) {
+        ASSERT(link_open(links, peer, WORLD_LANE_BULK));
+        ASSERT(link_open(links, peer, WORLD_LANE_FAST));
     }
     return links;
 }
 
-void links_start(struct links *links)
+static void link_set(struct link *link, const struct address *address)
 {
-    for (uint32_t peer = 0; peer < NODE_MEMBER_COUNT_MAX; peer++) {
-        if (is_peer(links, peer)) {
-            dial(&link_at(links, peer, WORLD_LANE_BULK)->timer);
-            dial(&link_at(links, peer, WORLD_LANE_FAST)->timer);
-        }
+    link->is_wanted = address != NULL;
+    if (address != NULL) {
+        link->address = *address;
+        link->backoff_ms = BACKOFF_MS_MIN;
     }
+    switch (link->state) {
+    case LINK_IDLE:
+    case LINK_WAITING:
+        (void)uv_timer_stop(&link->timer);
+        link->state = link->is_wanted ? LINK_WAITING : LINK_IDLE;
+        if (link->is_wanted) {
+            ASSERT(uv_timer_start(&link->timer, dial, 0, 0) == 0);
+        }
+        return;
+    case LINK_RESOLVING:
+        link->has_moved = true;
+        return;
+    case LINK_CONNECTING:
+    case LINK_UP:
+        (void)uv_timer_stop(&link->timer);
+        channel_drop(&link->channel); /* What follows is in link_mend(). */
+        return;
+    }
+    UNREACHABLE();
+}
+
+void links_set(struct links *links, uint32_t peer, const struct address *address)
+{
+    link_set(link_at(links, peer, WORLD_LANE_BULK), address);
+    link_set(link_at(links, peer, WORLD_LANE_FAST), address);
 }
 
 static void link_close(struct link *link)
@@ -224,11 +247,9 @@ void links_close(struct links *links)
 {
     ASSERT(!links->is_closing);
     links->is_closing = true;
-    for (uint32_t peer = 0; peer < NODE_MEMBER_COUNT_MAX; peer++) {
-        if (is_peer(links, peer)) {
-            link_close(link_at(links, peer, WORLD_LANE_BULK));
-            link_close(link_at(links, peer, WORLD_LANE_FAST));
-        }
+    for (uint32_t peer = 0; peer < NODE_PEER_COUNT_MAX; peer++) {
+        link_close(link_at(links, peer, WORLD_LANE_BULK));
+        link_close(link_at(links, peer, WORLD_LANE_FAST));
     }
 }
 

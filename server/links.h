@@ -1,11 +1,12 @@
 /* server/links.h: the connections that this node dials, two to each peer.
  *
- *     WAITING --timer--> RESOLVING --> CONNECTING --> UP
- *        ^                   |             |           |
- *        +------backoff------+-------------+-----------+
+ *     IDLE <--> WAITING --timer--> RESOLVING --> CONNECTING --> UP
+ *                  ^                   |             |           |
+ *                  +------backoff------+-------------+-----------+
  *
- * Dialed for ever, with a pause that doubles from 20 ms to 500 ms (and varies by half) until a
- * connection has stood for a second. Names are resolved anew each time. */
+ * A peer has a number and an address, which may change or be taken away: then what stood is hung
+ * up.  * Dialed for ever, with a pause that doubles from 20 ms to 500 ms (and varies by half) until
+ * a connection has stood for a second. Names are resolved anew each time. */
 #ifndef SERVER_LINKS_H
 #define SERVER_LINKS_H
 
@@ -21,9 +22,6 @@
 struct links; /* Opaque. */
 
 struct links_options {
-    struct address addresses[NODE_MEMBER_COUNT_MAX]; /* In the order of the members. */
-    uint32_t member_count;
-    uint32_t self;
     size_t buffered_max; /* Bytes of all buffers. */
     uint64_t seed;       /* Of the pauses. */
 };
@@ -31,8 +29,8 @@ struct links_options {
 /* `loop` outlives it. NULL when there is no memory. */
 struct links *links_open(uv_loop_t *loop, const struct links_options *options);
 
-/* Begins to dial. */
-void links_start(struct links *links);
+/* From now on this is where peer number `peer` is dialed; NULL: nobody is. */
+void links_set(struct links *links, uint32_t peer, const struct address *address);
 
 /* Begins to close everything; the loop must run until nothing is left before links_free(). */
 void links_close(struct links *links);

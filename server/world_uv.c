@@ -3,6 +3,7 @@
 #include "server/world_uv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "server/connections.h"
@@ -24,11 +25,14 @@ struct world {
     struct logger *logger;
     struct connections *connections;
     struct links *links;
+    struct world_uv_dial dials[NODE_MEMBER_COUNT_MAX];
+    uint32_t dial_count;
 };
 
 static uint32_t peer_count_max(const struct world_uv_options *options)
 {
-    return options->member_count * PEER_CONNECTIONS_EACH + PEER_CONNECTIONS_SPARE;
+    (void)options;
+    return NODE_PEER_COUNT_MAX * PEER_CONNECTIONS_EACH + PEER_CONNECTIONS_SPARE;
 }
 
 uint32_t world_uv_connection_count_max(const struct world_uv_options *options)
@@ -52,15 +56,8 @@ static bool parts_open(struct world *world, uv_loop_t *loop, const struct world_
         .client_buffered_max = client_buffered_max,
         .peer_buffered_max = peer_buffered_max,
     };
-    struct links_options links_options = {
-        .member_count = options->member_count,
-        .self = options->self,
-        .buffered_max = link_buffered_max,
-    };
+    struct links_options links_options = {.buffered_max = link_buffered_max};
 
-    for (uint32_t i = 0; i < options->member_count; i++) {
-        links_options.addresses[i] = options->dials[i];
-    }
     world_entropy(world, &links_options.seed, sizeof(links_options.seed));
     world->connections = connections_open(loop, world->logger, &connections_options);
     if (world->connections == NULL) {
@@ -80,6 +77,9 @@ enum world_uv_refusal world_uv_open(struct world **opened, uv_loop_t *loop, stru
         return WORLD_UV_MEMORY;
     }
     world->logger = logger;
+    ASSERT(options->dial_count <= NODE_MEMBER_COUNT_MAX);
+    memcpy(world->dials, options->dials, sizeof(world->dials));
+    world->dial_count = options->dial_count;
     if (!parts_open(world, loop, options)) {
         refusal = WORLD_UV_MEMORY;
     }
@@ -93,11 +93,6 @@ enum world_uv_refusal world_uv_open(struct world **opened, uv_loop_t *loop, stru
     }
     *opened = world;
     return refusal;
-}
-
-void world_uv_start(struct world *world)
-{
-    links_start(world->links);
 }
 
 void world_uv_close(struct world *world)
@@ -152,6 +147,45 @@ void world_uv_settle(struct world *world, const struct node_event *events, uint3
 }
 
 /* --- node/world.h ----------------------------------------------------------------------------- */
+
+static bool dial_find(const struct world *world, struct bytes name, struct address *address)
+{
+    for (uint32_t i = 0; i < world->dial_count; i++) {
+        if (bytes_equal(bytes_of_text(world->dials[i].name), name)) {
+            *address = world->dials[i].address;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void address_refused(const struct world *world, struct bytes name, struct bytes address)
+{
+    char memory[LOGGER_LINE_SIZE];
+    struct text line;
+
+    logger_line_begin(&line, memory, "peer_address_invalid");
+    text_add(&line, " peer=");
+    text_add_quoted(&line, name);
+    text_add(&line, " address=");
+    text_add_quoted(&line, address);
+    text_add(&line, " text=\"it is no HOST:PORT: mend --cluster of that node\"");
+    logger_write(world->logger, WORLD_WARNING, bytes_of(line.data, line.size));
+}
+
+void world_set_peer(struct world *world, uint32_t peer, struct bytes name, struct bytes address)
+{
+    struct address parsed;
+
+    if (address.size == 0) {
+        links_set(world->links, peer, NULL);
+    } else if (dial_find(world, name, &parsed) || address_parse(address, &parsed)) {
+        links_set(world->links, peer, &parsed);
+    } else {
+        address_refused(world, name, address);
+        links_set(world->links, peer, NULL);
+    }
+}
 
 uint8_t *world_reserve(struct world *world, world_connection connection, size_t size)
 {

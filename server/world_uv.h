@@ -18,12 +18,17 @@
 /* Of the arrays of events that are gathered at once. */
 enum { WORLD_EVENT_COUNT_MAX = 1024 };
 
+/* This node alone dials the node of that name there, whatever the others say. */
+struct world_uv_dial {
+    const char *name;
+    struct address address;
+};
+
 struct world_uv_options {
     struct address client; /* Where we listen. */
     struct address peer;
-    struct address dials[NODE_MEMBER_COUNT_MAX]; /* Of all members; our own is not used. */
-    uint32_t member_count;
-    uint32_t self;
+    struct world_uv_dial dials[NODE_MEMBER_COUNT_MAX];
+    uint32_t dial_count;
     uint32_t client_count_max;
 };
 
@@ -35,14 +40,12 @@ uint64_t world_uv_memory_max(const struct world_uv_options *options);
 
 enum world_uv_refusal { WORLD_UV_OK, WORLD_UV_MEMORY, WORLD_UV_CLIENT_PORT, WORLD_UV_PEER_PORT };
 
-/* Listens on both ports. `*code` is libuv's error of a port that cannot be listened on. `loop` and
- * `logger` outlive the world. After a refusal the loop must still run until it is empty. */
+/* Listens on both ports. `*code` is libuv's error of a port that cannot be listened on. `loop`,
+ * `logger` and the names outlive the world. After a refusal the loop must still run until it is
+ * empty. */
 MUST_USE enum world_uv_refusal world_uv_open(struct world **world, uv_loop_t *loop,
                                              struct logger *logger,
                                              const struct world_uv_options *options, int *code);
-
-/* Begins to dial the peers. */
-void world_uv_start(struct world *world);
 
 /* Begins to close every socket; the loop must run until it is empty before world_uv_free(). */
 void world_uv_close(struct world *world);

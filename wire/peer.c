@@ -5,7 +5,8 @@
  *     | u8   | u8    |           | u32         | u64    | u64    | u64  | u64 each  |
  *
  * Little endian. How many words follow, and which flags there are, depends on the kind; entries
- * follow in an append alone. */
+ * follow in an append alone. In a heartbeat's reply the promise, in milliseconds, stands where an
+ * append has its count of entries. */
 #include "wire/frame.h"
 
 #include <string.h>
@@ -94,6 +95,8 @@ bool wire_raft_encode(const struct raft_message *message, struct buffer *buffer)
     struct bytes first = is_append ? message->append.first : bytes_of(NULL, 0);
     struct bytes second = is_append ? message->append.second : bytes_of(NULL, 0);
     uint32_t entry_count = is_append ? message->append.entry_count : 0;
+    uint32_t promise_ms =
+        message->kind == RAFT_HEARTBEAT_REPLY ? message->heartbeat_reply.promise_ms : 0;
     size_t fixed_size = WORDS_AT + 8 * (size_t)form.word_count;
 
     ASSERT((entry_count == 0) == (first.size + second.size == 0));
@@ -105,7 +108,7 @@ bool wire_raft_encode(const struct raft_message *message, struct buffer *buffer)
     to[KIND_AT] = (uint8_t)message->kind;
     to[FLAGS_AT] = form.flags;
     store_u16(to + ZEROS_AT, 0);
-    store_u32(to + ENTRY_COUNT_AT, entry_count);
+    store_u32(to + ENTRY_COUNT_AT, entry_count + promise_ms); /* One of them is 0. */
     store_u64(to + SOURCE_AT, message->source);
     store_u64(to + TARGET_AT, message->target);
     store_u64(to + TERM_AT, message->term);
@@ -178,7 +181,7 @@ static void set_from_form(struct raft_message *message, const struct form *form)
 static bool entries_are_plausible(enum raft_message_kind kind, uint32_t count, size_t size)
 {
     if (kind != RAFT_APPEND) {
-        return count == 0 && size == 0;
+        return (count == 0 || kind == RAFT_HEARTBEAT_REPLY) && size == 0;
     }
     if (count == 0) {
         return size == 0;
@@ -211,6 +214,9 @@ enum error wire_raft_decode(struct bytes body, struct raft_message *message)
         form.words[i] = load_u64(body.data + WORDS_AT + 8 * (size_t)i);
     }
     set_from_form(message, &form);
+    if (message->kind == RAFT_HEARTBEAT_REPLY) {
+        message->heartbeat_reply.promise_ms = entry_count;
+    }
     if (message->kind == RAFT_APPEND) {
         message->append.entry_count = entry_count;
         message->append.first = bytes_skip(body, fixed_size);

@@ -4,7 +4,8 @@
  *       |                                                         |
  *       +--a node ends, a signal--> STOPPING <------signal--------+
  *
- * Each node is probed from its start until it says who it is; a restart is answered then. */
+ * Each node is probed from its start until it says who it is; a restart is answered then. A node
+ * that is added is then made a member, and answered for when it is a voter. */
 #define _GNU_SOURCE
 #include <inttypes.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include "client/command/dev_control.h"
 #include "client/command/dev_folder.h"
 #include "client/command/dev_node.h"
+#include "client/command/dev_print.h"
 #include "client/command/run.h"
 
 enum dev_phase { DEV_STARTING, DEV_RUNNING, DEV_STOPPING };
@@ -29,8 +31,10 @@ enum {
     PATIENCE_MS = 2000,
     STOP_TIMEOUT_MS = 5000,         /* From SIGTERM to SIGKILL when all are stopped, */
     RESTART_STOP_TIMEOUT_MS = 3000, /* and when one is restarted; */
-    RESTART_TIMEOUT_MS = 10000,     /* of a whole restart. */
-    STRAGGLER_TIMEOUT_MS = 5000,    /* A leader serves, but not all nodes accept clients. */
+    RESTART_TIMEOUT_MS = 10000,     /* of a whole restart; */
+    ADD_TIMEOUT_MS = 30000,         /* until a node that is added has joined. */
+    JOIN_INTERVAL_MS = 100,
+    STRAGGLER_TIMEOUT_MS = 5000, /* A leader serves, but not all nodes accept clients. */
 };
 
 struct dev;
@@ -43,6 +47,8 @@ struct slot {
     bool is_probing;
     bool is_accepting;
     bool is_restarting; /* It is being stopped in order to start again. */
+    bool is_joining;    /* The asker waits until it is a voter. */
+    bool is_removed;    /* It ended because it is no member any more. */
     struct dev_asker *asker;
     uv_timer_t probe_timer;
     uv_timer_t kill_timer;
@@ -69,61 +75,10 @@ struct dev {
 static void ask_leader(struct dev *dev);
 static void probe(struct slot *slot);
 
-/* --- What is printed ----------------------------------------------------------------------------
- */
-
 static void print_node(struct dev *dev, const struct slot *slot, const char *event, const char *how)
 {
-    struct output *output = &dev->run->output;
-    char name[8];
-    char address[DEV_ADDRESS_SIZE];
-
-    snprintf(name, sizeof(name), "n%" PRIu32, slot->node.number);
-    dev_place_client(&dev->place, slot->node.number, address);
-    if (dev->options.json) {
-        text_add(&output->text, "{");
-        output_text(output, "event", event);
-        output_text(output, "node", name);
-        if (how == NULL) {
-            output_text(output, "client", address);
-            output_u64(output, "pid", (uint64_t)slot->node.pid);
-        } else {
-            output_text(output, "how", how);
-        }
-        text_add(&output->text, "}");
-        output_line(output);
-        return;
-    }
-    text_add(&output->text, name);
-    text_add(&output->text, " ");
-    text_add(&output->text, event);
-    text_add(&output->text, ": ");
-    text_add(&output->text, how == NULL ? address : how);
-    if (how == NULL) {
-        text_add(&output->text, ", pid ");
-        text_add_u64(&output->text, (uint64_t)slot->node.pid);
-    }
-    output_line(output);
-}
-
-static void print_ready(struct dev *dev)
-{
-    struct output *output = &dev->run->output;
-
-    if (dev->options.json) {
-        text_add(&output->text, "{");
-        output_text(output, "event", "ready");
-        output_text(output, "endpoints", dev->endpoints);
-        output_text(output, "dir", dev->place.dir);
-        text_add(&output->text, "}");
-        output_line(output);
-        return;
-    }
-    text_add(&output->text, "export HOLDFAST_ENDPOINTS=");
-    text_add(&output->text, dev->endpoints);
-    output_line(output);
-    text_add(&output->text, "ready");
-    output_line(output);
+    dev_print_node(&dev->run->output, dev->options.json, &dev->place,
+                   &(const struct dev_happening){&slot->node, event, how});
 }
 
 /* --- The end ------------------------------------------------------------------------------------
@@ -133,7 +88,7 @@ static void close_all(struct dev *dev)
 {
     ASSERT(dev->phase == DEV_STOPPING && !dev->is_closed);
     dev->is_closed = true;
-    for (uint32_t i = 0; i < dev->place.node_count; i++) {
+    for (uint32_t i = 0; i < DEV_NODE_COUNT_MAX; i++) {
         uv_close((uv_handle_t *)&dev->slots[i].probe_timer, NULL);
         uv_close((uv_handle_t *)&dev->slots[i].kill_timer, NULL);
         uv_close((uv_handle_t *)&dev->slots[i].limit_timer, NULL);
@@ -189,7 +144,7 @@ static void become_ready(struct dev *dev)
     ASSERT(dev->phase == DEV_STARTING);
     dev->phase = DEV_RUNNING;
     uv_timer_stop(&dev->patience_timer);
-    print_ready(dev);
+    dev_print_ready(&dev->run->output, dev->options.json, &dev->place, dev->endpoints);
 }
 
 static void look_whether_ready(struct dev *dev)
@@ -198,7 +153,7 @@ static void look_whether_ready(struct dev *dev)
         return;
     }
     for (uint32_t i = 0; i < dev->place.node_count; i++) {
-        if (!dev->slots[i].is_accepting) {
+        if (!dev->slots[i].is_accepting && !dev->slots[i].is_removed) {
             return;
         }
     }
@@ -259,6 +214,7 @@ static void answer_asker(struct slot *slot, const char *reply)
 
     slot->asker = NULL;
     slot->is_restarting = false;
+    slot->is_joining = false;
     uv_timer_stop(&slot->limit_timer);
     if (asker != NULL) {
         dev_control_reply(asker, reply);
@@ -277,9 +233,51 @@ static void answer_failure(struct slot *slot, const char *what)
     answer_asker(slot, reply);
 }
 
+static void join(struct slot *slot);
+
 static void probe_is_due(uv_timer_t *timer)
 {
-    probe(timer->data);
+    struct slot *slot = timer->data;
+
+    if (slot->is_joining && slot->is_accepting) {
+        join(slot);
+    } else {
+        probe(slot);
+    }
+}
+
+/* While the leader has not heard it yet the change is refused: it is asked for again. */
+static void joined(const struct holdfast_result *result, void *context)
+{
+    struct slot *slot = context;
+    struct dev *dev = slot->dev;
+    char reply[16];
+
+    if (dev->phase == DEV_STOPPING || !slot->is_joining || slot->node.pid == 0) {
+        return;
+    }
+    if (result->status != HOLDFAST_OK) {
+        uv_timer_start(&slot->probe_timer, probe_is_due, JOIN_INTERVAL_MS, 0);
+        return;
+    }
+    dev_place_endpoints(&dev->place, dev->endpoints);
+    if (!dev_folder_write_endpoints(&dev->folder, dev->endpoints)) {
+        answer_asker(slot, "the node has joined, but DIR/endpoints cannot be written");
+        return;
+    }
+    print_node(dev, slot, "joined", "voter");
+    snprintf(reply, sizeof(reply), "ok n%" PRIu32, slot->node.number);
+    answer_asker(slot, reply);
+}
+
+static void join(struct slot *slot)
+{
+    char name[8];
+
+    snprintf(name, sizeof(name), "n%" PRIu32, slot->node.number);
+    const struct holdfast_call *call =
+        holdfast_member_add(slot->dev->run->client, name, false, joined, slot);
+    ASSERT(call != NULL);
 }
 
 static void probed(const struct holdfast_result *result, void *context)
@@ -301,7 +299,9 @@ static void probed(const struct holdfast_result *result, void *context)
         return;
     }
     slot->is_accepting = true;
-    if (slot->asker != NULL) {
+    if (slot->is_joining) {
+        join(slot);
+    } else if (slot->asker != NULL) {
         answer_asker(slot, "ok");
     }
     look_whether_ready(dev);
@@ -341,6 +341,7 @@ static void node_ended(struct slot *slot, const char *how)
     struct dev *dev = slot->dev;
 
     slot->is_accepting = false;
+    slot->is_removed = strcmp(how, "exit 3") == 0; /* As holdfastd says it. */
     uv_timer_stop(&slot->kill_timer);
     print_node(dev, slot, "ended", how);
     if (dev->phase == DEV_STOPPING) {
@@ -358,7 +359,9 @@ static void node_ended(struct slot *slot, const char *how)
         answer_failure(slot, "ended");
         return;
     }
-    if (dev->phase == DEV_STARTING) {
+    if (dev->phase == DEV_STARTING && slot->is_removed) {
+        look_whether_ready(dev);
+    } else if (dev->phase == DEV_STARTING) {
         char line[DEV_LINE_SIZE];
 
         dev_node_last_line(&slot->node, &dev->place, line);
@@ -379,7 +382,7 @@ static void reap(struct dev *dev)
     }
 }
 
-/* --- Restart ------------------------------------------------------------------------------------
+/* --- Restart and add ----------------------------------------------------------------------------
  */
 
 static void kill_is_due(uv_timer_t *timer)
@@ -391,14 +394,42 @@ static void kill_is_due(uv_timer_t *timer)
 
 static void limit_is_over(uv_timer_t *timer)
 {
-    answer_failure(timer->data, "does not accept clients within 10s");
+    struct slot *slot = timer->data;
+
+    answer_failure(slot, slot->is_joining ? "has not joined within 30s: see `holdfast member ls`"
+                                          : "does not accept clients within 10s");
 }
 
-static void restart_asked(void *context, struct dev_asker *asker, uint64_t number)
+static void add_asked(struct dev *dev, struct dev_asker *asker)
+{
+    if (dev->phase != DEV_RUNNING) {
+        dev_control_reply(asker, "the cluster is not ready, or dev is being stopped");
+        return;
+    }
+    if (dev->place.node_count == DEV_NODE_COUNT_MAX) {
+        dev_control_reply(asker, "dev runs 9 nodes at most");
+        return;
+    }
+    struct slot *slot = &dev->slots[dev->place.node_count++];
+
+    slot->asker = asker;
+    slot->is_joining = true;
+    uv_timer_start(&slot->limit_timer, limit_is_over, ADD_TIMEOUT_MS, 0);
+    if (!start_node(slot)) {
+        dev->place.node_count--;
+        answer_asker(slot, "the process cannot be started; see the messages of dev");
+    }
+}
+
+static void node_asked(void *context, struct dev_asker *asker, uint64_t number)
 {
     struct dev *dev = context;
 
-    if (number < 1 || number > dev->place.node_count) {
+    if (number == 0) {
+        add_asked(dev, asker);
+        return;
+    }
+    if (number > dev->place.node_count) {
         dev_control_reply(asker, "there is no such node in this cluster");
         return;
     }
@@ -454,7 +485,7 @@ static void init_handles(struct dev *dev)
 {
     uv_loop_t *loop = &dev->run->loop;
 
-    for (uint32_t i = 0; i < dev->place.node_count; i++) {
+    for (uint32_t i = 0; i < DEV_NODE_COUNT_MAX; i++) {
         struct slot *slot = &dev->slots[i];
 
         slot->dev = dev;
@@ -493,7 +524,7 @@ static void start(struct dev *dev)
     int error = 0;
 
     init_handles(dev);
-    if (!dev_control_open(&dev->control, &dev->run->loop, dev->folder.fd, restart_asked, dev,
+    if (!dev_control_open(&dev->control, &dev->run->loop, dev->folder.fd, node_asked, dev,
                           &error)) {
         complain("%s/control: %s", dev->place.dir, uv_strerror(error));
         stop(dev, EXIT_REFUSED);

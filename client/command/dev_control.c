@@ -17,7 +17,7 @@
 #include "client/command/clock.h"
 #include "client/command/run.h"
 
-enum { BACKLOG = 8, REPLY_TIMEOUT_MS = 20000, PATIENCE_MS = 2000, CONTROL_PATH_SIZE = 64 };
+enum { BACKLOG = 8, REPLY_TIMEOUT_MS = 40000, PATIENCE_MS = 2000, CONTROL_PATH_SIZE = 64 };
 
 /* Through the open folder: the path of a socket has 107 bytes at most, that of a folder has not. */
 static void control_path(int dir_fd, char path[CONTROL_PATH_SIZE])
@@ -82,12 +82,11 @@ static void take_request(struct dev_asker *asker)
         return;
     }
     asker->is_waiting = true;
-    bool is_known = end != NULL && (size_t)(end - asker->request) > verb_size &&
-                    memcmp(asker->request, verb, verb_size) == 0;
+    struct bytes line = bytes_of(asker->request, end == NULL ? 0 : (size_t)(end - asker->request));
+    bool is_restart = bytes_has_prefix(line, bytes_of_text(verb)) &&
+                      text_parse_u64(bytes_skip(line, verb_size), &number) && number != 0;
 
-    if (!is_known || !text_parse_u64(bytes_of(asker->request + verb_size,
-                                              (size_t)(end - asker->request) - verb_size),
-                                     &number)) {
+    if (!is_restart && !bytes_equal(line, bytes_of_text("add"))) {
         dev_control_reply(asker, "this dev does not know the request");
         return;
     }
@@ -180,8 +179,7 @@ void dev_control_close(struct dev_control *control)
     }
 }
 
-/* --- In `dev restart` ----------------------------------------------------------------------------
- */
+/* --- In `dev restart` and `dev add` ----------------------------------------------------------- */
 
 static int connect_control(const char *dir)
 {
@@ -220,7 +218,7 @@ static bool read_reply(int fd, char reply[DEV_REPLY_SIZE])
         }
         if (passed_ms >= PATIENCE_MS && !is_patient && isatty(STDERR_FILENO) == 1) {
             is_patient = true;
-            complain("waiting for the node to accept clients");
+            complain("waiting for the node");
         }
         uint64_t until_ms = passed_ms < PATIENCE_MS ? PATIENCE_MS : REPLY_TIMEOUT_MS;
         if (poll(&waiting, 1, (int)(until_ms - passed_ms)) <= 0) {
@@ -243,40 +241,74 @@ static bool read_reply(int fd, char reply[DEV_REPLY_SIZE])
     return size > 0;
 }
 
-int dev_restart_run(struct run *run)
+/* Sends the request to the dev in --dir. False after a message, with anything but "ok" or "ok ...".
+ */
+static bool ask_dev(const struct run *run, const char *request, char reply[DEV_REPLY_SIZE])
 {
     const struct options *options = run->options;
-    uint64_t number = 0;
-    char request[DEV_REQUEST_SIZE];
-    char reply[DEV_REPLY_SIZE];
-    bool is_number = text_parse_u64(bytes_of_text(options->operands[0]), &number);
+    size_t size = strlen(request);
     int fd = connect_control(options->dir);
 
-    ASSERT(is_number);
     if (fd < 0) {
         complain("no dev runs in %s (%s); start one with `holdfast dev --dir %s`", options->dir,
                  strerror(errno), options->dir);
-        return EXIT_REFUSED;
+        return false;
     }
-    int size = snprintf(request, sizeof(request), "restart %" PRIu64 "\n", number);
-
-    ASSERT(size > 0 && size < (int)sizeof(request));
-    bool is_answered = write(fd, request, (size_t)size) == size && read_reply(fd, reply);
+    bool is_answered = write(fd, request, size) == (ssize_t)size && read_reply(fd, reply);
 
     close(fd);
     if (!is_answered) {
         complain("the dev in %s does not answer", options->dir);
-        return EXIT_REFUSED;
+        return false;
     }
-    if (strcmp(reply, "ok") != 0) {
+    if (strcmp(reply, "ok") != 0 && strncmp(reply, "ok ", 3) != 0) {
         complain("%s", reply);
-        return EXIT_REFUSED;
+        return false;
     }
-    if (options->json) {
-        text_add(&run->output.text, "{\"node\":\"n");
-        text_add_u64(&run->output.text, number);
-        text_add(&run->output.text, "\"}");
+    return true;
+}
+
+static void print_node(struct run *run, const char *name)
+{
+    if (run->options->json) {
+        text_add(&run->output.text, "{");
+        output_text(&run->output, "node", name);
+        text_add(&run->output.text, "}");
         output_line(&run->output);
     }
+}
+
+int dev_restart_run(struct run *run)
+{
+    uint64_t number = 0;
+    char request[DEV_REQUEST_SIZE];
+    char reply[DEV_REPLY_SIZE];
+    char name[DEV_REQUEST_SIZE];
+    bool is_number = text_parse_u64(bytes_of_text(run->options->operands[0]), &number);
+
+    ASSERT(is_number);
+    snprintf(request, sizeof(request), "restart %" PRIu64 "\n", number);
+    if (!ask_dev(run, request, reply)) {
+        return EXIT_REFUSED;
+    }
+    snprintf(name, sizeof(name), "n%" PRIu64, number);
+    print_node(run, name);
+    return EXIT_DONE;
+}
+
+int dev_add_run(struct run *run)
+{
+    char reply[DEV_REPLY_SIZE];
+
+    if (!ask_dev(run, "add\n", reply)) {
+        return EXIT_REFUSED;
+    }
+    const char *name = strlen(reply) > 3 ? reply + 3 : "";
+
+    if (!run->options->json) {
+        text_add(&run->output.text, name);
+        output_line(&run->output);
+    }
+    print_node(run, name);
     return EXIT_DONE;
 }

@@ -1,6 +1,7 @@
-/* client/command/dev_control.h: how `dev restart` asks a running `dev`: the socket DIR/control.
+/* client/command/dev_control.h: how `dev restart` and `dev add` ask a running `dev`: the socket
+ * DIR/control.
  *
- * One line goes there, "restart N"; one line comes back, "ok" or the reason why not. */
+ * One line goes there, "restart N" or "add"; one line comes back, "ok" or the reason why not. */
 #ifndef CLIENT_COMMAND_DEV_CONTROL_H
 #define CLIENT_COMMAND_DEV_CONTROL_H
 
@@ -26,6 +27,7 @@ struct dev_asker {
     char reply[DEV_REPLY_SIZE];
 };
 
+/* Number 0: one more node. */
 typedef void (*dev_control_request)(void *context, struct dev_asker *asker, uint64_t number);
 
 struct dev_control {

@@ -33,6 +33,7 @@ enum exit_status exit_of_result(const struct holdfast_result *result, bool is_wr
         return is_unknown ? EXIT_UNKNOWN : EXIT_REFUSED;
     case HOLDFAST_OVERLOADED:
     case HOLDFAST_RATE_LIMITED:
+    case HOLDFAST_REFUSED:
     case HOLDFAST_TTL_TOO_SHORT:
     case HOLDFAST_SESSION_EXPIRED:
     case HOLDFAST_FENCED:
@@ -98,6 +99,7 @@ const char *exit_advice(enum holdfast_status status)
     case HOLDFAST_SESSION_EXPIRED:
         return "run it again";
     case HOLDFAST_OK:
+    case HOLDFAST_REFUSED:
     case HOLDFAST_FENCED:
     case HOLDFAST_AUTH:
     case HOLDFAST_NOT_FOUND:

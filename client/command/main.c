@@ -36,6 +36,8 @@ static int dispatch(struct run *run)
         return dev_run(run);
     case COMMAND_DEV_RESTART:
         return dev_restart_run(run);
+    case COMMAND_DEV_ADD:
+        return dev_add_run(run);
     case COMMAND_LOCK:
         return lock_run(run);
     case COMMAND_LOCKS:
@@ -51,6 +53,13 @@ static int dispatch(struct run *run)
         return keys_run(run);
     case COMMAND_STATUS:
         return status_run(run);
+    case COMMAND_MEMBER_LS:
+        return member_ls_run(run);
+    case COMMAND_MEMBER_ADD:
+    case COMMAND_MEMBER_REMOVE:
+    case COMMAND_MEMBER_PROMOTE:
+    case COMMAND_LEADER_MOVE:
+        return member_run(run);
     case COMMAND_BENCH:
         return bench_run(run);
     case COMMAND_HELP:

@@ -298,7 +298,9 @@ MUST_USE static bool check_size(const char *what, const char *text, size_t max,
     }
     if (size > max) {
         return REFUSE(problem, EXIT_INPUT, what, " is too long: at most ",
-                      max == OPTIONS_KEY_SIZE_MAX ? "480 bytes" : "255 bytes");
+                      max == OPTIONS_KEY_SIZE_MAX    ? "480 bytes"
+                      : max == OPTIONS_NAME_SIZE_MAX ? "255 bytes"
+                                                     : "32 bytes");
     }
     return true;
 }
@@ -365,6 +367,18 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
             return REFUSE(problem, EXIT_USAGE, "dev restart needs --dir DIR of the running dev");
         }
         return check_number("number of a node, from 1 to 9", options->operands[0], 9, problem);
+    case COMMAND_DEV_ADD:
+        return options->dir != NULL ||
+               REFUSE(problem, EXIT_USAGE, "dev add needs --dir DIR of the running dev");
+    case COMMAND_MEMBER_ADD:
+    case COMMAND_MEMBER_REMOVE:
+    case COMMAND_LEADER_MOVE:
+        return check_size("the node's name", options->operands[0], OPTIONS_NODE_SIZE_MAX, problem);
+    case COMMAND_MEMBER_PROMOTE:
+        return check_size("the node's name", options->operands[0], OPTIONS_NODE_SIZE_MAX,
+                          problem) &&
+               (options->replace == NULL || check_size("the name of --replace", options->replace,
+                                                       OPTIONS_NODE_SIZE_MAX, problem));
     case COMMAND_BENCH:
         return check_bench(options, problem);
     case COMMAND_DEV:
@@ -376,6 +390,7 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
     case COMMAND_LS:
     case COMMAND_SESSION_LS:
     case COMMAND_STATUS:
+    case COMMAND_MEMBER_LS:
     case COMMAND_HELP:
     case COMMAND_VERSION:
         return true;

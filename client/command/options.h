@@ -15,6 +15,7 @@
 enum command {
     COMMAND_DEV,
     COMMAND_DEV_RESTART,
+    COMMAND_DEV_ADD,
     COMMAND_LOCK,
     COMMAND_LOCKS,
     COMMAND_LOCKS_SHOW,
@@ -26,6 +27,11 @@ enum command {
     COMMAND_SESSION_LS,
     COMMAND_SESSION_END,
     COMMAND_STATUS,
+    COMMAND_MEMBER_LS,
+    COMMAND_MEMBER_ADD,
+    COMMAND_MEMBER_REMOVE,
+    COMMAND_MEMBER_PROMOTE,
+    COMMAND_LEADER_MOVE,
     COMMAND_BENCH,
     COMMAND_HELP,
     COMMAND_VERSION,
@@ -36,6 +42,7 @@ enum { OPTIONS_OPERAND_COUNT_MAX = 4, OPTIONS_PROBLEM_SIZE = 512, OPTIONS_ENDPOI
 enum {
     OPTIONS_KEY_SIZE_MAX = 480, /* Limits of the protocol (wire/messages.def). */
     OPTIONS_NAME_SIZE_MAX = 255,
+    OPTIONS_NODE_SIZE_MAX = 32,
     OPTIONS_OWNER_SIZE_MAX = 255,
     OPTIONS_VALUE_SIZE_MAX = 512 * 1024,
 };
@@ -61,6 +68,9 @@ struct options {
     const char *owner; /* NULL: made up. */
 
     bool absent; /* cas */
+
+    bool learner;        /* member add */
+    const char *replace; /* member promote; NULL: nobody leaves. */
 
     uint64_t clients; /* bench */
     uint64_t connections;

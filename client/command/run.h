@@ -46,6 +46,9 @@ int status_run(struct run *run);
 int lock_run(struct run *run);
 int dev_run(struct run *run);
 int dev_restart_run(struct run *run);
+int dev_add_run(struct run *run);
+int member_run(struct run *run);
+int member_ls_run(struct run *run);
 int bench_run(struct run *run);
 
 #endif

@@ -36,6 +36,7 @@ struct asked {
 struct member {
     char name[NAME_SIZE]; /* Empty: not known, only its address. */
     char client[ADDRESS_SIZE];
+    char member[ROLE_SIZE];    /* "voter" or "learner"; empty: not known. */
     const struct asked *asked; /* NULL: not reachable. */
 };
 
@@ -86,6 +87,13 @@ static void add_members(struct status *status, const struct holdfast_node_status
             member = &status->members[status->member_count++];
             copy(member->name, sizeof(member->name), node->members[i].name);
         }
+        /* Of two disks with one name the voter counts; who leaves votes until it has left. */
+        if (member != NULL && strcmp(member->member, "voter") != 0) {
+            const char *part = node->members[i].member;
+
+            copy(member->member, sizeof(member->member),
+                 strcmp(part, "leaving") == 0 ? "voter" : part);
+        }
         if (member != NULL && member->client[0] == '\0') {
             copy(member->client, sizeof(member->client), node->members[i].client);
         }
@@ -124,7 +132,9 @@ static void take_answer(struct asked *asked, const struct holdfast_node_status *
     asked->commit = node->commit;
     asked->applied = node->applied;
     asked->state_hash = node->state_hash;
-    copy(status->cluster, sizeof(status->cluster), node->cluster);
+    if (node->cluster[0] != '\0') { /* One whose disk is empty knows none. */
+        copy(status->cluster, sizeof(status->cluster), node->cluster);
+    }
     add_members(status, node);
 }
 
@@ -222,6 +232,11 @@ static void add_node_json(struct output *output, const struct member *member)
     output_name(output, "reachable");
     text_add(&output->text, asked == NULL ? "false" : "true");
     output_null(output, "phi");
+    if (member->member[0] == '\0') {
+        output_null(output, "member");
+    } else {
+        output_text(output, "member", member->member);
+    }
     if (asked == NULL) {
         output_null(output, "state_hash");
     } else {

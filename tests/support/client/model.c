@@ -508,6 +508,23 @@ static void not_leader(const struct model *model, const struct wire_rpc *rpc, st
     fail(output, rpc->id, ERR_NOT_LEADER, failure);
 }
 
+/* The one member there is to remove. */
+static void remove_member(struct model *model, const struct wire_rpc *rpc, struct buffer *output)
+{
+    const struct wire_member_remove_result result = {.configuration = 1};
+    uint8_t memory[64];
+    struct buffer body = buffer_of(memory, sizeof(memory));
+    bool fits = wire_member_remove_result_encode(&result, &body);
+
+    ASSERT(fits);
+    model->removal_count++;
+    if (model->removal_count > 1) {
+        fail(output, rpc->id, ERR_NOT_FOUND, (struct wire_failure){0});
+        return;
+    }
+    succeed(output, rpc->id, buffer_bytes(&body));
+}
+
 static void answer(struct model *model, int node, int connection, const struct wire_rpc *rpc,
                    struct buffer *output)
 {
@@ -526,6 +543,8 @@ static void answer(struct model *model, int node, int connection, const struct w
         renew_or_end(model, connection, rpc, output);
     } else if (rpc->method == WIRE_METHOD_get) {
         get(model, rpc, output);
+    } else if (rpc->method == WIRE_METHOD_member_remove) {
+        remove_member(model, rpc, output);
     } else {
         write_request(model, connection, rpc, output);
     }

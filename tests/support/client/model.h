@@ -78,6 +78,7 @@ struct model {
     uint64_t applied_count;
     uint64_t repeated_count; /* Answered from the stored results. */
     uint64_t lock_grant_ms;
+    uint64_t removal_count; /* Times that a member was to be removed. */
     struct model_session sessions[MODEL_SESSION_COUNT];
     struct model_lock locks[MODEL_LOCK_COUNT];
     struct model_key keys[MODEL_KEY_COUNT];

@@ -265,6 +265,17 @@ struct world_call *world_get(struct world *world, const char *key)
     return call;
 }
 
+struct world_call *world_remove_member(struct world *world, const char *name)
+{
+    struct world_call *call = take(world, WIRE_METHOD_member_remove, name);
+
+    if (call != NULL) {
+        call->core.request.member_remove.name = bytes_of_text(call->name);
+        core_call_start(&world->core, &call->core);
+    }
+    return call;
+}
+
 struct world_call *world_acquire(struct world *world, struct core_session *session,
                                  const char *name, int64_t wait_ms)
 {

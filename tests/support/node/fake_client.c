@@ -123,6 +123,19 @@ uint64_t fake_release(struct fake_cluster *cluster, uint32_t number, uint64_t se
     return fake_request(cluster, number, WIRE_METHOD_lock_release, &params);
 }
 
+uint64_t fake_change(struct fake_cluster *cluster, uint32_t number, enum wire_method method,
+                     const char *name)
+{
+    /* The requests differ in name only. */
+    const struct wire_leader_move request = {.name = bytes_of_text(name), .timeout_ms = 4000};
+    uint8_t memory[256];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+    bool fits = wire_leader_move_encode(&request, &params);
+
+    ASSERT(fits);
+    return fake_request(cluster, number, method, &params);
+}
+
 /* --- Answers ------------------------------------------------------------------------------------
  */
 
@@ -265,6 +278,7 @@ struct wire_status_result fake_status(struct fake_cluster *cluster, uint32_t pla
     ASSERT_VALUES(error == ERR_OK, error, place);
     result.cluster = result.node = result.role = (struct bytes){0};
     result.leader = result.leader_client = result.members.raw = (struct bytes){0};
+    result.waiting.raw = (struct bytes){0};
     fake_client_release(cluster, number);
     return result;
 }

@@ -16,6 +16,9 @@ static const char *const names[FAKE_NODE_COUNT_MAX] = {"n1", "n2", "n3", "n4", "
 static const char *const addresses[FAKE_NODE_COUNT_MAX] = {
     "client:1", "client:2", "client:3", "client:4", "client:5", "client:6", "client:7"};
 
+static const char *const peer_addresses[FAKE_NODE_COUNT_MAX] = {
+    "peer:1", "peer:2", "peer:3", "peer:4", "peer:5", "peer:6", "peer:7"};
+
 #define NETWORK_STREAM UINT64_C(0x6e6574776f726b) /* Apart from the cluster's own stream. */
 
 /* --- Life ----------------------------------------------------------------------------------------
@@ -53,8 +56,17 @@ struct fake_cluster *fake_cluster_open(uint32_t node_count, uint64_t seed)
         world->options.segment_size = (2 << 20) + (64 << 10);
         world->options.segment_count_max = 64;
         memcpy(world->options.members, names, sizeof(names));
+        memcpy(world->options.addresses, peer_addresses, sizeof(peer_addresses));
     }
     return cluster;
+}
+
+void fake_form_with(struct fake_cluster *cluster, uint32_t count)
+{
+    ASSERT(count > 0 && count <= cluster->node_count);
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        cluster->worlds[i].options.member_count = i < count ? count : i + 1;
+    }
 }
 
 static void end_node(struct world *world)
@@ -128,6 +140,9 @@ enum error fake_try_start(struct fake_cluster *cluster, uint32_t place, const ch
     world->is_paused = false;
     world->asked_to_stop = false;
     memset(world->disk_ms, 0, sizeof(world->disk_ms));
+    for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
+        world->targets[i] = FAKE_NODE_COUNT_MAX;
+    }
     enum error error = node_open(&world->node, &arena, &world->options, world, world->disk,
                                  world->table, fake_clock(world), problem);
 

@@ -28,7 +28,9 @@ static void link_down(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum
     fake_pipe_clear(&link->ahead);
     fake_pipe_clear(&link->back);
     fake_queue_event(&cluster->worlds[a],
-                     (struct node_event){.kind = NODE_LINK_DOWN, .peer = b, .lane = lane});
+                     (struct node_event){.kind = NODE_LINK_DOWN,
+                                         .peer = fake_peer_number(&cluster->worlds[a], b),
+                                         .lane = lane});
     if (target->connections[link->connection].is_open) {
         target->connections[link->connection].is_open = false;
         fake_queue_event(
@@ -41,6 +43,13 @@ void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b)
     for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
         link_down(cluster, a, b, lane);
         link_down(cluster, b, a, lane);
+    }
+}
+
+void fake_break_links(struct fake_cluster *cluster, uint32_t a, uint32_t b)
+{
+    for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
+        link_down(cluster, a, b, lane);
     }
 }
 
@@ -80,8 +89,9 @@ uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b
 {
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
     bool is_possible = a != b && !link->is_up && cluster->worlds[a].runs &&
-                       !cluster->worlds[a].is_paused && !cluster->is_cut[a][b] &&
-                       !cluster->is_cut[b][a] && fake_accepts(cluster, b);
+                       !cluster->worlds[a].is_paused && fake_accepts(cluster, b) &&
+                       fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX &&
+                       !cluster->is_cut[a][b] && !cluster->is_cut[b][a];
 
     return is_possible ? link->dial_ms : UINT64_MAX;
 }
@@ -103,7 +113,9 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     link->connection = free_connection(target);
     target->connections[link->connection] =
         (struct fake_connection){.is_open = true, .is_peer = true, .source = a, .lane = lane};
-    fake_queue_event(source, (struct node_event){.kind = NODE_LINK_UP, .peer = b, .lane = lane});
+    fake_queue_event(source, (struct node_event){.kind = NODE_LINK_UP,
+                                                 .peer = fake_peer_number(source, b),
+                                                 .lane = lane});
     fake_queue_event(target,
                      (struct node_event){.kind = NODE_PEER_OPENED, .connection = link->connection});
 }

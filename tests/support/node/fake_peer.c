@@ -61,10 +61,12 @@ void fake_send_form(struct fake_cluster *cluster, uint32_t source, uint32_t targ
                     const struct wire_peer_form *form)
 {
     struct identity identity = identity_of(cluster, source);
-    const struct wire_frame frame = frame_of(&identity, WIRE_FRAME_FORM);
+    struct wire_frame frame = frame_of(&identity, WIRE_FRAME_FORM);
     uint8_t memory[FRAME_SIZE_MAX];
     struct buffer out = buffer_of(memory, sizeof(memory));
     size_t start = 0;
+
+    memcpy(frame.cluster, form->cluster.data, IDENTITY_CLUSTER_SIZE); /* Saved before it is sent. */
     bool fits = wire_frame_begin(&out, &frame, &start) && wire_peer_form_encode(form, &out);
 
     ASSERT_VALUES(fits, out.size, out.capacity);

@@ -98,7 +98,7 @@ static void collect_back(struct world *world, struct batch *batch)
             if (link->back.arrived > link->back_seen) {
                 batch_add(batch, (struct node_event){
                                      .kind = NODE_LINK_DATA,
-                                     .peer = peer,
+                                     .peer = fake_peer_number(world, peer),
                                      .lane = lane,
                                      .data = bytes_of(link->back.data, link->back.arrived),
                                  });
@@ -113,7 +113,12 @@ static void take_consumed(struct world *world, const struct batch *batch)
         const struct node_event *event = &batch->events[i];
 
         if (event->kind == NODE_LINK_DATA) {
-            struct fake_link *link = &world->links[event->peer][event->lane];
+            uint32_t target = world->targets[event->peer];
+
+            if (target == FAKE_NODE_COUNT_MAX) {
+                continue; /* The node has hung up. */
+            }
+            struct fake_link *link = &world->links[target][event->lane];
 
             fake_pipe_drop(&link->back, event->consumed);
             link->back_seen = link->back.arrived;

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/macros.h"
+#include "base/text.h"
 
 /* --- Pipes --------------------------------------------------------------------------------------
  */
@@ -134,21 +135,70 @@ void world_commit(struct world *world, world_connection connection, size_t size)
     pipe_mark(world->cluster, pipe);
 }
 
+uint32_t fake_peer_number(const struct world *world, uint32_t target)
+{
+    uint32_t peer = 0;
+
+    while (peer < NODE_PEER_COUNT_MAX && world->targets[peer] != target) {
+        peer++;
+    }
+    return peer;
+}
+
+/* "peer:3" is the third node; any other address is nobody's. */
+static uint32_t target_of(const struct world *world, struct bytes address)
+{
+    static const char prefix[] = "peer:";
+    uint64_t number = 0;
+
+    if (!bytes_has_prefix(address, bytes_of_text(prefix)) ||
+        !text_parse_u64(bytes_skip(address, sizeof(prefix) - 1), &number) || number == 0 ||
+        number > world->cluster->node_count || number == world->place + 1) {
+        return FAKE_NODE_COUNT_MAX;
+    }
+    return (uint32_t)number - 1;
+}
+
+void world_set_peer(struct world *world, uint32_t peer, struct bytes name, struct bytes address)
+{
+    uint32_t target = target_of(world, address);
+
+    ASSERT_VALUES(peer < NODE_PEER_COUNT_MAX, peer, name.size);
+    if (world->targets[peer] != FAKE_NODE_COUNT_MAX) {
+        fake_break_links(world->cluster, world->place, world->targets[peer]);
+    }
+    world->targets[peer] = FAKE_NODE_COUNT_MAX;
+    if (target != FAKE_NODE_COUNT_MAX) {
+        ASSERT_VALUES(fake_peer_number(world, target) == NODE_PEER_COUNT_MAX, peer, target);
+        world->targets[peer] = target;
+    }
+}
+
+static struct fake_link *link_of(struct world *world, uint32_t peer, enum world_lane lane)
+{
+    ASSERT_VALUES(peer < NODE_PEER_COUNT_MAX, peer, lane);
+    uint32_t target = world->targets[peer];
+
+    return target == FAKE_NODE_COUNT_MAX ? NULL : &world->links[target][lane];
+}
+
 uint8_t *world_reserve_link(struct world *world, uint32_t peer, enum world_lane lane, size_t size)
 {
-    struct fake_link *link = &world->links[peer][lane];
+    struct fake_link *link = link_of(world, peer, lane);
 
-    ASSERT(peer != world->place);
+    if (link == NULL) {
+        return NULL;
+    }
     return link->is_up ? reserve(world, &link->ahead, size) : NULL;
 }
 
 void world_commit_link(struct world *world, uint32_t peer, enum world_lane lane, size_t size)
 {
-    struct fake_link *link = &world->links[peer][lane];
+    struct fake_link *link = link_of(world, peer, lane);
 
-    ASSERT(link->is_up && link->ahead.size + size <= link->ahead.capacity);
+    ASSERT(link != NULL && link->is_up && link->ahead.size + size <= link->ahead.capacity);
     link->ahead.size += size;
-    if (fake_network_sent(world, peer, lane, size)) {
+    if (fake_network_sent(world, world->targets[peer], lane, size)) {
         pipe_mark(world->cluster, &link->ahead);
     }
     link->has_spoken = true;
@@ -164,7 +214,9 @@ void world_close(struct world *world, world_connection connection)
 void world_reset_link(struct world *world, uint32_t peer, enum world_lane lane)
 {
     ASSERT(lane < WORLD_LANE_COUNT);
-    fake_break(world->cluster, world->place, peer);
+    if (world->targets[peer] != FAKE_NODE_COUNT_MAX) {
+        fake_break(world->cluster, world->place, world->targets[peer]);
+    }
 }
 
 void world_entropy(struct world *world, void *data, size_t size)

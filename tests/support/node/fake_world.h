@@ -133,6 +133,9 @@ struct world {
     bool asked_to_stop;
     struct fake_connection connections[FAKE_CONNECTION_COUNT_MAX];
     uint32_t connection_end; /* All that were ever open are below. */
+    /* Which node a number of world_set_peer() is; FAKE_NODE_COUNT_MAX: nobody. Links are by node.
+     */
+    uint32_t targets[NODE_PEER_COUNT_MAX];
     struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
@@ -175,6 +178,8 @@ void fake_pipe_drop(struct fake_pipe *pipe, size_t size);
 void fake_pipe_write(struct fake_cluster *cluster, struct fake_pipe *pipe, struct bytes bytes);
 /* What is due by now arrives. */
 void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe);
+/* The number under which `world` dials the node at `target`; NODE_PEER_COUNT_MAX: it does not. */
+uint32_t fake_peer_number(const struct world *world, uint32_t target);
 /* The link that connection number `connection` of `world` belongs to. */
 struct fake_link *fake_link_of(struct world *world, uint32_t connection);
 
@@ -206,6 +211,8 @@ void fake_finish_closing(struct fake_cluster *cluster, struct world *world);
 void fake_hang_up(struct fake_cluster *cluster, uint32_t place);
 /* Breaks the connections between the two, both ways. */
 void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b);
+/* Breaks those that `a` dialed. */
+void fake_break_links(struct fake_cluster *cluster, uint32_t a, uint32_t b);
 
 /* --- fake_cluster.c: nodes -----------------------------------------------------------------------
  */
@@ -213,6 +220,9 @@ void fake_break(struct fake_cluster *cluster, uint32_t a, uint32_t b);
 /* `node_count` empty nodes "n1", "n2", ...; none runs. */
 struct fake_cluster *fake_cluster_open(uint32_t node_count, uint64_t seed);
 void fake_cluster_close(struct fake_cluster *cluster);
+
+/* The first `count` nodes form the cluster; each later one is told of those before it. */
+void fake_form_with(struct fake_cluster *cluster, uint32_t count);
 
 void fake_start(struct fake_cluster *cluster, uint32_t place);
 /* The same, but says why it does not start; the text is valid until the next start. */
@@ -292,6 +302,10 @@ uint64_t fake_acquire(struct fake_cluster *cluster, uint32_t number, uint64_t se
                       uint64_t sequence, const char *name, bool wait);
 uint64_t fake_release(struct fake_cluster *cluster, uint32_t number, uint64_t session,
                       uint64_t sequence, const char *name);
+
+/* A change of the cluster: one of member_add, member_remove, member_promote and leader_move. */
+uint64_t fake_change(struct fake_cluster *cluster, uint32_t number, enum wire_method method,
+                     const char *name);
 
 /* The answer to a request, or NULL. */
 const struct fake_message *fake_find_answer(struct fake_cluster *cluster, uint32_t number,

@@ -62,7 +62,8 @@ struct raft_message raft_sample(unsigned number)
         message.heartbeat = (struct raft_heartbeat){.commit_index = 31, .round = 32};
         break;
     case RAFT_HEARTBEAT_REPLY:
-        message.heartbeat_reply = (struct raft_heartbeat_reply){.round = 41, .last_index = 42};
+        message.heartbeat_reply =
+            (struct raft_heartbeat_reply){.round = 41, .last_index = 42, .promise_ms = 43};
         break;
     case RAFT_TIMEOUT_NOW:
         break;
@@ -121,7 +122,8 @@ bool raft_sample_is_equal(const struct raft_message *left, const struct raft_mes
                left->heartbeat.round == right->heartbeat.round;
     case RAFT_HEARTBEAT_REPLY:
         return left->heartbeat_reply.round == right->heartbeat_reply.round &&
-               left->heartbeat_reply.last_index == right->heartbeat_reply.last_index;
+               left->heartbeat_reply.last_index == right->heartbeat_reply.last_index &&
+               left->heartbeat_reply.promise_ms == right->heartbeat_reply.promise_ms;
     case RAFT_TIMEOUT_NOW:
         return true;
     }

@@ -12,6 +12,7 @@ static const struct {
     enum wire_message_id item;
 } lists[] = {
     {"status_result", "members", WIRE_MESSAGE_member},
+    {"status_result", "waiting", WIRE_MESSAGE_member},
     {"list_result", "items", WIRE_MESSAGE_pair},
     {"session_list_result", "items", WIRE_MESSAGE_session_item},
     {"lock_show_result", "holders", WIRE_MESSAGE_holder},

@@ -44,6 +44,43 @@ static void a_read_is_sent_again(void **state)
     world_close(world);
 }
 
+static void a_change_of_the_cluster_is_sent_again_and_done_when_it_was_done_before(void **state)
+{
+    struct world *world = world_open(21, 1, 64);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", NULL), 100);
+    struct world_call *call = world_remove_member(world, "n1");
+    for (int i = 0; world->model.removal_count == 0 && i < 100; i++) {
+        world_run(world, 1);
+    }
+    world_break(world, 0); /* The answer is on its way. */
+    world_wait(world, call, 1000);
+
+    assert_int_equal(world->model.removal_count, 2);
+    assert_int_equal(call->status, ERR_OK);
+    struct world_call *again = world_remove_member(world, "n1");
+    world_wait(world, again, 1000);
+    assert_int_equal(again->status, ERR_NOT_FOUND);
+    world_close(world);
+}
+
+static void a_change_that_is_under_way_is_told_so_and_not_sent_again(void **state)
+{
+    struct world *world = world_open(22, 1, 64);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", NULL), 100);
+    world->model.refuses = true;
+    world->model.refusal = ERR_TIMEOUT;
+    struct world_call *call = world_remove_member(world, "n1");
+    world_wait(world, call, 200);
+
+    assert_int_equal(call->status, ERR_TIMEOUT);
+    assert_int_equal(call->outcome, OUTCOME_UNKNOWN);
+    world_close(world);
+}
+
 static void writes_of_a_session_are_sent_again_in_order_and_applied_once(void **state)
 {
     struct world *world = world_open(3, 1, 200);
@@ -391,6 +428,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_was_sent_alone_is_not_sent_again),
         cmocka_unit_test(a_read_is_sent_again),
+        cmocka_unit_test(a_change_of_the_cluster_is_sent_again_and_done_when_it_was_done_before),
+        cmocka_unit_test(a_change_that_is_under_way_is_told_so_and_not_sent_again),
         cmocka_unit_test(writes_of_a_session_are_sent_again_in_order_and_applied_once),
         cmocka_unit_test(no_more_than_a_window_of_a_session_is_unanswered),
         cmocka_unit_test(a_write_out_of_time_leaves_no_gap_behind),

@@ -146,6 +146,36 @@ static void a_value_may_begin_with_a_dash(void **state)
     assert_string_equal(line.options.operands[0], "--k");
 }
 
+static void changes_of_the_cluster_name_a_node(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "member promote n4 --replace n2"));
+    assert_int_equal(line.options.command, COMMAND_MEMBER_PROMOTE);
+    assert_string_equal(line.options.operands[0], "n4");
+    assert_string_equal(line.options.replace, "n2");
+    assert_true(parse(&line, "member add n4 --learner"));
+    assert_true(line.options.learner);
+    assert_true(parse(&line, "leader move n3"));
+    assert_int_equal(line.options.command, COMMAND_LEADER_MOVE);
+    assert_true(parse(&line, "dev add --dir /tmp/d"));
+    assert_int_equal(line.options.command, COMMAND_DEV_ADD);
+    assert_true(parse(&line, "member ls"));
+    assert_int_equal(line.options.command, COMMAND_MEMBER_LS);
+
+    assert_false(parse(&line, "dev add"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    assert_false(parse(&line, "member add"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    assert_false(parse(&line, "member remove n1 --learner"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    assert_false(parse(&line, "member remove name-that-is-longer-than-32-bytes-is"));
+    assert_int_equal(line.problem.exit_status, EXIT_INPUT);
+    assert_false(parse(&line, "member grow"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+}
+
 static void a_lost_answer_of_a_write_may_be_applied_and_a_lock_never_says_so(void **state)
 {
     const struct holdfast_result unanswered = {
@@ -170,6 +200,7 @@ int main(void)
         cmocka_unit_test(a_wrong_operand_is_bad_input),
         cmocka_unit_test(an_unknown_name_is_answered_with_the_nearest),
         cmocka_unit_test(a_value_may_begin_with_a_dash),
+        cmocka_unit_test(changes_of_the_cluster_name_a_node),
         cmocka_unit_test(a_lost_answer_of_a_write_may_be_applied_and_a_lock_never_says_so),
     };
 

@@ -113,8 +113,6 @@ static int open_fixture(void **state)
     options = (struct world_uv_options){
         .client = local(fixture.client_port),
         .peer = local(socket_free_port()),
-        .dials = {local(1)},
-        .member_count = 1,
         .client_count_max = 4,
     };
     fixture.loop = loop_open(&fixture.logger);

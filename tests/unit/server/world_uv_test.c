@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "tests/support/server/socket.h"
@@ -29,6 +30,7 @@ struct fixture {
     struct world *world;
     struct world_uv_options options;
     int peer_listener; /* What our links dial. */
+    uint16_t peer_port;
     struct node_event events[EVENT_COUNT];
     uint32_t event_count; /* Gathered and not settled yet. */
 };
@@ -41,22 +43,20 @@ static struct address local(uint16_t port)
 static int open_fixture(void **state)
 {
     static struct fixture fixture;
-    uint16_t dialed;
     int code = 0;
 
     memset(&fixture, 0, sizeof(fixture));
     (void)alarm(TIME_MAX_S);
     assert_int_equal(uv_loop_init(&fixture.loop), 0);
     logger_init(&fixture.logger, open("/dev/null", O_WRONLY | O_CLOEXEC), "n1");
-    fixture.peer_listener = socket_listen(&dialed);
+    fixture.peer_listener = socket_listen(&fixture.peer_port);
     fixture.options = (struct world_uv_options){
         .client = local(socket_free_port()),
         .peer = local(socket_free_port()),
-        .dials = {local(1), local(dialed)},
-        .member_count = 2,
-        .self = 0,
         .client_count_max = CLIENT_COUNT_MAX,
     };
+    fixture.options.dials[0] = (struct world_uv_dial){"n9", local(fixture.peer_port)};
+    fixture.options.dial_count = 1;
     assert_int_equal(
         world_uv_open(&fixture.world, &fixture.loop, &fixture.logger, &fixture.options, &code),
         WORLD_UV_OK);
@@ -412,6 +412,14 @@ static void port_in_use_is_refused(void **state)
 
 /* --- Links ------------------------------------------------------------------------------------ */
 
+static void set_peer(struct fixture *fixture, uint16_t port)
+{
+    char address[32];
+
+    snprintf(address, sizeof(address), "127.0.0.1:%u", (unsigned)port);
+    world_set_peer(fixture->world, 1, bytes_of_text("n2"), bytes_of_text(address));
+}
+
 static void both_lanes_are_dialed_and_carry_output(void **state)
 {
     struct fixture *fixture = *state;
@@ -420,7 +428,7 @@ static void both_lanes_are_dialed_and_carry_output(void **state)
     uint32_t up_count = 0;
 
     assert_null(world_reserve_link(fixture->world, 1, WORLD_LANE_FAST, 1));
-    world_uv_start(fixture->world);
+    set_peer(fixture, fixture->peer_port);
     while (up_count < WORLD_LANE_COUNT) {
         struct node_event *event = await(fixture, NODE_LINK_UP);
         uint8_t *room = world_reserve_link(fixture->world, 1, event->lane, 4);
@@ -446,7 +454,7 @@ static void link_that_broke_is_told_and_dialed_again(void **state)
 {
     struct fixture *fixture = *state;
 
-    world_uv_start(fixture->world);
+    set_peer(fixture, fixture->peer_port);
     (void)await(fixture, NODE_LINK_UP);
     settle(fixture);
     close(socket_accept(fixture->peer_listener));
@@ -460,7 +468,7 @@ static void answer_on_a_link_is_handed_over(void **state)
 {
     struct fixture *fixture = *state;
 
-    world_uv_start(fixture->world);
+    set_peer(fixture, fixture->peer_port);
     (void)await(fixture, NODE_LINK_UP);
     settle(fixture);
     int socket = socket_accept(fixture->peer_listener);
@@ -478,7 +486,7 @@ static void link_that_was_reset_goes_down_and_comes_up(void **state)
 {
     struct fixture *fixture = *state;
 
-    world_uv_start(fixture->world);
+    set_peer(fixture, fixture->peer_port);
     enum world_lane lane = await(fixture, NODE_LINK_UP)->lane;
     world_reset_link(fixture->world, 1, lane);
     assert_null(world_reserve_link(fixture->world, 1, lane, 1));
@@ -494,16 +502,67 @@ static void link_that_was_reset_goes_down_and_comes_up(void **state)
 static void silent_peer_is_dialed_until_it_listens(void **state)
 {
     struct fixture *fixture = *state;
-    uint16_t port = fixture->options.dials[1].port;
+    uint16_t port = fixture->peer_port;
 
     close(fixture->peer_listener);
-    world_uv_start(fixture->world);
+    set_peer(fixture, fixture->peer_port);
     for (int i = 0; i < 5; i++) {
         (void)uv_run(&fixture->loop, UV_RUN_ONCE);
         fixture->event_count = world_uv_gather(fixture->world, fixture->events, EVENT_COUNT);
         assert_int_equal(fixture->event_count, 0);
     }
     fixture->peer_listener = socket_listen_at(port);
+
+    (void)await(fixture, NODE_LINK_UP);
+}
+
+static void peer_that_has_moved_is_dialed_there(void **state)
+{
+    struct fixture *fixture = *state;
+    uint16_t port;
+    int listener = socket_listen(&port);
+
+    set_peer(fixture, fixture->peer_port);
+    (void)await(fixture, NODE_LINK_UP);
+    settle(fixture);
+    set_peer(fixture, port);
+    (void)await(fixture, NODE_LINK_DOWN);
+    settle(fixture);
+    (void)await(fixture, NODE_LINK_UP);
+    settle(fixture);
+
+    close(socket_accept(listener));
+    close(listener);
+}
+
+static void peer_that_was_taken_away_is_hung_up(void **state)
+{
+    struct fixture *fixture = *state;
+    char byte;
+
+    set_peer(fixture, fixture->peer_port);
+    (void)await(fixture, NODE_LINK_UP);
+    settle(fixture);
+    int socket = socket_accept(fixture->peer_listener);
+
+    world_set_peer(fixture->world, 1, bytes_of_text("n2"), bytes_of(NULL, 0));
+
+    (void)await(fixture, NODE_LINK_DOWN);
+    settle(fixture);
+    assert_int_equal(read(socket, &byte, 1), 0);
+    for (int i = 0; i < 5; i++) {
+        (void)uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        fixture->event_count = world_uv_gather(fixture->world, fixture->events, EVENT_COUNT);
+        assert_int_equal(fixture->event_count, 0);
+    }
+    close(socket);
+}
+
+static void own_override_of_an_address_wins(void **state)
+{
+    struct fixture *fixture = *state;
+
+    world_set_peer(fixture->world, 1, bytes_of_text("n9"), bytes_of_text("no.such.host.invalid:1"));
 
     (void)await(fixture, NODE_LINK_UP);
 }
@@ -532,6 +591,9 @@ int main(void)
         LAW(answer_on_a_link_is_handed_over),
         LAW(link_that_was_reset_goes_down_and_comes_up),
         LAW(silent_peer_is_dialed_until_it_listens),
+        LAW(own_override_of_an_address_wins),
+        LAW(peer_that_has_moved_is_dialed_there),
+        LAW(peer_that_was_taken_away_is_hung_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
