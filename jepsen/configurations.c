@@ -64,6 +64,11 @@ void member_set_remove(struct member_set *set, uint32_t number)
     }
 }
 
+bool member_set_has(const struct member_set *set, uint32_t number)
+{
+    return (set->words[number / 64] >> (number % 64) & 1) != 0;
+}
+
 enum error configurations_open(struct configurations *all, size_t memory_size_max)
 {
     *all = (struct configurations){

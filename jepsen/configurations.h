@@ -28,6 +28,7 @@ void member_set_clear(struct member_set *set, uint64_t *words, uint32_t count);
 uint32_t member_set_words(uint32_t count);
 void member_set_insert(struct member_set *set, uint32_t number);
 void member_set_remove(struct member_set *set, uint32_t number);
+bool member_set_has(const struct member_set *set, uint32_t number);
 
 struct configurations {
     uint64_t *words; /* The configurations, one behind the other. */

@@ -411,16 +411,18 @@ void history_digest_add_item(struct history_digest *digest, history_value value)
 
 struct history_digest history_list_members(const struct history *history, history_value list)
 {
+    struct history_digest nothing = {.count = 0};
+
     ASSERT(list == HISTORY_ABSENT || is_kind(history, list, VALUE_LIST));
-    return list == HISTORY_ABSENT ? (struct history_digest){.count = 0}
-                                  : history->digests[list].members;
+    return list == HISTORY_ABSENT ? nothing : history->digests[list].members;
 }
 
 struct history_digest history_list_items(const struct history *history, history_value list)
 {
+    struct history_digest nothing = {.count = 0};
+
     ASSERT(list == HISTORY_ABSENT || is_kind(history, list, VALUE_LIST));
-    return list == HISTORY_ABSENT ? (struct history_digest){.count = 0}
-                                  : history->digests[list].items;
+    return list == HISTORY_ABSENT ? nothing : history->digests[list].items;
 }
 
 enum history_object history_function_object(enum history_function function)

@@ -181,8 +181,10 @@ static const char *take_value(struct cursor *cursor, struct line_value *value)
 
 const char *line_parse(char *text, size_t size, struct line *line)
 {
-    struct cursor cursor = {.at = text, .end = text + size};
+    struct cursor cursor;
 
+    cursor.at = text;
+    cursor.end = text + size;
     line->field_count = 0;
     if (!take_character(&cursor, '{')) {
         return "a line must be a JSON object: { expected";

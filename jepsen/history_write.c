@@ -166,7 +166,7 @@ static enum error write_all(const struct history *history, const uint32_t *order
 
 enum error history_write(const struct history *history, FILE *file)
 {
-    uint32_t *order = malloc(history_event_count(history) * sizeof(*order) + 1);
+    uint32_t *order = calloc(history_event_count(history) + UINT64_C(1), sizeof(*order));
     char *line = malloc(HISTORY_LINE_SIZE_MAX);
     enum error error = ERR_FULL;
 

@@ -203,6 +203,16 @@ bool model_step(const struct history *history, const struct history_operation *o
     UNREACHABLE();
 }
 
+history_value model_register_value(const struct model_state *state)
+{
+    return (history_value)state->words[REGISTER_VALUE];
+}
+
+uint64_t model_list_size(const struct model_state *state)
+{
+    return state->words[DIGEST_COUNT];
+}
+
 bool model_changes(const struct history_operation *operation)
 {
     bool reads = operation->call.function == HISTORY_GET ||

@@ -27,6 +27,11 @@ struct model_state {
 MUST_USE bool model_step(const struct history *history, const struct history_operation *operation,
                          struct model_state *state);
 
+history_value model_register_value(const struct model_state *state);
+
+/* How many items a list has. */
+uint64_t model_list_size(const struct model_state *state);
+
 /* False for what only reads, and for what was refused. */
 bool model_changes(const struct history_operation *operation);
 

@@ -8,8 +8,11 @@
 
 #include "base/assert.h"
 
-/* How many steps pass between two looks at the clock, less one. */
-enum { CLOCK_STEP_MASK = 0xfff };
+/* How far a search goes whose only purpose is to show where it ends. */
+enum { EXPLAIN_STEP_COUNT_MAX = 500 * 1000 };
+
+/* After how many candidates the clock is looked at. */
+enum { CLOCK_PERIOD = 4096 };
 
 enum entry_kind { ENTRY_CALL, ENTRY_END, ENTRY_OPTIONAL, ENTRY_HEAD };
 
@@ -28,6 +31,7 @@ struct search_entry {
 struct search_frame {
     uint32_t entry;  /* Its call. */
     uint32_t number; /* In the history. */
+    bool is_forced;  /* Nothing else was to be tried instead. */
     struct model_state before;
 };
 
@@ -44,9 +48,13 @@ struct run {
     uint32_t saved_depth; /* Frames below are as they were when `best` was saved. */
     uint32_t cursor;      /* The entry to be looked at next. */
     uint32_t end;         /* The first end ahead, when the cursor is behind it. */
+    bool is_register;     /* Of which something was seen. */
+    bool is_explaining;   /* Without looking ahead: an order goes on as long as it holds. */
+    bool is_exhausted;    /* There is nothing to try, wherever the cursor is. */
     struct model_state state;
     struct member_set required;
     struct member_set optional;
+    uint32_t rank; /* How many changes with a known revision took effect. */
     uint64_t hash; /* Of the required set: the hashes of its members, added up. */
 };
 
@@ -63,12 +71,13 @@ enum error search_open(struct search *search, const struct history *history, siz
         .history = history,
         .entries = take(2 * count + HEAD_COUNT, sizeof(*search->entries)),
         .frames = take(count, sizeof(*search->frames)),
+        .unseen = calloc(history_value_count(history), sizeof(*search->unseen)),
         .words = take((size_t)member_set_words((uint32_t)count) + 2, sizeof(*search->words)),
         .best = {.placed = take(count, sizeof(uint32_t)), .open = take(count, sizeof(uint32_t))},
     };
     enum error error = configurations_open(&search->configurations, memory_size_max);
-    if (search->entries == NULL || search->frames == NULL || search->words == NULL ||
-        search->best.placed == NULL || search->best.open == NULL) {
+    if (search->entries == NULL || search->frames == NULL || search->unseen == NULL ||
+        search->words == NULL || search->best.placed == NULL || search->best.open == NULL) {
         return ERR_FULL;
     }
     return error;
@@ -78,6 +87,7 @@ void search_close(struct search *search)
 {
     free(search->entries);
     free(search->frames);
+    free(search->unseen);
     free(search->words);
     free(search->best.placed);
     free(search->best.open);
@@ -195,6 +205,16 @@ static bool find_candidate(struct run *run)
            entries[run->cursor].at < entries[run->end].at;
 }
 
+static uint32_t find_end(const struct run *run)
+{
+    uint32_t at = run->entries[REQUIRED_HEAD].next;
+
+    while (run->entries[at].kind == ENTRY_CALL) {
+        at = run->entries[at].next;
+    }
+    return at;
+}
+
 static bool states_equal(const struct model_state *a, const struct model_state *b)
 {
     return memcmp(a, b, sizeof(*a)) == 0;
@@ -225,6 +245,36 @@ static bool is_detour(const struct run *run, const struct history_operation *nex
            states_equal(&other, state);
 }
 
+/* Not now, whatever the model says: an operation with the same effect, or a change with a smaller
+ * revision, is still to come, and goes first; or reads show that the item comes at another place of
+ * the list. */
+static bool is_out_of_turn(const struct run *run, const struct search_entry *entry)
+{
+    if (entry->kind == ENTRY_OPTIONAL) {
+        uint32_t previous = run->object->optional[entry->index].previous;
+        return previous != HISTORY_NONE && !member_set_has(&run->optional, previous);
+    }
+    const struct object_operation *operation = &run->object->required[entry->index];
+    if (run->is_explaining) {
+        return false;
+    }
+    return (operation->item_at != HISTORY_NONE &&
+            operation->item_at != model_list_size(&run->state)) ||
+           (operation->rank != HISTORY_NONE && operation->rank != run->rank);
+}
+
+/* The value that the register has was written once, and would be lost to others that saw it. */
+static bool is_premature(const struct run *run, const struct search_entry *entry,
+                         const struct model_state *after)
+{
+    if (!run->is_register || run->is_explaining) {
+        return false;
+    }
+    history_value value = model_register_value(&run->state);
+    bool sees = entry->kind != ENTRY_OPTIONAL && run->object->required[entry->index].seen == value;
+    return model_register_value(after) != value && run->search->unseen[value] > sees;
+}
+
 /* Well mixed, and never the same for two operations. */
 static uint64_t hash_of(uint32_t index)
 {
@@ -240,8 +290,13 @@ static void mark(struct run *run, const struct search_entry *entry)
     if (entry->kind == ENTRY_OPTIONAL) {
         member_set_insert(&run->optional, entry->index);
     } else {
+        const struct object_operation *operation = &run->object->required[entry->index];
         member_set_insert(&run->required, entry->index);
         run->hash += hash_of(entry->index);
+        run->rank += operation->rank != HISTORY_NONE;
+        if (operation->seen != HISTORY_NONE) {
+            run->search->unseen[operation->seen]--;
+        }
     }
 }
 
@@ -250,9 +305,88 @@ static void unmark(struct run *run, const struct search_entry *entry)
     if (entry->kind == ENTRY_OPTIONAL) {
         member_set_remove(&run->optional, entry->index);
     } else {
+        const struct object_operation *operation = &run->object->required[entry->index];
         member_set_remove(&run->required, entry->index);
         run->hash -= hash_of(entry->index);
+        run->rank -= operation->rank != HISTORY_NONE;
+        if (operation->seen != HISTORY_NONE) {
+            run->search->unseen[operation->seen]++;
+        }
     }
+}
+
+/* The operation at the cursor takes effect, if that leads to something new. ERR_FULL at the limit
+ * of memory. */
+static enum error enter(struct run *run, const struct model_state *after, bool is_forced,
+                        bool *is_new)
+{
+    struct search_entry *entry = &run->entries[run->cursor];
+    struct search_frame *frame = &run->frames[run->depth];
+
+    mark(run, entry);
+    enum error error = configurations_add(&run->search->configurations, &run->required,
+                                          &run->optional, after, run->hash, is_new);
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (!*is_new) {
+        unmark(run, entry);
+        return ERR_OK;
+    }
+    *frame =
+        (struct search_frame){.entry = run->cursor, .is_forced = is_forced, .before = run->state};
+    (void)operation_of(run, run->cursor, &frame->number);
+    run->depth++;
+    run->state = *after;
+    lift(run->entries, run->cursor);
+    if (entry->kind != ENTRY_OPTIONAL) {
+        lift(run->entries, entry->partner);
+    }
+    run->cursor = run->entries[REQUIRED_HEAD].next;
+    return ERR_OK;
+}
+
+/* Moves the cursor to an open operation that can take effect and changes nothing, if there is one.
+ * False when there is none; then the cursor is at the first open operation. */
+static bool find_forced(struct run *run)
+{
+    uint32_t first = run->entries[REQUIRED_HEAD].next;
+
+    for (run->cursor = first; run->entries[run->cursor].kind == ENTRY_CALL;
+         run->cursor = run->entries[run->cursor].next) {
+        uint32_t number;
+        const struct history_operation *operation = operation_of(run, run->cursor, &number);
+        struct model_state after = run->state;
+        if (model_changes(operation)) {
+            continue;
+        }
+        run->search->step_count++;
+        if (model_step(run->search->history, operation, &after) &&
+            states_equal(&after, &run->state)) {
+            return true;
+        }
+    }
+    run->cursor = first;
+    return false;
+}
+
+/* After something new: all that is forced, until a choice is left or nothing new is reached. */
+static enum error enter_forced(struct run *run)
+{
+    bool is_new = true;
+
+    while (find_forced(run)) {
+        enum error error = enter(run, &run->state, true, &is_new);
+        if (error != ERR_OK) {
+            return error;
+        }
+        if (!is_new) {
+            /* Nothing else needs to be tried here: as if nothing were open. */
+            run->is_exhausted = true;
+            return ERR_OK;
+        }
+    }
+    return ERR_OK;
 }
 
 /* Lets the operation at the cursor take effect, if it can and if that leads to something new;
@@ -260,42 +394,28 @@ static void unmark(struct run *run, const struct search_entry *entry)
 static enum error try_candidate(struct run *run)
 {
     struct search_entry *entry = &run->entries[run->cursor];
-    bool is_optional = entry->kind == ENTRY_OPTIONAL;
     bool is_new = false;
     uint32_t number;
     const struct history_operation *operation = operation_of(run, run->cursor, &number);
     struct model_state after = run->state;
 
     run->search->step_count++;
-    if (model_step(run->search->history, operation, &after) &&
-        !is_detour(run, operation, is_optional, &after)) {
-        mark(run, entry);
-        enum error error = configurations_add(&run->search->configurations, &run->required,
-                                              &run->optional, &after, run->hash, &is_new);
+    if (!is_out_of_turn(run, entry) && model_step(run->search->history, operation, &after) &&
+        !is_premature(run, entry, &after) &&
+        !is_detour(run, operation, entry->kind == ENTRY_OPTIONAL, &after)) {
+        enum error error = enter(run, &after, false, &is_new);
         if (error != ERR_OK) {
             return error;
         }
-        if (!is_new) {
-            unmark(run, entry);
-        }
     }
-    if (!is_new) {
-        run->cursor = entry->next;
-        return ERR_OK;
+    if (is_new) {
+        return enter_forced(run);
     }
-    run->frames[run->depth++] =
-        (struct search_frame){.entry = run->cursor, .number = number, .before = run->state};
-    run->state = after;
-    lift(run->entries, run->cursor);
-    if (!is_optional) {
-        lift(run->entries, entry->partner);
-    }
-    run->cursor = run->entries[REQUIRED_HEAD].next;
+    run->cursor = entry->next;
     return ERR_OK;
 }
 
-/* Takes the last operation back, and goes on with what comes after it. */
-static void step_back(struct run *run)
+static void take_back(struct run *run)
 {
     struct search_frame *last = &run->frames[--run->depth];
     struct search_entry *entry = &run->entries[last->entry];
@@ -310,13 +430,25 @@ static void step_back(struct run *run)
     if (run->depth < run->saved_depth) {
         run->saved_depth = run->depth;
     }
-    if (entry->kind == ENTRY_OPTIONAL) {
-        /* The first end ahead is behind all calls that are open. */
-        run->end = run->entries[REQUIRED_HEAD].next;
-        while (run->entries[run->end].kind == ENTRY_CALL) {
-            run->end = run->entries[run->end].next;
-        }
+}
+
+/* Takes back to the last choice, and goes on with what comes after it. False when there is no
+ * choice left. */
+static bool step_back(struct run *run)
+{
+    run->is_exhausted = false;
+    while (run->depth != 0 && run->frames[run->depth - 1].is_forced) {
+        take_back(run);
     }
+    if (run->depth == 0) {
+        return false;
+    }
+    take_back(run);
+    if (run->entries[run->cursor].kind == ENTRY_OPTIONAL || run->cursor == OPTIONAL_HEAD) {
+        /* The first end ahead is behind all calls that are open. */
+        run->end = find_end(run);
+    }
+    return true;
 }
 
 /* --- The verdict ------------------------------------------------------------------------------ */
@@ -326,6 +458,7 @@ static void save_best(struct run *run)
 {
     struct search_best *best = &run->search->best;
     const struct search_entry *entries = run->entries;
+    run->end = find_end(run);
     uint32_t end_at = entries[run->end].at;
 
     if (best->stuck != HISTORY_NONE &&
@@ -353,22 +486,29 @@ static void save_best(struct run *run)
 static enum wgl_verdict run_to_end(struct run *run, uint64_t step_count_max, uint64_t end_ms,
                                    enum wgl_reason *reason)
 {
+    uint64_t turn = 0;
+    bool is_new;
+
     run->cursor = run->entries[REQUIRED_HEAD].next;
+    if (configurations_add(&run->search->configurations, &run->required, &run->optional,
+                           &run->state, run->hash, &is_new) != ERR_OK ||
+        enter_forced(run) != ERR_OK) {
+        *reason = WGL_REASON_MEMORY;
+        return WGL_UNKNOWN;
+    }
     while (run->entries[REQUIRED_HEAD].next != REQUIRED_HEAD) {
-        if (!find_candidate(run)) {
+        if (run->is_exhausted || !find_candidate(run)) {
             save_best(run);
-            if (run->depth == 0) {
+            if (!step_back(run)) {
                 return WGL_INVALID;
             }
-            step_back(run);
             continue;
         }
-        if (run->search->step_count == step_count_max) {
+        if (run->search->step_count >= step_count_max) {
             *reason = WGL_REASON_STEPS;
             return WGL_UNKNOWN;
         }
-        if (end_ms != 0 && (run->search->step_count & CLOCK_STEP_MASK) == 0 &&
-            search_clock_ms() >= end_ms) {
+        if (end_ms != 0 && turn++ % CLOCK_PERIOD == 0 && search_clock_ms() >= end_ms) {
             *reason = WGL_REASON_TIME;
             return WGL_UNKNOWN;
         }
@@ -380,25 +520,61 @@ static enum wgl_verdict run_to_end(struct run *run, uint64_t step_count_max, uin
     return WGL_VALID;
 }
 
-enum wgl_verdict search_object(struct search *search, const struct object *object,
-                               uint64_t step_count_max, uint64_t end_ms, enum wgl_reason *reason)
+static enum wgl_verdict run_from_start(struct run *run, uint64_t step_count_max, uint64_t end_ms,
+                                       enum wgl_reason *reason)
 {
-    struct run run = {
-        .search = search,
-        .object = object,
-        .entries = search->entries,
-        .frames = search->frames,
-    };
+    struct search *search = run->search;
+    const struct object *object = run->object;
 
-    *reason = WGL_REASON_NONE;
     search->step_count = 0;
     search->best.placed_count = 0;
     search->best.open_count = 0;
     search->best.stuck = HISTORY_NONE;
     configurations_clear(&search->configurations);
-    member_set_clear(&run.required, search->words, object->required_count);
-    member_set_clear(&run.optional, search->words + run.required.word_count,
+    member_set_clear(&run->required, search->words, object->required_count);
+    member_set_clear(&run->optional, search->words + run->required.word_count,
                      object->optional_count);
-    build_lists(&run);
-    return run_to_end(&run, step_count_max, end_ms, reason);
+    build_lists(run);
+    for (uint32_t i = 0; i < object->required_count; i++) {
+        if (object->required[i].seen != HISTORY_NONE) {
+            run->is_register = true;
+            search->unseen[object->required[i].seen]++;
+        }
+    }
+    enum wgl_verdict verdict = run_to_end(run, step_count_max, end_ms, reason);
+    for (uint32_t i = 0; i < object->required_count; i++) {
+        if (object->required[i].seen != HISTORY_NONE) {
+            search->unseen[object->required[i].seen] = 0;
+        }
+    }
+    return verdict;
+}
+
+static struct run run_of(struct search *search, const struct object *object, bool is_explaining)
+{
+    return (struct run){
+        .search = search,
+        .object = object,
+        .entries = search->entries,
+        .frames = search->frames,
+        .is_explaining = is_explaining,
+    };
+}
+
+enum wgl_verdict search_object(struct search *search, const struct object *object,
+                               uint64_t step_count_max, uint64_t end_ms, enum wgl_reason *reason)
+{
+    struct run run = run_of(search, object, false);
+
+    *reason = WGL_REASON_NONE;
+    enum wgl_verdict verdict = run_from_start(&run, step_count_max, end_ms, reason);
+    if (verdict == WGL_INVALID) {
+        /* A search that looks ahead gives up before the first answer that does not fit. */
+        uint64_t step_count = search->step_count;
+        enum wgl_reason ignored;
+        run = run_of(search, object, true);
+        ASSERT(run_from_start(&run, EXPLAIN_STEP_COUNT_MAX, end_ms, &ignored) != WGL_VALID);
+        search->step_count += step_count;
+    }
+    return verdict;
 }

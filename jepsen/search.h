@@ -2,9 +2,11 @@
  * that there is none (Wing and Gong 1993, with the memory of Lowe 2017).
  *
  * A depth-first search: of the operations that are open, called before the first answer that is
- * still ahead, one takes effect next. Optional operations are tried last. An optional operation
- * that the next one does not need is not tried before it: either order, or leaving it out, leads
- * to the same state. So operations with unknown outcomes cost little as long as nothing saw them.
+ * still ahead, one takes effect next. One that can and leaves the state as it is takes effect at
+ * once: whatever else comes can as well come later. A value that was written once stays until all
+ * that saw it took effect. Optional operations are tried last; one that
+ * the next one does not need is not tried before it: either order, or leaving it out, leads to the
+ * same state. So operations with unknown outcomes cost little as long as nothing saw them.
  */
 #ifndef JEPSEN_SEARCH_H
 #define JEPSEN_SEARCH_H
@@ -35,7 +37,8 @@ struct search {
     uint64_t step_count;     /* Of the last object. */
     struct search_entry *entries;
     struct search_frame *frames;
-    uint64_t *words; /* Of the two sets. */
+    uint32_t *unseen; /* By value of a register: how many that saw it are still to come. */
+    uint64_t *words;  /* Of the two sets. */
 };
 
 /* ERR_FULL when there is not the memory. To be closed, also after an error. */

@@ -21,7 +21,7 @@ struct wgl {
 struct wgl_limits wgl_default_limits(void)
 {
     return (struct wgl_limits){
-        .step_count_max = 20 * 1000 * 1000,
+        .step_count_max = UINT64_C(20) * 1000 * 1000,
         .memory_size_max = (size_t)512 * 1024 * 1024,
     };
 }

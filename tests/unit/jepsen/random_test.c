@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/macros.h"
+#include "jepsen/replay.h"
 #include "jepsen/wgl.h"
 #include "tests/support/jepsen/brute.h"
 #include "tests/support/jepsen/generate.h"
@@ -35,7 +36,7 @@ static struct generate_options draw_small(struct prng *prng)
         .info_percent = (uint32_t)prng_below(prng, 60),
         .failed_percent = (uint32_t)prng_below(prng, 20),
         .value_count = object == HISTORY_SET ? 0 : (uint32_t)prng_below(prng, 4),
-        .has_revisions = prng_below(prng, 2) == 0,
+        .has_revisions = object == HISTORY_REGISTER && prng_below(prng, 2) == 0,
     };
 }
 
@@ -67,9 +68,18 @@ static struct history *garble(struct prng *prng, struct history *history)
 static void expect_agreement(const struct history *history, uint32_t round,
                              enum wgl_verdict verdict)
 {
-    if (verdict == WGL_UNKNOWN || (verdict == WGL_VALID) != brute_is_linearizable(history)) {
+    struct replay_report report;
+    bool is_linearizable = brute_is_linearizable(history);
+
+    assert_int_equal(replay_check(history, &report), ERR_OK);
+    /* What the replay cannot decide it does not refuse. */
+    bool is_replayed = report.undecided_count != 0 ? !report.valid && is_linearizable
+                                                   : report.valid != is_linearizable;
+    if (verdict == WGL_UNKNOWN || (verdict == WGL_VALID) != is_linearizable || is_replayed) {
         assert_int_equal(history_write(history, stderr), ERR_OK);
-        fail_msg("round %u: the search says %s", round, wgl_verdict_name(verdict));
+        fail_msg("round %u: the search says %s, the replay %s (%u undecided)", round,
+                 wgl_verdict_name(verdict), report.valid ? "valid" : "invalid",
+                 report.undecided_count);
     }
 }
 
@@ -95,9 +105,65 @@ static void the_search_agrees_with_trying_every_order(void **state)
     }
 
     for (uint32_t object = 0; object < COUNT_OF(counts); object++) {
-        print_message("%u valid, %u invalid\n", counts[object][0], counts[object][1]);
         assert_true(counts[object][WGL_VALID] > 1000);
         assert_true(counts[object][WGL_INVALID] > 1000);
+    }
+}
+
+static void expect_valid(const struct history *history)
+{
+    struct replay_report report;
+
+    assert_int_equal(replay_check(history, &report), ERR_OK);
+    assert_true(report.valid);
+    assert_int_equal(verdict_of(history), WGL_VALID);
+}
+
+static struct generate_options draw_large(struct prng *prng, uint32_t round)
+{
+    return (struct generate_options){
+        .object = (enum history_object)(round % 4),
+        .operation_count = 500,
+        .process_count = (uint32_t)prng_between(prng, 2, 10),
+        .key_count = (uint32_t)prng_between(prng, 2, 8),
+        .info_percent = (uint32_t)prng_below(prng, 10),
+        .failed_percent = 5,
+        .has_revisions = prng_below(prng, 2) == 0,
+    };
+}
+
+static void what_a_right_server_did_is_valid(void **state)
+{
+    (void)state;
+    struct prng prng;
+
+    prng_init(&prng, 2);
+    for (uint32_t round = 0; round < 400; round++) {
+        struct generate_options options = draw_large(&prng, round);
+        struct history *history = generate_history(&prng, &options);
+
+        expect_valid(history);
+
+        history_close(history);
+    }
+}
+
+static void values_written_more_than_once_are_found_out(void **state)
+{
+    (void)state;
+    struct prng prng;
+
+    prng_init(&prng, 3);
+    for (uint32_t round = 0; round < 200; round++) {
+        struct generate_options options = draw_large(&prng, round);
+        options.object = round % 2 == 0 ? HISTORY_REGISTER : HISTORY_LIST;
+        options.value_count = 5;
+        options.info_percent = 1;
+        struct history *history = generate_history(&prng, &options);
+
+        expect_valid(history);
+
+        history_close(history);
     }
 }
 
@@ -105,6 +171,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_search_agrees_with_trying_every_order),
+        cmocka_unit_test(what_a_right_server_did_is_valid),
+        cmocka_unit_test(values_written_more_than_once_are_found_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
