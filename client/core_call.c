@@ -448,12 +448,11 @@ static void gap(struct core *core, struct core_call *call)
     retry_later(core, call, is_oldest && call->gap_count <= 2 ? 0 : POLL_MS_MIN);
 }
 
-/* It may have been done, and to send it again would be wrong, or of no use: the node that was told to
- * wait for a change has waited. */
+/* It may have been done, and to send it again would be wrong, or of no use: the node that was told
+ * to wait for a change has waited. */
 static bool is_over_in_doubt(const struct core_call *call, enum error status)
 {
-    return call->class == CORE_WRITE_ALONE ||
-           (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
+    return call->class == CORE_WRITE_ALONE || (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
 }
 
 static void failed(struct core *core, struct core_call *call, enum error status)

@@ -24,7 +24,7 @@ static bool next_entry(struct node *node, raft_index index, struct raft_entry *e
     }
     if (!raft_entry_next(&applier->fetched, entry) || entry->index != index) {
         node_fail(node, error_text(ERR_CORRUPT), "reading the log back",
-                  "bring the node back with an empty folder as a new member");
+                  "start again: what is damaged is fetched from another node");
         applier->fetched = (struct bytes){0};
         return false;
     }
@@ -42,6 +42,7 @@ static bool apply(struct node *node, const struct raft_entry *entry)
     struct machine_result result;
 
     machine_apply(node->machine, entry, &result);
+    compaction_applied(node, entry);
     if (node_table_has_failed(node)) {
         return false;
     }
@@ -54,7 +55,8 @@ static bool apply(struct node *node, const struct raft_entry *entry)
     if (result.effects != NULL) {
         sessions_notify(node, result.effects);
     }
-    return true;
+    agreement_applied(node, entry->index); /* Last: results are good until the table is used. */
+    return node->problem == NULL;
 }
 
 void applier_run(struct node *node, raft_index commit_index)
@@ -64,6 +66,10 @@ void applier_run(struct node *node, raft_index commit_index)
     uint32_t count = 0;
     size_t size = 0;
 
+    if (node_state_is_away(node)) {
+        applier->has_more = false;
+        return;
+    }
     while (applied < commit_index && count < APPLY_COUNT_MAX && size < APPLY_BYTES_MAX) {
         struct raft_entry entry;
 
@@ -132,7 +138,7 @@ static raft_index wanted_by(const struct node *node, uint32_t owner)
         return node_leads(node) ? node->peers[owner].fetch_index : 0;
     }
     if (owner != FETCH_FOR_APPLIER || next > node->status.commit_index ||
-        raft_entry_at(node->raft, next, &entry)) {
+        node_state_is_away(node) || raft_entry_at(node->raft, next, &entry)) {
         return 0;
     }
     return next;
@@ -158,6 +164,21 @@ void applier_fetch(struct node *node)
     }
 }
 
+/* Rot in entries that were acknowledged: opening will find it, too, and see to its repair. */
+static void log_unreadable(struct node *node, const struct log_fetched *fetched)
+{
+    struct line line;
+
+    line_begin(&line, "log_unreadable");
+    line_add_u64(&line, "index", fetched->first_index);
+    line_add(&line, "reason", error_name(fetched->error));
+    line_write_limited(node, WORLD_ERROR, &line, &node->link_lines);
+    if (fetched->error == ERR_CORRUPT) {
+        node_retire(node, error_text(ERR_CORRUPT), "reading the log back",
+                    "start again: what is damaged is fetched from another node");
+    }
+}
+
 static void give_to_peer(struct node *node, uint32_t place, const struct log_fetched *fetched)
 {
     struct peer *peer = &node->peers[place];
@@ -174,12 +195,7 @@ static void give_to_peer(struct node *node, uint32_t place, const struct log_fet
     }
     raft_fetched(node->raft, id, fetched->first_index, 0, (struct bytes){0}, node->now_ms);
     if (fetched->error != ERR_MISSING) {
-        struct line line;
-
-        line_begin(&line, "log_unreadable");
-        line_add_u64(&line, "index", fetched->first_index);
-        line_add(&line, "reason", error_name(fetched->error));
-        line_write_limited(node, WORLD_ERROR, &line, &node->link_lines);
+        log_unreadable(node, fetched);
     }
 }
 
@@ -199,10 +215,17 @@ void applier_fetched(struct node *node)
         give_to_peer(node, owner, &fetched);
         return;
     }
+    if (fetched.first_index <= machine_applied_index(node->machine) || node_state_is_away(node)) {
+        return; /* A snapshot took its place. */
+    }
+    if (fetched.error == ERR_CORRUPT) {
+        log_unreadable(node, &fetched);
+        return;
+    }
     if (fetched.error != ERR_OK) {
         /* Committed entries are never cut off, so ERR_MISSING is as bad as the others. */
         node_fail(node, error_text(fetched.error), "reading the log back",
-                  "bring the node back with an empty folder as a new member");
+                  "check the disk and start again");
         return;
     }
     /* What was not committed yet may be replaced: it is fetched again when it is its turn. */

@@ -67,6 +67,11 @@ void node_check(const struct node *node)
     }
     ASSERT(node->identity.formed); /* Invariant 1. */
     raft_check(node->raft);
+    snapshots_check(node->snapshots);
+    if (node->restoration.is_on) {
+        ASSERT(node->log == NULL && !node_leads(node)); /* Invariant 10. */
+        return;
+    }
     log_check(node->log);
     ASSERT(machine_applied_index(node->machine) <= node->status.last_index); /* Invariant 2. */
     ASSERT(node->held.last_ticket >= log_durable_ticket(node->log));         /* Invariant 8. */

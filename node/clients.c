@@ -85,9 +85,9 @@ static void take_message(struct node *node, world_connection number, const struc
     admission_take(node, &origin, rpc);
 }
 
-/* Requests of a leader that may not stamp wait where they are: in their connection. So do they while
- * leadership is handed over, until it is known where to: a refusal would cost the client a pause
- * that is longer than that takes. */
+/* Requests of a leader that may not stamp wait where they are: in their connection. So do they
+ * while leadership is handed over, until it is known where to: a refusal would cost the client a
+ * pause that is longer than that takes. */
 static bool must_wait(const struct node *node)
 {
     return (node_leads(node) && !node_may_stamp(node)) || node_hands_over(node);

@@ -16,6 +16,8 @@
 #include "node/machine.h"
 #include "node/member.h"
 #include "node/node.h"
+#include "node/snapshot.h"
+#include "node/snapshot_life.h"
 #include "raft/raft.h"
 
 enum { NO_PEER = NODE_PEER_COUNT_MAX, NEVER = 0 };
@@ -155,6 +157,8 @@ void requests_take_room(struct node *node, size_t size);
 void requests_applied(struct node *node, const struct raft_entry *entry,
                       const struct machine_result *result);
 void requests_tick(struct node *node);
+/* A snapshot took the place of all entries up to `index`: their outcome is unknown. */
+void requests_installed(struct node *node, raft_index index);
 void requests_leadership_lost(struct node *node);
 void requests_give_up(struct node *node); /* All of them: outcome unknown. */
 
@@ -304,6 +308,8 @@ void peers_take_link(struct node *node, struct node_event *event);
 void peers_send_hello(struct node *node, uint32_t place);
 void peers_send_form(struct node *node, uint32_t place);
 void peers_send_raft(struct node *node, const struct raft_message *message);
+/* Any other frame, on the bulk lane. False when it has no link, or no room there now. */
+bool peers_send_body(struct node *node, raft_id peer, enum wire_frame_kind kind, struct bytes body);
 
 /* --- senders.c: who may speak with us --------------------------------------------------------- */
 
@@ -408,6 +414,8 @@ uint64_t disk_watch_wake_ms(const struct node *node);
 /* --- recovery.c: log and raft, opened once the cluster is known ------------------------------ */
 
 MUST_USE enum error recovery_run(struct node *node);
+/* The same once a snapshot has come in the place of what was lost; `term`: of who sent it. */
+MUST_USE enum error recovery_restored(struct node *node, raft_term term);
 
 /* --- held.c: messages that wait for the disk ------------------------------------------------- */
 
@@ -469,10 +477,16 @@ struct node {
     struct disk *disk;
     struct table *table;
     struct machine *machine;
-    struct raft *raft; /* NULL until the cluster is formed; then the log is open too. */
-    struct log *log;
-    struct arena log_arena; /* For log_open() and raft_open(), which may come later. */
+    struct raft *raft; /* NULL until the cluster is formed; then all of these are open. */
+    struct log *log;   /* NULL while restoration.is_on, too. */
+    struct snapshots *snapshots;
+    struct arena log_arena; /* For log_open(), raft_open() and snapshots_open(), later or again. */
     struct arena raft_arena;
+    struct arena snapshot_arena;
+    void *log_memory;
+    void *raft_memory;
+    size_t log_memory_size;
+    size_t raft_memory_size;
     struct raft_status status; /* As of the last event given to raft. */
     struct identity identity;
     struct cluster_time time;
@@ -485,6 +499,7 @@ struct node {
     size_t client_room; /* and what clients may write of them, less when the log is nearly full. */
     bool is_stopping;
     bool is_stopped;
+    bool retires;               /* And the reason to stop becomes the problem. */
     uint64_t hand_over_ms;      /* Leadership was last seen to be on its way then; NEVER. */
     bool stop_awaits_leader;    /* We led: the other's first heartbeat tells that it is done. */
     uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
@@ -503,12 +518,18 @@ struct node {
     struct formation formation;
     struct held held;
     struct applier applier;
+    struct compaction compaction;
+    struct shipping shipping;
+    struct installation installation;
+    struct restoration restoration;
+    struct agreement agreement;
     struct state_hash state_hash;
     struct line_limit client_lines;
     struct line_limit peer_lines;
     struct line_limit member_lines;
     struct line_limit link_lines;
     struct line_limit refusal_lines;
+    struct line_limit snapshot_lines;
 
     uint8_t *scratch; /* WIRE_FRAME_SIZE_MAX bytes: one answer at a time. */
     uint8_t *renewal_params;
@@ -544,6 +565,9 @@ void node_fail(struct node *node, const char *what, const char *where, const cha
  * key, so whatever was computed from the table since it was last asked about must not be told to
  * anybody: asked after each use of the table and before each answer. */
 MUST_USE bool node_table_has_failed(struct node *node);
+
+/* The node is not fit to go on, but may still end in order: leadership is handed over first. */
+void node_retire(struct node *node, const char *what, const char *where, const char *advice);
 
 /* The log cannot be written any more. */
 void node_fail_log(struct node *node, enum error error);

@@ -8,6 +8,7 @@
 #include "log/log.h"
 #include "node/envelope.h"
 #include "node/node.h"
+#include "node/snapshot.h"
 #include "raft/entry.h"
 #include "raft/raft.h"
 #include "wire/frame.h"
@@ -76,6 +77,13 @@ enum {
     CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
     CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
     CHANGE_MS_MAX = 600000,
+    STATE_MARK_COUNT = 8,     /* Hashes of the state that are kept for those who come later. */
+    SNAPSHOT_RETRY_MS = 2000, /* After one that failed. */
+    SHIPMENT_WINDOW_SIZE = 4 * SNAPSHOT_CHUNK_SIZE_MAX, /* Of chunks under way to one peer. */
+    SHIPMENT_OFFER_MS = 200,  /* A peer that is silent for so long is offered it again, */
+    SHIPMENT_PATIENCE = 10,   /* and given up after so many of the largest election timeouts. */
+    SHIPMENT_STEP_MS = 5,     /* Until a link without room is tried again. */
+    RESTORATION_ASK_MS = 500, /* Between two requests for a snapshot. */
 };
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
@@ -112,6 +120,10 @@ _Static_assert((int)NODE_PEER_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX + 2 + STRA
                "we, all members when we are none, one that departs, and strangers");
 _Static_assert((int)RAFT_ENTRY_HEADER_SIZE + (int)RAFT_CONFIGURATION_SIZE_MAX <= STAGE_RESERVE / 2,
                "raft appends a configuration by itself");
+_Static_assert((int)SNAPSHOT_CONFIGURATION_SIZE_MAX >= (int)RAFT_CONFIGURATION_SIZE_MAX,
+               "a snapshot holds every configuration");
+_Static_assert((int)SNAPSHOT_SENDER_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX - 1,
+               "every other member can be sent a snapshot");
 _Static_assert((STAGED_COUNT_MAX & (STAGED_COUNT_MAX - 1)) == 0, "rings are masked");
 _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");

@@ -39,20 +39,31 @@ size_t machine_memory_size(void)
 struct machine *machine_open(struct arena *arena, struct table *table)
 {
     struct machine *machine = arena_take(arena, 1, sizeof(*machine));
-    struct bytes meta;
 
     memset(machine, 0, sizeof(*machine));
     machine->table = table;
     machine->windows = windows_open(arena, table);
     machine->renewed = arena_take(arena, 1, RENEW_COUNT_MAX);
     machine->items = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
-    if (table_get(table, bytes_of(meta_key, sizeof(meta_key)), &meta)) {
+    machine_reload(machine);
+    return machine;
+}
+
+void machine_reload(struct machine *machine)
+{
+    struct bytes meta;
+
+    windows_forget(machine->windows);
+    machine->applied_index = 0;
+    machine->log_ms = 0;
+    machine->dirty = false;
+    machine->hash_is_known = false;
+    if (table_get(machine->table, bytes_of(meta_key, sizeof(meta_key)), &meta)) {
         ASSERT_VALUES(meta.size == META_SIZE, meta.size, META_SIZE);
         ASSERT_VALUES(meta.data[0] == META_VERSION, meta.data[0], META_VERSION);
         machine->applied_index = load_u64(meta.data + 1);
         machine->log_ms = load_u64(meta.data + 9);
     }
-    return machine;
 }
 
 raft_index machine_applied_index(const struct machine *machine)

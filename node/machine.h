@@ -26,6 +26,9 @@ size_t machine_memory_size(void);
 /* Goes on from the applied index that the table holds; 0 when it is empty. */
 struct machine *machine_open(struct arena *arena, struct table *table);
 
+/* The table was replaced as a whole: goes on from what it holds now. */
+void machine_reload(struct machine *machine);
+
 /* What became of one entry. */
 struct machine_result {
     uint8_t method; /* Of the envelope; 0 for an entry that is not ours to understand. */

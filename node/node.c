@@ -7,6 +7,8 @@
 
 _Static_assert((int)NODE_MEMBER_COUNT_MAX == (int)RAFT_MEMBER_COUNT_MAX, "all members vote");
 
+#define PACE_MAX (UINT64_C(1) << 34)
+
 /* --- Options ---------------------------------------------------------------------------------- */
 
 void node_options_init(struct node_options *options)
@@ -25,6 +27,10 @@ void node_options_init(struct node_options *options)
         .window_size = 32 << 20,
         .segment_size = LOG_SEGMENT_SIZE_DEFAULT,
         .segment_count_max = 1024,
+        .state_mark_interval = 16384,
+        .snapshot_log_size = 64 << 20,
+        .snapshot_pace = 64 << 20,
+        .shipping_pace = 64 << 20,
     };
 }
 
@@ -82,6 +88,13 @@ static const char *sizes_problem(const struct node_options *options)
         options->segment_size > 1 << 30) {
         return "a segment of the log is a multiple of 4 KiB, more than 2 MiB and at most 1 GiB";
     }
+    if (options->snapshot_log_size == 0 || options->state_mark_interval == 0 ||
+        options->snapshot_pace < SNAPSHOT_CHUNK_SIZE_MAX ||
+        options->shipping_pace < SNAPSHOT_CHUNK_SIZE_MAX || options->snapshot_pace > PACE_MAX ||
+        options->shipping_pace > PACE_MAX) {
+        return "snapshots, their pace (64 KiB to 16 GiB a second) or the marks of the state are "
+               "out of range";
+    }
     return NULL;
 }
 
@@ -135,6 +148,7 @@ size_t node_memory_size(const struct node_options *options)
            arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
            requests_memory_size(options) + renewals_memory_size(options) +
            reads_memory_size(options) + sessions_memory_size(options) + machine_memory_size() +
+           arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
 
@@ -154,28 +168,16 @@ static void take_memory(struct node *node, struct arena *arena)
     reads_open(node, arena);
     sessions_open(node, arena);
     node->machine = machine_open(arena, node->table);
-    arena_init(&node->log_arena, arena_take_aligned(arena, log_size, DISK_ALIGNMENT), log_size);
-    arena_init(&node->raft_arena, arena_take(arena, 1, raft_size), raft_size);
+    arena_init(&node->snapshot_arena,
+               arena_take_aligned(arena, snapshots_memory_size(), DISK_ALIGNMENT),
+               snapshots_memory_size());
+    node->log_memory = arena_take_aligned(arena, log_size, DISK_ALIGNMENT);
+    node->log_memory_size = log_size;
+    node->raft_memory = arena_take(arena, 1, raft_size);
+    node->raft_memory_size = raft_size;
 }
 
 /* --- Opening --------------------------------------------------------------------------------- */
-
-void node_fail(struct node *node, const char *what, const char *where, const char *advice)
-{
-    struct text text;
-
-    if (node->problem != NULL) {
-        return;
-    }
-    text_init(&text, node->problem_text, sizeof(node->problem_text));
-    text_add(&text, where);
-    text_add(&text, ": ");
-    text_add(&text, what);
-    text_add(&text, ": ");
-    text_add(&text, advice);
-    node->problem = node->problem_text;
-    ASSERT(!text.truncated);
-}
 
 static void copy_name(char to[NODE_NAME_SIZE_MAX + 1], const char *name)
 {
@@ -301,6 +303,10 @@ static void begin_turn(struct node *node, uint64_t now_ms)
 
 static void take_completion(struct node *node, const struct disk_completion *completion)
 {
+    ASSERT(node->snapshots != NULL);
+    if (snapshots_complete(node->snapshots, completion)) {
+        return;
+    }
     ASSERT(node->log != NULL);
     bool is_ours = log_complete(node->log, completion);
 
@@ -321,7 +327,7 @@ static bool other_voter_exists(const struct node *node)
     return false;
 }
 
-static void take_stop(struct node *node)
+static void begin_stopping(struct node *node)
 {
     struct line line;
 
@@ -334,9 +340,41 @@ static void take_stop(struct node *node)
         node->stop_awaits_leader = node_leads(node) && other_voter_exists(node);
         raft_resign(node->raft, node->now_ms);
         node_refresh_status(node);
+        snapshots_stop(node->snapshots);
     }
     line_begin(&line, "stopping");
     line_write(node, WORLD_INFO, &line);
+}
+
+static void describe_problem(struct node *node, const char *what, const char *where,
+                             const char *advice)
+{
+    struct text text;
+
+    text_init(&text, node->problem_text, sizeof(node->problem_text));
+    text_add(&text, where);
+    text_add(&text, ": ");
+    text_add(&text, what);
+    text_add(&text, ": ");
+    text_add(&text, advice);
+    ASSERT(!text.truncated);
+}
+
+void node_fail(struct node *node, const char *what, const char *where, const char *advice)
+{
+    if (node->problem == NULL) {
+        describe_problem(node, what, where, advice);
+        node->problem = node->problem_text;
+    }
+}
+
+void node_retire(struct node *node, const char *what, const char *where, const char *advice)
+{
+    if (node->problem == NULL && !node->retires) {
+        describe_problem(node, what, where, advice);
+        node->retires = true;
+        begin_stopping(node);
+    }
 }
 
 static void take_event(struct node *node, struct node_event *event)
@@ -360,7 +398,7 @@ static void take_event(struct node *node, struct node_event *event)
     case NODE_DISK_DONE:
         return; /* Taken before all others: it makes room. */
     case NODE_STOP:
-        take_stop(node);
+        begin_stopping(node);
         return;
     }
     UNREACHABLE();
@@ -373,7 +411,7 @@ static void take_events(struct node *node, struct node_event *events, uint32_t e
             take_completion(node, &events[i].completion);
         }
     }
-    if (node->raft != NULL) {
+    if (node->log != NULL) {
         node_refresh_room(node);
         node_refresh_noop(node);
     }
@@ -422,13 +460,20 @@ static bool may_stop(const struct node *node)
     if (node->raft == NULL) {
         return true;
     }
+    if (!snapshots_are_idle(node->snapshots)) {
+        return false;
+    }
+    if (node->log == NULL) {
+        return true;
+    }
     bool is_settled = log_durable_ticket(node->log) >= node->held.last_ticket &&
                       node->held.head == node->held.tail &&
                       !log_counters(node->log).write_in_flight;
-    bool is_handed_over = !node_leads(node) && node->requests.count == 0 &&
-                          (!node->stop_awaits_leader || node->status.leader != 0) &&
-                          node->reads.head == node->reads.tail &&
-                          machine_applied_index(node->machine) >= node->status.commit_index;
+    bool is_applied = node_state_is_away(node) ||
+                      (node->reads.head == node->reads.tail &&
+                       machine_applied_index(node->machine) >= node->status.commit_index);
+    bool is_handed_over = !node_leads(node) && node->requests.count == 0 && is_applied &&
+                          (!node->stop_awaits_leader || node->status.leader != 0);
 
     return is_settled && (is_handed_over || node->now_ms >= node->stop_ms);
 }
@@ -439,9 +484,9 @@ static void stop(struct node *node)
 
     requests_give_up(node);
     changes_give_up(node);
-    if (node->raft != NULL) {
-        renewals_leadership_lost(node);
-        reads_leadership_lost(node);
+    renewals_leadership_lost(node);
+    reads_leadership_lost(node);
+    if (node->raft != NULL && !node_state_is_away(node)) {
         do {
             reads_begin(node);
             reads_serve(node);
@@ -453,10 +498,14 @@ static void stop(struct node *node)
             return; /* What was not committed must not pass for a table that is to be kept. */
         }
     }
-    node->is_stopped = true;
     line_begin(&line, "stopped");
     line_add_u64(&line, "applied", machine_applied_index(node->machine));
     line_write(node, WORLD_INFO, &line);
+    if (node->retires) {
+        node->problem = node->problem_text;
+    } else {
+        node->is_stopped = true;
+    }
 }
 
 void node_turn(struct node *node, struct node_event *events, uint32_t event_count, uint64_t now_ms)

@@ -50,6 +50,10 @@ struct node_options {
     uint32_t window_size;          /* Bytes of log entries kept in memory. */
     uint32_t segment_size;         /* Of the log's files. */
     uint32_t segment_count_max;
+    uint32_t state_mark_interval; /* The states are compared at each multiple of this index. */
+    uint64_t snapshot_log_size; /* Bytes that the log grows by, at least, between two snapshots. */
+    uint64_t snapshot_pace;     /* Bytes in a second that a snapshot is written with, */
+    uint64_t shipping_pace;     /* and that all shipments to other members have together. */
 };
 
 /* The defaults above; names and addresses are left empty. */

@@ -163,6 +163,30 @@ void peers_send_raft(struct node *node, const struct raft_message *message)
     world_commit_link(node->world, place, lane, out.size);
 }
 
+bool peers_send_body(struct node *node, raft_id id, enum wire_frame_kind kind, struct bytes body)
+{
+    uint32_t place = place_of_id(node, id);
+    size_t capacity = WIRE_FRAME_HEADER_SIZE + body.size;
+
+    if (place == NO_PEER || !node->peers[place].link_up[WORLD_LANE_BULK]) {
+        return false;
+    }
+    uint8_t *memory = world_reserve_link(node->world, place, WORLD_LANE_BULK, capacity);
+
+    if (memory == NULL) {
+        return false;
+    }
+    const struct wire_frame frame = frame_of(node, kind);
+    struct buffer out = buffer_of(memory, capacity);
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, &frame, &start) && buffer_append(&out, body);
+
+    ASSERT_VALUES(fits, out.size, capacity);
+    wire_frame_end(&out, start);
+    world_commit_link(node->world, place, WORLD_LANE_BULK, out.size);
+    return true;
+}
+
 /* --- Links that we dialed --------------------------------------------------------------------- */
 
 static void log_link(struct node *node, const struct node_event *event, const char *name)
@@ -237,8 +261,8 @@ static void take_raft(struct node *node, world_connection number, const struct w
 {
     struct raft_message message;
 
-    if (node->raft == NULL) {
-        return; /* Not formed yet: the sender will try again for ever. */
+    if (node->raft == NULL || node->restoration.is_on) {
+        return; /* Not formed, or not fit: the sender will try again for ever. */
     }
     if (wire_raft_decode(frame->body, &message) != ERR_OK || message.source != frame->source ||
         message.target != node->identity.self || message.term >= TERM_MAX) {
@@ -254,6 +278,29 @@ static void take_raft(struct node *node, world_connection number, const struct w
     raft_receive(node->raft, &message, node->now_ms);
     node_refresh_status(node);
     hear_clock(node, &message, frame->log_ms);
+}
+
+/* False when it is not valid. */
+static bool take_snapshot_frame(struct node *node, const struct wire_frame *frame)
+{
+    switch (frame->kind) {
+    case WIRE_FRAME_SNAPSHOT_OFFER:
+        return installation_take_offer(node, frame);
+    case WIRE_FRAME_SNAPSHOT_CHUNK:
+        return installation_take_chunk(node, frame);
+    case WIRE_FRAME_SNAPSHOT_REPLY:
+        return shipping_take_reply(node, frame);
+    case WIRE_FRAME_SNAPSHOT_REQUEST:
+        return shipping_take_request(node, frame);
+    case WIRE_FRAME_STATE:
+        return agreement_take(node, frame);
+    case WIRE_FRAME_HELLO:
+    case WIRE_FRAME_REFUSE:
+    case WIRE_FRAME_FORM:
+    case WIRE_FRAME_RAFT:
+        break;
+    }
+    UNREACHABLE();
 }
 
 static void take_frame(struct node *node, world_connection number, const struct wire_frame *frame)
@@ -273,11 +320,27 @@ static void take_frame(struct node *node, world_connection number, const struct 
     if (!senders_allow(node, number, frame)) {
         return;
     }
-    if (frame->kind == WIRE_FRAME_FORM) {
+    switch (frame->kind) {
+    case WIRE_FRAME_FORM:
         formation_take_form(node, number, frame);
-    } else {
+        return;
+    case WIRE_FRAME_RAFT:
         take_raft(node, number, frame);
+        return;
+    case WIRE_FRAME_SNAPSHOT_OFFER:
+    case WIRE_FRAME_SNAPSHOT_CHUNK:
+    case WIRE_FRAME_SNAPSHOT_REPLY:
+    case WIRE_FRAME_SNAPSHOT_REQUEST:
+    case WIRE_FRAME_STATE:
+        if (node->raft != NULL && !take_snapshot_frame(node, frame)) {
+            refuse_peer(node, number, ERR_MALFORMED, "its frame about a snapshot is not valid");
+        }
+        return;
+    case WIRE_FRAME_HELLO:
+    case WIRE_FRAME_REFUSE:
+        break;
     }
+    UNREACHABLE();
 }
 
 static void take_data(struct node *node, struct node_event *event)
@@ -286,7 +349,8 @@ static void take_data(struct node *node, struct node_event *event)
     struct bytes rest = event->data;
 
     event->consumed = event->data.size;
-    while (connection->state == CONNECTION_PEER || connection->state == CONNECTION_PEER_NEW) {
+    while (node->problem == NULL &&
+           (connection->state == CONNECTION_PEER || connection->state == CONNECTION_PEER_NEW)) {
         struct bytes before = rest;
         struct wire_frame frame;
         enum error error = wire_frame_next(&rest, &frame);

@@ -201,6 +201,22 @@ void requests_applied(struct node *node, const struct raft_entry *entry,
     }
 }
 
+void requests_installed(struct node *node, raft_index index)
+{
+    struct requests *requests = &node->requests;
+
+    for (uint64_t i = 0; i <= requests->mask && requests->count > 0; i++) {
+        struct pending *slot = &requests->slots[i];
+
+        if (slot->index != 0 && slot->index <= index) {
+            struct pending pending = *slot;
+
+            take_out(requests, slot);
+            answer_without_result(node, &pending, ERR_UNKNOWN_OUTCOME);
+        }
+    }
+}
+
 void requests_leadership_lost(struct node *node)
 {
     if (node->requests.count > 0 && node->requests.orphan_ms == NEVER) {

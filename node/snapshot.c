@@ -97,10 +97,10 @@ void snapshots_advance(struct snapshots *snapshots, uint64_t now_ms)
     ASSERT_VALUES(now_ms >= snapshots->now_ms, now_ms, snapshots->now_ms);
     snapshots->now_ms = now_ms;
     snapshots->has_more = false;
+    snapshots_files_advance(snapshots);
     if (snapshots->is_stopping) {
         return;
     }
-    snapshots_files_advance(snapshots);
     snapshots_save_advance(snapshots);
     snapshots_load_advance(snapshots);
     snapshots_receive_advance(snapshots);

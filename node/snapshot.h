@@ -138,6 +138,9 @@ const struct snapshot_file *snapshots_newest_below(const struct snapshots *snaps
 struct snapshot_base snapshots_base(const struct snapshots *snapshots,
                                     const struct snapshot_file *file);
 
+/* None of them is to be used any more, whatever is in them: they are removed. */
+void snapshots_discard(struct snapshots *snapshots);
+
 /* --- Saving ----------------------------------------------------------------------------------- */
 
 /* Begins a snapshot of the table as it is, right after its commit at `base->index`, whose hash is

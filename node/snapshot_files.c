@@ -253,6 +253,16 @@ void snapshots_files_refuse(struct snapshots *snapshots, raft_index index)
     kept->is_refused = true;
 }
 
+void snapshots_discard(struct snapshots *snapshots)
+{
+    struct files *files = &snapshots->files;
+
+    for (uint32_t i = 0; i < files->kept_count; i++) {
+        files->kept[i].is_refused = true;
+    }
+    snapshots_files_trim(snapshots, KEEP_COUNT);
+}
+
 const struct snapshot_file *snapshots_newest_below(const struct snapshots *snapshots,
                                                    raft_index index)
 {

@@ -194,6 +194,10 @@ void status_keep_hash(struct node *node)
 static void refresh_hash(struct node *node)
 {
     const struct state_hash *kept = &node->state_hash;
+
+    if (node_state_is_away(node)) {
+        return;
+    }
     raft_index applied = machine_applied_index(node->machine);
 
     ASSERT_VALUES(kept->index <= applied, kept->index, applied);
@@ -231,7 +235,7 @@ void status_answer(struct node *node, const struct origin *origin)
         .last = node->status.last_index,
         .durable = node->status.durable_index,
         .log_ms = cluster_time_now(&node->time),
-        .sessions = lease_session_count(node->table),
+        .sessions = node_state_is_away(node) ? 0 : lease_session_count(node->table),
         .state_hash = node->state_hash.hash,
         .members = members,
         .configuration = node->status.configuration_index,

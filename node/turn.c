@@ -170,6 +170,7 @@ static bool carry_out(struct node *node)
         }
         reads_ready(node, &effects);
         note_fetches(node, &effects);
+        shipping_note_needs(node, &effects);
         if (effects.configuration_changed) {
             members_changed(node, &effects);
         }
@@ -177,7 +178,7 @@ static bool carry_out(struct node *node)
     node->raft_wake_ms = effects.wake_ms;
     node_refresh_status(node);
     applier_run(node, effects.commit_index);
-    if (node->problem == NULL) {
+    if (node->problem == NULL && !node_state_is_away(node)) {
         reads_serve(node);
         applier_tick(node);
     }
@@ -190,7 +191,10 @@ static void commit_table(struct node *node)
 {
     raft_index applied = machine_applied_index(node->machine);
 
-    if (applied == node->committed_index) {
+    if (node_state_is_away(node)) {
+        return;
+    }
+    if (applied == node->committed_index && !compaction_waits(node)) {
         node->commit_ms = node->now_ms + node->options.commit_interval_ms;
         return;
     }
@@ -205,12 +209,28 @@ static void commit_table(struct node *node)
         status_keep_hash(node);
         node->committed_index = applied;
         node->commit_ms = node->now_ms + node->options.commit_interval_ms;
+        compaction_committed(node);
     }
+}
+
+/* False when there is nothing else to do: the node is not well enough. */
+static bool advance_snapshots(struct node *node)
+{
+    snapshots_advance(node->snapshots, node->now_ms);
+    compaction_take_events(node);
+    if (node->restoration.is_on && node->problem == NULL) {
+        restoration_tick(node);
+        return false;
+    }
+    return node->problem == NULL;
 }
 
 void turn_advance(struct node *node)
 {
     node_refresh_noop(node);
+    if (!advance_snapshots(node)) {
+        return;
+    }
     reads_begin(node);
     held_release(node);
     raft_tick(node->raft, node->now_ms);
@@ -232,6 +252,8 @@ void turn_advance(struct node *node)
     }
     changes_tick(node);
     applier_fetch(node);
+    shipping_tick(node);
+    compaction_tick(node);
     log_flush(node->log);
     disk_watch_tick(node);
     commit_table(node);
@@ -275,7 +297,13 @@ void turn_plan(struct node *node)
     if (node->raft == NULL) {
         return;
     }
+    wake_at(node, snapshots_wake_ms(node->snapshots));
+    if (node->restoration.is_on) {
+        wake_at(node, restoration_wake_ms(node));
+        return;
+    }
     wake_at(node, node->raft_wake_ms);
+    wake_at(node, shipping_wake_ms(node));
     if (node->applier.has_more || node->reads.has_more) {
         wake_at(node, node->now_ms);
     }
@@ -283,7 +311,7 @@ void turn_plan(struct node *node)
     if (node->requests.orphan_ms != NEVER) {
         wake_at(node, node->requests.orphan_ms);
     }
-    if (machine_applied_index(node->machine) != node->committed_index) {
+    if (machine_applied_index(node->machine) != node->committed_index || compaction_waits(node)) {
         /* Where the log is behind, its completion makes a turn. */
         wake_at(node, node->commit_ms > node->now_ms ? node->commit_ms : FAR_FUTURE_MS);
     }

@@ -62,6 +62,12 @@ struct windows *windows_open(struct arena *arena, struct table *table)
     windows->table = table;
     windows->windows = arena_take(arena, WINDOW_COUNT, sizeof(struct window));
     windows->value = arena_take(arena, 1, VALUE_SIZE_MAX);
+    windows_forget(windows);
+    return windows;
+}
+
+void windows_forget(struct windows *windows)
+{
     list_init(&windows->recent);
     list_init(&windows->dirty);
     for (uint32_t i = 0; i < BUCKET_COUNT; i++) {
@@ -75,7 +81,6 @@ struct windows *windows_open(struct arena *arena, struct table *table)
         list_init(&window->dirty);
         list_push_back(&windows->recent, &window->recent);
     }
-    return windows;
 }
 
 static struct list *bucket_of(struct windows *windows, uint64_t session)

@@ -26,6 +26,9 @@ struct windows; /* Opaque: the windows of all sessions. */
 size_t windows_memory_size(void);
 struct windows *windows_open(struct arena *arena, struct table *table);
 
+/* The table was replaced: what is kept of the old one, written out or not, counts no more. */
+void windows_forget(struct windows *windows);
+
 enum window_verdict {
     WINDOW_NEXT,     /* The next one in sequence: execute it, then windows_store(). */
     WINDOW_REPEATED, /* Executed before: *result is what it gave. */

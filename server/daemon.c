@@ -121,6 +121,7 @@ static void options_fill(struct daemon *daemon)
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;
+    options->snapshot_log_size = config->snapshot_log;
     world->client_count_max = (uint32_t)config->max_connections;
     /* All of these were parsed before: config_check() has seen them. */
     ASSERT(address_parse(bytes_of_text(config->client), &world->client));

@@ -20,10 +20,24 @@
 #include "raft/message.h"
 
 enum wire_frame_kind {
-    WIRE_FRAME_HELLO = 1,  /* wire_peer_hello; the first frame of every connection. */
-    WIRE_FRAME_REFUSE = 2, /* wire_peer_refuse; then the connection is closed. */
-    WIRE_FRAME_FORM = 3,   /* wire_peer_form: found or join the new cluster. */
-    WIRE_FRAME_RAFT = 4,   /* One raft_message. */
+    WIRE_FRAME_HELLO = 1,            /* wire_peer_hello; the first frame of every connection. */
+    WIRE_FRAME_REFUSE = 2,           /* wire_peer_refuse; then the connection is closed. */
+    WIRE_FRAME_FORM = 3,             /* wire_peer_form: found or join the new cluster. */
+    WIRE_FRAME_RAFT = 4,             /* One raft_message. */
+    WIRE_FRAME_SNAPSHOT_OFFER = 5,   /* wire_peer_snapshot_offer; from a leader, as chunks are. */
+    WIRE_FRAME_SNAPSHOT_CHUNK = 6,   /* wire_peer_snapshot_chunk. */
+    WIRE_FRAME_SNAPSHOT_REPLY = 7,   /* wire_peer_snapshot_reply, to each of these. */
+    WIRE_FRAME_SNAPSHOT_REQUEST = 8, /* wire_peer_snapshot_request; whoever leads answers. */
+    WIRE_FRAME_STATE = 9,            /* wire_peer_state. */
+};
+
+/* What a receiver says of a snapshot. */
+enum wire_snapshot_state {
+    WIRE_SNAPSHOT_TAKEN = 1,  /* Up to `offset`: go on. */
+    WIRE_SNAPSHOT_REWIND = 2, /* Nothing behind `offset` was taken: go on from there. */
+    WIRE_SNAPSHOT_BUSY = 3,   /* Offer it again a little later. */
+    WIRE_SNAPSHOT_DONE = 4,   /* It is installed, or not needed any more. */
+    WIRE_SNAPSHOT_BROKEN = 5, /* All bytes came, and they are no such snapshot. */
 };
 
 enum {

@@ -69,6 +69,21 @@ static void check_body(const struct wire_frame *frame)
     case WIRE_FRAME_RAFT:
         check_raft(frame->body);
         return;
+    case WIRE_FRAME_SNAPSHOT_OFFER:
+        check_map(WIRE_MESSAGE_peer_snapshot_offer, frame->body);
+        return;
+    case WIRE_FRAME_SNAPSHOT_CHUNK:
+        check_map(WIRE_MESSAGE_peer_snapshot_chunk, frame->body);
+        return;
+    case WIRE_FRAME_SNAPSHOT_REPLY:
+        check_map(WIRE_MESSAGE_peer_snapshot_reply, frame->body);
+        return;
+    case WIRE_FRAME_SNAPSHOT_REQUEST:
+        check_map(WIRE_MESSAGE_peer_snapshot_request, frame->body);
+        return;
+    case WIRE_FRAME_STATE:
+        check_map(WIRE_MESSAGE_peer_state, frame->body);
+        return;
     }
     UNREACHABLE();
 }

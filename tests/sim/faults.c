@@ -1,4 +1,4 @@
-/* tests/sim/faults.c: faults begin and end, nodes stop and start. */
+/* tests/sim/faults.c: faults begin and end. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,8 +6,6 @@
 #include "raft/raft.h"
 #include "tests/sim/sim.h"
 #include "tests/support/log/memory_disk.h"
-
-enum { FLAP_MS_MIN = 30, FLAP_MS_MAX = 400 };
 
 static uint64_t size_of(struct disk *disk)
 {
@@ -19,254 +17,8 @@ static uint64_t size_of(struct disk *disk)
     return size;
 }
 
-/* --- Nodes --------------------------------------------------------------------------------------
- */
-
-static void repair_disk(struct sim *sim, uint32_t place)
-{
-    struct disk *disk = sim->cluster->worlds[place].disk;
-
-    memory_disk_fail(disk, 0, ERR_OK);
-    memory_disk_limit(disk, UINT64_MAX);
-    sim->checks.nodes[place].may_fail = false;
-}
-
-void sim_start_node(struct sim *sim, uint32_t place)
-{
-    struct sim_node *known = &sim->checks.nodes[place];
-    struct world *world = &sim->cluster->worlds[place];
-    const char *problem = NULL;
-
-    if (world->runs || known->is_refused) {
-        return;
-    }
-    sim->totals.turn_count++;
-    enum error error = fake_try_start(sim->cluster, place, &problem);
-
-    sim_trace(sim, error);
-    sim_print(sim, "n%u starts: %s", place + 1, error == ERR_OK ? "ok" : problem);
-    if (error == ERR_OK) {
-        if (known->may_be_rotten) {
-            known->may_be_rotten = false;
-            known->is_dead = false;
-            SOMETIMES(sim, rot_harmless);
-        }
-        sim_check_started(sim, place);
-        return;
-    }
-    if (known->may_be_rotten && !(known->may_fail && error != ERR_CORRUPT)) {
-        SIM_CHECK(sim, rot_is_refused_as_such, error == ERR_CORRUPT, error, place);
-        SOMETIMES(sim, rot_refused);
-        known->is_refused = true;
-        return;
-    }
-    SIM_CHECK(sim, start_is_refused_for_a_reason, known->may_fail, error, place);
-    SOMETIMES(sim, start_refused_by_error);
-    repair_disk(sim, place);
-    memory_disk_crash(world->disk, NULL, NULL);
-    sim_start_node(sim, place);
-}
-
-static void note_crash(struct sim *sim, uint32_t place)
-{
-    if (sim_leader(sim) == place) {
-        SOMETIMES(sim, crash_of_leader);
-    }
-    sim_check_ended(sim, place);
-}
-
-void sim_crash_node(struct sim *sim, uint32_t place)
-{
-    bool some_run = false;
-
-    if (!sim->cluster->worlds[place].runs) {
-        return;
-    }
-    note_crash(sim, place);
-    sim_disk_crash(sim, place);
-    sim_print(sim, "n%u crashed", place + 1);
-    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
-        some_run = some_run || sim->cluster->worlds[i].runs;
-    }
-    if (!some_run && sim->cluster->node_count > 1) {
-        SOMETIMES(sim, crash_of_all);
-    }
-}
-
-/* Processes that have given up, or have stopped as they were told. */
-static void reap(struct sim *sim)
-{
-    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
-        struct world *world = &sim->cluster->worlds[i];
-
-        if (!world->runs) {
-            continue;
-        }
-        const char *problem = node_problem(world->node);
-
-        if (problem != NULL) {
-            sim_print(sim, "n%u gave up: %s", i + 1, problem);
-            SIM_CHECK(sim, nodes_give_up_for_a_reason, sim->checks.nodes[i].may_fail, i, 0);
-            if (strstr(problem, "full") != NULL) {
-                SOMETIMES(sim, stopped_by_full_disk);
-            } else {
-                SOMETIMES(sim, stopped_by_write_error);
-            }
-            sim_crash_node(sim, i);
-        } else if (node_is_stopped(world->node)) {
-            note_crash(sim, i);
-            fake_stopped(sim->cluster, i);
-            sim_print(sim, "n%u stopped", i + 1);
-            SOMETIMES(sim, clean_stop);
-        }
-        if (!world->runs && sim->down_counts[i] == 0) {
-            repair_disk(sim, i);
-            sim_start_node(sim, i);
-        }
-    }
-}
-
-/* --- Links --------------------------------------------------------------------------------------
- */
-
-static void cut(struct sim *sim, uint32_t source, uint32_t target, bool begins)
-{
-    uint32_t *count = &sim->cut_counts[source][target];
-
-    if (source == target) {
-        return;
-    }
-    ASSERT(begins || *count > 0);
-    *count = begins ? *count + 1 : *count - 1;
-    sim->cluster->is_cut[source][target] = *count > 0;
-}
-
-/* Whether a fault keeps `source` from being heard by `target`. */
-static bool fault_cuts(const struct sim *sim, uint32_t number, uint32_t source, uint32_t target)
-{
-    const struct sim_fault *fault = &sim->plan->faults[number];
-    uint32_t place = sim->fault_place[number];
-    uint32_t count = sim->cluster->node_count;
-
-    switch (fault->kind) {
-    case SIM_FAULT_isolate:
-        return source == place || target == place;
-    case SIM_FAULT_deaf:
-        return target == place;
-    case SIM_FAULT_mute:
-        return source == place;
-    case SIM_FAULT_one_way:
-        return source == place && target == fault->other % count;
-    case SIM_FAULT_split:
-        return (fault->other >> source & 1) != (fault->other >> target & 1) &&
-               (fault->amount % 4 != 0 || (fault->other >> source & 1) == 1);
-    case SIM_FAULT_ring:
-        return (source + 1) % count != target && (target + 1) % count != source;
-    case SIM_FAULT_flap:
-    case SIM_FAULT_crash:
-    case SIM_FAULT_crash_all:
-    case SIM_FAULT_stop:
-    case SIM_FAULT_wipe:
-    case SIM_FAULT_rot:
-    case SIM_FAULT_pause:
-    case SIM_FAULT_link_break:
-    case SIM_FAULT_slow_link:
-    case SIM_FAULT_disk_stall:
-    case SIM_FAULT_disk_slow:
-    case SIM_FAULT_disk_error:
-    case SIM_FAULT_disk_full:
-    case SIM_FAULT_client_cut:
-    case SIM_FAULT_client_break:
-    case SIM_FAULT_client_pause:
-    case SIM_FAULT_KIND_COUNT:
-        return false;
-    }
-    UNREACHABLE();
-}
-
-static void set_cuts(struct sim *sim, uint32_t number, bool begins)
-{
-    for (uint32_t a = 0; a < sim->cluster->node_count; a++) {
-        for (uint32_t b = 0; b < sim->cluster->node_count; b++) {
-            if (a != b && fault_cuts(sim, number, a, b)) {
-                cut(sim, a, b, begins);
-            }
-        }
-    }
-}
-
-static bool majority_is_connected(const struct sim *sim)
-{
-    uint32_t count = sim->cluster->node_count;
-
-    for (uint32_t a = 0; a < count; a++) {
-        uint32_t reached = 1;
-
-        for (uint32_t b = 0; b < count; b++) {
-            reached += a != b && sim->cut_counts[a][b] == 0 && sim->cut_counts[b][a] == 0 &&
-                               sim->cluster->worlds[b].runs
-                           ? 1
-                           : 0;
-        }
-        if (reached > count / 2 && sim->cluster->worlds[a].runs) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void note_cuts(struct sim *sim, uint32_t number, bool is_leader)
-{
-    enum sim_fault_kind kind = sim->plan->faults[number].kind;
-
-    if (is_leader && sim->cluster->node_count > 1) {
-        if (kind == SIM_FAULT_isolate) {
-            SOMETIMES(sim, leader_cut_off);
-        } else if (kind == SIM_FAULT_deaf) {
-            SOMETIMES(sim, leader_deaf);
-        } else if (kind == SIM_FAULT_mute) {
-            SOMETIMES(sim, leader_mute);
-        }
-    }
-    if (!majority_is_connected(sim)) {
-        SOMETIMES(sim, no_majority_connected);
-    }
-}
-
-static void break_link(struct sim *sim, uint32_t a, uint32_t b)
-{
-    if (a == b) {
-        return;
-    }
-    if (sim->cluster->worlds[a].links[b][WORLD_LANE_BULK].ahead.size > 1000) {
-        SOMETIMES(sim, link_broke_with_entries);
-    }
-    fake_break(sim->cluster, a, b);
-}
-
-static void slow_link(struct sim *sim, uint32_t a, uint32_t b, uint64_t delay_ms)
-{
-    for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
-        sim->cluster->worlds[a].links[b][lane].ahead.delay_ms = delay_ms;
-        sim->cluster->worlds[b].links[a][lane].ahead.delay_ms = delay_ms;
-    }
-}
-
 /* --- Beginning ----------------------------------------------------------------------------------
  */
-
-/* As many as can be lost for good with a majority left, once all know the cluster: before that a
- * wiped one may found it again with the others. */
-static bool may_die(const struct sim *sim, uint32_t place)
-{
-    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
-        if (!sim->checks.nodes[i].was_formed) {
-            return false;
-        }
-    }
-    return !sim->checks.nodes[place].is_dead &&
-           sim_dead_count(sim) < (sim->cluster->node_count - 1) / 2;
-}
 
 static void begin_down(struct sim *sim, uint32_t number)
 {
@@ -283,15 +35,14 @@ static void begin_down(struct sim *sim, uint32_t number)
         return;
     }
     sim_crash_node(sim, place);
-    if (fault->kind == SIM_FAULT_wipe && may_die(sim, place)) {
-        known->is_dead = true;
-        repair_disk(sim, place);
-        fake_wipe(sim->cluster, place);
-    } else if (fault->kind == SIM_FAULT_rot && may_die(sim, place) && !known->was_rotten &&
-               sim_disk_rot(sim, place, fault->amount)) {
+    if (fault->kind == SIM_FAULT_wipe && sim_members_may_lose(sim, place)) {
+        sim_repair_disk(sim, place);
+        sim_members_wipe(sim, place);
+        known->was_wiped = true;
+    } else if (fault->kind == SIM_FAULT_rot && sim_members_may_lose(sim, place) &&
+               !known->was_rotten && sim_disk_rot(sim, place, fault->amount)) {
         known->may_be_rotten = true;
         known->was_rotten = true;
-        known->is_dead = true; /* Until it turns out to be harmless. */
     }
 }
 
@@ -397,22 +148,28 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_one_way:
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
-        set_cuts(sim, number, true);
-        note_cuts(sim, number, is_leader);
+        sim_cut_links(sim, number, true);
+        sim_note_cuts(sim, number, is_leader);
         return;
     case SIM_FAULT_flap:
         return;
     case SIM_FAULT_link_break:
-        break_link(sim, place, fault->other % sim->cluster->node_count);
+        sim_break_link(sim, place, fault->other % sim->cluster->node_count);
         return;
     case SIM_FAULT_slow_link:
-        slow_link(sim, place, fault->other % sim->cluster->node_count, 5 + fault->amount % 300);
+        sim_slow_link(sim, place, fault->other % sim->cluster->node_count, 5 + fault->amount % 300);
         return;
     case SIM_FAULT_disk_stall:
     case SIM_FAULT_disk_slow:
     case SIM_FAULT_disk_error:
     case SIM_FAULT_disk_full:
         begin_disk(sim, number, is_leader);
+        return;
+    case SIM_FAULT_member_add:
+    case SIM_FAULT_member_remove:
+    case SIM_FAULT_member_promote:
+    case SIM_FAULT_leader_move:
+        sim_operator_ask(sim, number);
         return;
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
@@ -500,10 +257,10 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_one_way:
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
-        set_cuts(sim, number, false);
+        sim_cut_links(sim, number, false);
         return;
     case SIM_FAULT_slow_link:
-        slow_link(sim, place, fault->other % sim->cluster->node_count, 0);
+        sim_slow_link(sim, place, fault->other % sim->cluster->node_count, 0);
         return;
     case SIM_FAULT_disk_stall:
         sim->stall_counts[place]--;
@@ -519,6 +276,12 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_disk_full:
         memory_disk_limit(sim->cluster->worlds[place].disk, UINT64_MAX);
         return;
+    case SIM_FAULT_member_add:
+    case SIM_FAULT_member_remove:
+    case SIM_FAULT_member_promote:
+    case SIM_FAULT_leader_move:
+        sim_operator_end(sim, number);
+        return;
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
     case SIM_FAULT_client_pause:
@@ -528,17 +291,6 @@ static void end(struct sim *sim, uint32_t number)
         break;
     }
     UNREACHABLE();
-}
-
-/* A link goes down and up by turns while the fault lasts. */
-static void flap(struct sim *sim, uint32_t number)
-{
-    const struct sim_fault *fault = &sim->plan->faults[number];
-
-    break_link(sim, sim->fault_place[number], fault->other % sim->cluster->node_count);
-    SOMETIMES(sim, link_flapped);
-    sim->fault_next_ms[number] =
-        sim->cluster->now_ms + FLAP_MS_MIN + fault->amount % (FLAP_MS_MAX - FLAP_MS_MIN);
 }
 
 /* --- Time ---------------------------------------------------------------------------------------
@@ -577,7 +329,7 @@ void sim_faults_advance(struct sim *sim)
     const struct sim_plan *plan = sim->plan;
     uint64_t now_ms = sim_now_ms(sim);
 
-    reap(sim);
+    sim_reap(sim);
     if (sim->phase != SIM_PHASE_FAULTS) {
         return;
     }
@@ -586,7 +338,7 @@ void sim_faults_advance(struct sim *sim)
             end(sim, i);
         } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_flap &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
-            flap(sim, i);
+            sim_flap_link(sim, i);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
@@ -607,9 +359,13 @@ static void heal_node(struct sim *sim, uint32_t place)
     sim->stall_counts[place] = 0;
     world->disk_is_stalled = false;
     world->disk_ms_max = 0;
-    repair_disk(sim, place);
+    sim_repair_disk(sim, place);
     sim->down_counts[place] = 0;
-    if (!world->runs) {
+    sim_start_node(sim, place);
+    if (sim->checks.nodes[place].is_refused) {
+        sim_members_wipe(sim, place); /* As its message says. */
+        sim->checks.nodes[place].was_wiped = true;
+        SOMETIMES(sim, rotten_disk_replaced);
         sim_start_node(sim, place);
     }
 }
@@ -621,7 +377,7 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
             if (a != b && (places >> a & 1) != 0 && (places >> b & 1) != 0) {
                 sim->cut_counts[a][b] = 0;
                 sim->cluster->is_cut[a][b] = false;
-                slow_link(sim, a, b, 0);
+                sim_slow_link(sim, a, b, 0);
             }
         }
     }
@@ -636,6 +392,13 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
         client->pause_count = 0;
         client->cut_count = 0;
         sim_client_set_cut(sim, client, false);
+    }
+    for (uint32_t i = 0; i < sim->next_fault; i++) {
+        if (sim->fault_is_active[i] && sim->plan->faults[i].kind >= SIM_FAULT_member_add &&
+            sim->plan->faults[i].kind <= SIM_FAULT_leader_move) {
+            sim_operator_end(sim, i);
+            sim->fault_is_active[i] = false;
+        }
     }
     sim->cluster->network.loss_ppm = 0;
     sim->cluster->network.again_ppm = 0;

@@ -78,6 +78,11 @@ static void draw_network(struct sim_knobs *knobs, struct prng *prng)
 static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
 {
     knobs->node_count = CHOOSE(prng, 1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7);
+    knobs->formed_count = knobs->node_count;
+    if (chance(prng, 40) && knobs->node_count < FAKE_NODE_COUNT_MAX) {
+        knobs->node_count +=
+            (uint32_t)prng_between(prng, 1, FAKE_NODE_COUNT_MAX - knobs->node_count);
+    }
     knobs->locker_count = (uint32_t)prng_between(prng, 2, 4);
     knobs->client_count = knobs->locker_count + (uint32_t)prng_between(prng, 3, 6);
     knobs->key_count = (uint32_t)prng_between(prng, 1, SIM_KEY_COUNT_MAX);
@@ -90,6 +95,7 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     }
     knobs->output_size_max = CHOOSE(prng, 3 << 20, 4 << 20);
     knobs->has_liveness = knobs->has_faults && knobs->node_count > 1 && chance(prng, 30);
+    knobs->snapshot_log_size = chance(prng, 50) ? CHOOSE(prng, 1, 20000, 100000, 300000) : 0;
     knobs->check_turn = CHOOSE(prng, 1, 16, 64, 64, 64, 64);
 }
 
@@ -128,6 +134,9 @@ static void draw_fault(struct sim_fault *fault, const struct sim_knobs *knobs, s
     } else {
         fault->place =
             chance(prng, 40) ? FAKE_NODE_COUNT_MAX : (uint32_t)prng_below(prng, knobs->node_count);
+    }
+    if (fault->kind >= SIM_FAULT_member_add && fault->kind <= SIM_FAULT_leader_move) {
+        fault->end_ms = fault->at_ms + prng_between(prng, 100, 6000);
     }
     fault->other = fault->kind == SIM_FAULT_split ? draw_set(prng, knobs->node_count)
                                                   : (uint32_t)prng_below(prng, knobs->node_count);
@@ -201,11 +210,12 @@ void sim_plan_print(const struct sim_plan *plan)
     const struct sim_knobs *knobs = &plan->knobs;
     uint32_t operations = 0;
 
-    printf("nodes=%u clients=%u lockers=%u keys=%u election=%u..%u heartbeat=%u ttl=%u margin=%u "
+    printf("nodes=%u formed=%u clients=%u lockers=%u keys=%u election=%u..%u heartbeat=%u ttl=%u "
+           "margin=%u "
            "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d\n",
-           knobs->node_count, knobs->client_count, knobs->locker_count, knobs->key_count,
-           knobs->election_ms_min, knobs->election_ms_max, knobs->heartbeat_ms, knobs->ttl_ms,
-           knobs->margin_ms, (unsigned long long)knobs->delay_ms_max,
+           knobs->node_count, knobs->formed_count, knobs->client_count, knobs->locker_count,
+           knobs->key_count, knobs->election_ms_min, knobs->election_ms_max, knobs->heartbeat_ms,
+           knobs->ttl_ms, knobs->margin_ms, (unsigned long long)knobs->delay_ms_max,
            (unsigned long long)knobs->disk_ms_max, knobs->loss_ppm, knobs->again_ppm,
            knobs->late_ppm, knobs->has_liveness);
     for (uint32_t i = 0; i < plan->fault_count; i++) {

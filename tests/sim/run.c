@@ -56,12 +56,12 @@ _Noreturn void sim_failed(const struct sim *sim, const char *name, const char *c
         const struct sim_node *node = &sim->checks.nodes[i];
 
         fprintf(stderr,
-                "sim: n%u runs=%d paused=%u dead=%d term=%llu last=%llu durable=%llu "
+                "sim: n%u id=%llx runs=%d paused=%u term=%llu last=%llu durable=%llu "
                 "commit=%llu applied=%llu\n",
-                i + 1, sim->cluster->worlds[i].runs, sim->pause_counts[i], node->is_dead,
-                (unsigned long long)node->term, (unsigned long long)node->last_index,
-                (unsigned long long)node->durable_index, (unsigned long long)node->commit_index,
-                (unsigned long long)node->applied_index);
+                i + 1, (unsigned long long)node->id, sim->cluster->worlds[i].runs,
+                sim->pause_counts[i], (unsigned long long)node->term,
+                (unsigned long long)node->last_index, (unsigned long long)node->durable_index,
+                (unsigned long long)node->commit_index, (unsigned long long)node->applied_index);
     }
     _exit(SIM_EXIT_FAILED);
 }
@@ -130,6 +130,9 @@ static void configure(struct sim *sim)
         world->options.renew_batch_ms = knobs->renew_batch_ms;
         world->options.commit_interval_ms = knobs->commit_interval_ms;
         world->options.request_count_max = knobs->request_count_max;
+        if (knobs->snapshot_log_size != 0) {
+            world->options.snapshot_log_size = knobs->snapshot_log_size;
+        }
         world->options.segment_count_max = 400;
     }
 }
@@ -141,16 +144,17 @@ static void open_run(struct sim *sim, const struct sim_plan *plan)
     sim->cluster = fake_cluster_open(plan->knobs.node_count, plan->seed);
     prng_init(&sim->disk_prng, plan->seed ^ 0x6469736bu);
     configure(sim);
+    fake_form_with(sim->cluster, plan->knobs.formed_count);
     sim_checks_open(sim);
     sim_clients_open(sim);
     for (uint32_t i = 0; i < plan->knobs.node_count; i++) {
         sim_start_node(sim, i);
     }
-    if (plan->knobs.node_count == 1) {
+    if (plan->knobs.formed_count == 1) {
         SOMETIMES(sim, cluster_of_one);
-    } else if (plan->knobs.node_count == 2) {
+    } else if (plan->knobs.formed_count == 2) {
         SOMETIMES(sim, cluster_of_two);
-    } else if (plan->knobs.node_count == 7) {
+    } else if (plan->knobs.formed_count == 7) {
         SOMETIMES(sim, cluster_of_seven);
     }
 }
@@ -192,27 +196,42 @@ static uint64_t bound_ms(const struct sim *sim)
            (uint64_t)PROGRESS_ELECTIONS * (knobs->election_ms_max + knobs->disk_ms_max);
 }
 
+static void set_limit(struct sim *sim)
+{
+    sim->limit_ms = bound_ms(sim);
+}
+
+/* Places are added until they are a quorum, whatever becomes of changes under way. */
+static uint32_t complete_quorum(struct sim *sim, uint32_t places)
+{
+    uint32_t whole = sim_members_whole(sim);
+
+    for (uint32_t tried = 0; tried < 1000 && !sim_members_are_quorum(sim, places); tried++) {
+        places |= whole & 1u << prng_below(&sim->heal_prng, sim->cluster->node_count);
+    }
+    return places;
+}
+
 /* A quorum of those that can come back; all of them in safety mode. */
 static uint32_t choose_quorum(struct sim *sim)
 {
-    uint32_t count = sim->cluster->node_count;
-    uint32_t places = 0;
-    uint32_t chosen = 0;
-    struct prng prng;
+    prng_init(&sim->heal_prng, sim->plan->seed ^ 0x6865616cu);
+    return sim->plan->knobs.has_liveness ? complete_quorum(sim, 0)
+                                         : (1u << sim->cluster->node_count) - 1;
+}
 
-    prng_init(&prng, sim->plan->seed ^ 0x6865616cu);
-    for (uint32_t tried = 0; tried < 1000 && chosen < count / 2 + 1; tried++) {
-        uint32_t place = (uint32_t)prng_below(&prng, count);
+/* A change of members that was under way may end, and need others than before. */
+static void keep_quorum(struct sim *sim)
+{
+    uint32_t places = complete_quorum(sim, sim->healed_places);
 
-        if ((places >> place & 1) == 0 && !sim->checks.nodes[place].is_dead) {
-            places |= 1u << place;
-            chosen++;
-        }
+    if (places != sim->healed_places) {
+        sim_print(sim, "healing more");
+        sim->healed_places = places;
+        sim_faults_heal(sim, places);
+        set_limit(sim);
+        SOMETIMES(sim, quorum_changed_while_healed);
     }
-    if (sim->plan->knobs.has_liveness) {
-        return places;
-    }
-    return (1u << count) - 1;
 }
 
 static bool all_have_done(const struct sim *sim, const uint64_t *before)
@@ -228,9 +247,9 @@ static bool all_have_done(const struct sim *sim, const uint64_t *before)
 
 static void await_progress(struct sim *sim)
 {
-    uint64_t limit_ms = bound_ms(sim);
     uint64_t before[SIM_CLIENT_COUNT_MAX];
 
+    set_limit(sim);
     for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {
         before[i] = sim->clients[i].done_count;
         if (sim->clients[i].act_ms != SIM_NEVER) {
@@ -238,9 +257,10 @@ static void await_progress(struct sim *sim)
         }
     }
     while (!all_have_done(sim, before)) {
-        SIM_CHECK(sim, a_healed_quorum_makes_progress, sim->cluster->now_ms < limit_ms,
+        SIM_CHECK(sim, a_healed_quorum_makes_progress, sim->cluster->now_ms < sim->limit_ms,
                   sim->healed_places, sim_now_ms(sim));
-        step(sim, limit_ms);
+        step(sim, sim->limit_ms);
+        keep_quorum(sim);
     }
     if (sim->plan->knobs.has_liveness) {
         SOMETIMES(sim, quorum_alone_made_progress);
@@ -256,6 +276,7 @@ static void await_operations(struct sim *sim)
 {
     while (sim->totals.operation_count < OPERATIONS_MIN && !is_shrunk(sim)) {
         step(sim, SIM_NEVER);
+        keep_quorum(sim);
     }
 }
 
@@ -271,17 +292,17 @@ static bool all_are_idle(const struct sim *sim)
 
 static void await_agreement(struct sim *sim)
 {
-    uint64_t limit_ms = bound_ms(sim);
-
+    set_limit(sim);
     for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {
         if (sim->clients[i].act_ms == SIM_NEVER && sim->clients[i].busy_count == 0) {
             sim->clients[i].act_ms = sim->cluster->now_ms + 1;
         }
     }
     while (!all_are_idle(sim) || !sim_check_agree(sim)) {
-        SIM_CHECK(sim, the_quiet_cluster_agrees, sim->cluster->now_ms < limit_ms, all_are_idle(sim),
-                  sim_now_ms(sim));
-        step(sim, limit_ms);
+        SIM_CHECK(sim, the_quiet_cluster_agrees, sim->cluster->now_ms < sim->limit_ms,
+                  all_are_idle(sim), sim_now_ms(sim));
+        step(sim, sim->limit_ms);
+        keep_quorum(sim);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "client/core.h"
+#include "raft/raft.h"
 #include "tests/support/node/fake_world.h"
 
 enum {
@@ -27,6 +28,7 @@ enum {
     SIM_START_MS = 1000, /* Of the cluster's clock. */
     SIM_SEQUENCE_COUNT = 1 << 12,
     SIM_VALUE_SIZE_MAX = 64 << 10,
+    SIM_LOST_COUNT_MAX = 2 * SIM_FAULT_COUNT_MAX,
 };
 
 #define SIM_NEVER UINT64_MAX
@@ -55,6 +57,10 @@ enum {
     X(disk_slow, 2)                                                                                \
     X(disk_error, 1)                                                                               \
     X(disk_full, 1)                                                                                \
+    X(member_add, 3)                                                                               \
+    X(member_remove, 2)                                                                            \
+    X(member_promote, 1)                                                                           \
+    X(leader_move, 2)                                                                              \
     X(client_cut, 2)                                                                               \
     X(client_break, 2)                                                                             \
     X(client_pause, 2)
@@ -78,7 +84,8 @@ struct sim_fault {
 };
 
 struct sim_knobs {
-    uint32_t node_count;
+    uint32_t node_count;   /* In all; the first `formed_count` form the cluster, */
+    uint32_t formed_count; /* and the others ask to join. */
     uint32_t client_count;
     uint32_t locker_count; /* Of the clients: the first ones. */
     uint32_t key_count;
@@ -100,10 +107,11 @@ struct sim_knobs {
     uint32_t late_ppm;
     uint64_t again_ms_max;
     uint64_t late_ms_max;
-    uint64_t fault_ms;   /* How long there are faults. */
-    bool has_liveness;   /* Then a quorum is healed and the rest stays as it is for ever. */
-    bool has_faults;     /* False: none at all, nor a bad network. */
-    uint32_t check_turn; /* The costly checks are made once in so many turns. */
+    uint64_t fault_ms;          /* How long there are faults. */
+    bool has_liveness;          /* Then a quorum is healed and the rest stays as it is for ever. */
+    bool has_faults;            /* False: none at all, nor a bad network. */
+    uint64_t snapshot_log_size; /* As node_options have it; 0: the default. */
+    uint32_t check_turn;        /* The costly checks are made once in so many turns. */
 };
 
 struct sim_plan {
@@ -155,23 +163,30 @@ struct sim_totals {
     uint64_t trace; /* A hash of everything that happened. */
 };
 
-/* --- check.c: the laws --------------------------------------------------------------------------
+/* --- logs.c, check.c, frames.c: the laws
+ * --------------------------------------------------------------------------
  */
 
 /* What is known of one node beside what it says itself. */
 struct sim_node {
     bool is_known; /* It has a log: what follows is set. */
-    bool is_dead;  /* Wiped or rotten: it never comes back. */
     bool was_formed;
-    bool may_fail; /* A fault of its disk was planted since it started. */
-    bool may_be_rotten;
-    bool is_refused;   /* Its rot was found: it cannot start. */
-    bool was_rotten;   /* Damage was planted once. */
-    uint64_t *terms;   /* Of its log, from 1. */
-    uint64_t *chains;  /* A hash of each entry and all before it. */
-    uint64_t capacity; /* Of both. */
+    uint64_t id;      /* Of its disk, as raft knows it; 0: the disk is empty, or of none yet. */
+    bool was_wiped;   /* And is no voter again. */
+    bool was_removed; /* The same. */
+    bool has_present;
+    struct raft_configuration present; /* The newest of its log. */
+    bool may_fail;                     /* A fault of its disk was planted since it started. */
+    bool may_be_rotten; /* Not to be counted on, until it has started as before or is restored. */
+    bool is_restoring;  /* It fetches what its disk has lost, and takes no part. */
+    bool is_refused;    /* Its rot was found: it cannot start. */
+    bool was_rotten;    /* Damage was planted once. */
+    uint64_t *terms;    /* Of its log, from 1. */
+    uint64_t *chains;   /* A hash of each entry and all before it. */
+    uint64_t capacity;  /* Of both. */
     uint64_t last_index;
     uint64_t epoch;
+    uint64_t base_index;    /* Its log begins behind. */
     uint64_t durable_index; /* What it has said to be durable; survives a crash. */
     uint64_t *kept_chains;  /* Of the log before the crash. */
     uint64_t kept_index;
@@ -196,7 +211,8 @@ struct sim_known {
 enum { SIM_KNOWN_COUNT = 6 };
 
 struct sim_index {
-    uint64_t committed;                      /* Chain; 0: not known to be committed. */
+    uint64_t committed; /* Chain; 0: not known to be committed. */
+    uint64_t committed_term;
     uint64_t state_hash;                     /* 0: not known. */
     struct sim_known known[SIM_KNOWN_COUNT]; /* Of each term in which an entry was seen there. */
 };
@@ -206,11 +222,35 @@ struct sim_checks {
     struct sim_index *indexes;
     uint64_t index_capacity;
     uint64_t committed_index; /* The highest known. */
-    uint32_t *leaders;        /* Place + 1, by term. */
+    uint64_t *leaders;        /* Ids, by term. */
     uint64_t term_capacity;
     uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
     uint64_t newest_term;                   /* That a leader had. */
     uint32_t newest_leader;
+};
+
+/* --- members.c: configurations and disks --------------------------------------------------------
+ */
+
+struct sim_list {
+    uint64_t index; /* Of its entry; 0: the formation. */
+    uint64_t term;
+    struct raft_configuration configuration;
+};
+
+/* A disk that was emptied. */
+struct sim_lost {
+    uint64_t id;
+    uint64_t durable_index; /* What it had said to be durable. */
+};
+
+struct sim_members {
+    struct sim_list *lists; /* All that some log had, as they were seen. */
+    uint32_t list_count;
+    uint32_t list_capacity;
+    struct raft_configuration committed; /* The newest. */
+    struct sim_lost lost[SIM_LOST_COUNT_MAX];
+    uint32_t lost_count;
 };
 
 /* --- history.c: what clients saw ----------------------------------------------------------------
@@ -317,16 +357,21 @@ struct sim {
     const struct sim_plan *plan;
     struct fake_cluster *cluster;
     struct sim_checks checks;
+    struct sim_members members;
     struct sim_history history;
     struct sim_client *clients;
     struct sim_lock locks[SIM_LOCK_COUNT];
     struct sim_totals totals;
     enum sim_phase phase;
     uint32_t healed_places; /* A set, as bits. */
+    struct prng heal_prng;
+    uint64_t limit_ms; /* Of what is awaited. */
     uint32_t next_fault;
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
     uint32_t fault_place[SIM_FAULT_COUNT_MAX]; /* The node that it has hit. */
     uint64_t fault_next_ms[SIM_FAULT_COUNT_MAX];
+    uint32_t fault_client[SIM_FAULT_COUNT_MAX]; /* Of the operator; FAKE_CLIENT_COUNT_MAX: none. */
+    uint64_t fault_request[SIM_FAULT_COUNT_MAX];
     uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
     uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
     uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
@@ -368,13 +413,76 @@ bool sim_check_agree(struct sim *sim);
 void sim_check_costly(struct sim *sim, uint32_t place);
 /* The place of the newest leader that runs and still leads; FAKE_NODE_COUNT_MAX: none. */
 uint32_t sim_leader(const struct sim *sim);
-uint32_t sim_dead_count(const struct sim *sim);
 
-/* --- faults.c -----------------------------------------------------------------------------------
+/* --- logs.c -------------------------------------------------------------------------------------
+ */
+
+void sim_log_grow(struct sim_node *node, uint64_t last_index);
+struct sim_index *sim_index_at(struct sim_checks *checks, uint64_t index);
+uint64_t *sim_leader_of(struct sim_checks *checks, uint64_t term);
+/* The log begins behind a snapshot there: all before is as it was committed. */
+void sim_log_rebase(struct sim *sim, struct sim_node *node, const struct raft *raft);
+/* An entry that the disk has, beyond what is in memory. */
+void sim_log_read(struct sim *sim, uint32_t place, const struct raft_entry *entry);
+void sim_log_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
+void sim_commit_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
+
+/* --- members.c ----------------------------------------------------------------------------------
+ */
+
+/* An entry was seen in some log; it is committed. */
+void sim_members_note(struct sim *sim, const struct raft_entry *entry);
+void sim_members_committed(struct sim *sim, uint64_t index, uint64_t term);
+/* The leader has committed it: enough disks must have it. */
+void sim_members_check_commit(struct sim *sim, const struct sim_node *node, const struct raft *raft,
+                              uint64_t index);
+/* Of a node that has a log: before and after its log is looked at. */
+void sim_members_identify(struct sim *sim, uint32_t place, const struct node *node);
+void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
+/* Of one that begins to lead. */
+void sim_members_check_leader(struct sim *sim, const struct sim_node *node);
+/* Empties the disk of a node that does not run. */
+void sim_members_wipe(struct sim *sim, uint32_t place);
+/* Is it a member, or one with a vote, in the newest committed configuration? */
+bool sim_members_have(const struct sim *sim, uint64_t id);
+bool sim_members_have_voter(const struct sim *sim, uint64_t id);
+/* Places, as bits, whose disks are as they should be. */
+uint32_t sim_members_whole(const struct sim *sim);
+bool sim_members_are_whole(const struct sim *sim, const struct raft_configuration *list);
+/* Can those go on without all others, whatever becomes of changes under way? */
+bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
+bool sim_members_may_lose(const struct sim *sim, uint32_t place);
+bool sim_members_are_settled(const struct sim *sim);
+
+/* --- operator.c ---------------------------------------------------------------------------------
+ */
+
+void sim_operator_ask(struct sim *sim, uint32_t number);
+void sim_operator_end(struct sim *sim, uint32_t number);
+/* Somebody may still be removed because an operator has asked for it. */
+bool sim_operator_removes(const struct sim *sim);
+
+/* --- processes.c --------------------------------------------------------------------------------
  */
 
 void sim_start_node(struct sim *sim, uint32_t place);
 void sim_crash_node(struct sim *sim, uint32_t place);
+void sim_repair_disk(struct sim *sim, uint32_t place);
+/* Ends processes that have given up, and starts them again. */
+void sim_reap(struct sim *sim);
+
+/* --- links.c ------------------------------------------------------------------------------------
+ */
+
+void sim_cut_links(struct sim *sim, uint32_t number, bool begins);
+void sim_note_cuts(struct sim *sim, uint32_t number, bool is_leader);
+void sim_break_link(struct sim *sim, uint32_t a, uint32_t b);
+void sim_slow_link(struct sim *sim, uint32_t a, uint32_t b, uint64_t delay_ms);
+void sim_flap_link(struct sim *sim, uint32_t number);
+
+/* --- faults.c -----------------------------------------------------------------------------------
+ */
+
 /* Begins and ends what is due; starts nodes again; ends processes that have given up. */
 void sim_faults_advance(struct sim *sim);
 uint64_t sim_faults_due_ms(const struct sim *sim);

@@ -133,6 +133,29 @@ static void a_crash_in_the_middle_heals(void **state)
     (void)state;
 }
 
+/* The frames that came together with the form that it could not carry out are not looked at. */
+static void a_disk_that_fails_while_forming_stops_its_node_alone(void **state)
+{
+    uint32_t stopped = 0;
+
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        for (uint64_t nth = 1; nth <= 20; nth++) {
+            struct fake_cluster *cluster = fake_cluster_open(3, seed);
+
+            fake_start_all(cluster);
+            memory_disk_fail(cluster->worlds[2].disk, nth, ERR_IO);
+            fake_run(cluster, 60);
+
+            assert_null(node_problem(cluster->worlds[0].node));
+            assert_null(node_problem(cluster->worlds[1].node));
+            stopped += node_problem(cluster->worlds[2].node) != NULL ? 1 : 0;
+            fake_cluster_close(cluster);
+        }
+    }
+    assert_true(stopped > 0);
+    (void)state;
+}
+
 static void a_member_that_crashed_meanwhile_is_told_later(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(3, 5);
@@ -281,6 +304,7 @@ int main(void)
         cmocka_unit_test(requests_before_formation_are_told_who_is_missing),
         cmocka_unit_test(other_lists_of_members_do_not_form),
         cmocka_unit_test(a_crash_in_the_middle_heals),
+        cmocka_unit_test(a_disk_that_fails_while_forming_stops_its_node_alone),
         cmocka_unit_test(a_member_that_crashed_meanwhile_is_told_later),
         cmocka_unit_test(two_wiped_nodes_of_three_form_no_new_cluster),
         cmocka_unit_test(a_node_of_another_cluster_is_refused),

@@ -9,12 +9,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "tests/support/node/fake_actor.h"
 #include "tests/support/node/fake_world.h"
 
-enum { SEED_COUNT = 200, RUN_MS = 3500, HEAL_MS = 2500 };
+enum { SEED_COUNT = 200, RUN_MS = 3500, HEAL_MS = 2500, LARGE_SIZE = 450000 };
 
 struct plan {
     uint64_t restart_ms[FAKE_NODE_COUNT_MAX];
@@ -61,6 +62,11 @@ static void hurt(struct fake_cluster *cluster, struct plan *plan)
     case 2:
     case 3:
         fake_isolate(cluster, place, true);
+        for (uint32_t i = 0; until_ms % 2 == 0 && i < cluster->node_count; i++) {
+            if (i != place) {
+                fake_break(cluster, place, i); /* What is under way is lost, too. */
+            }
+        }
         plan->heal_ms[place] = until_ms;
         return;
     case 4:
@@ -100,6 +106,35 @@ static bool tables_agree(struct fake_cluster *cluster)
     return first.sessions == 0 || first.applied > 0;
 }
 
+/* So that logs are cut behind whoever was away, and parts of snapshots are left everywhere. */
+static void take_snapshots_often(struct fake_cluster *cluster, struct node_options *options)
+{
+    options->commit_interval_ms = (uint32_t)prng_between(&cluster->prng, 5, 200);
+    options->snapshot_log_size = prng_between(&cluster->prng, 1, 300000);
+    options->snapshot_pace = prng_between(&cluster->prng, 1 << 21, 1 << 25);
+    options->shipping_pace = prng_between(&cluster->prng, 1 << 21, 1 << 25);
+}
+
+/* Values that push old entries out of memory: a node that was away needs a snapshot. Nobody waits
+ * for an answer. */
+static void write_much(struct fake_cluster *cluster)
+{
+    static char value[LARGE_SIZE + 1];
+    uint32_t place = (uint32_t)prng_below(&cluster->prng, cluster->node_count);
+    const char *keys[] = {"large 1", "large 2", "large 3"};
+
+    if (prng_below(&cluster->prng, 8) != 0 || !cluster->worlds[place].runs ||
+        cluster->worlds[place].is_paused) {
+        return;
+    }
+    memset(value, 'a' + (int)prng_below(&cluster->prng, 26), LARGE_SIZE);
+    uint32_t client = fake_client_open(cluster, place);
+
+    fake_put(cluster, client, 0, 0, keys[prng_below(&cluster->prng, 3)], value);
+    fake_run(cluster, 5);
+    fake_client_release(cluster, client);
+}
+
 static void run(uint64_t seed)
 {
     struct fake_cluster *cluster = fake_cluster_open(seed % 5 == 0 ? 5 : 3, seed);
@@ -110,6 +145,9 @@ static void run(uint64_t seed)
 
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         cluster->worlds[i].clock_offset_ms = prng_below(&cluster->prng, 1000000);
+        if (seed % 2 == 0) {
+            take_snapshots_often(cluster, &cluster->worlds[i].options);
+        }
     }
     fake_actors_open(&actors, 2, 3);
     fake_start_all(cluster);
@@ -120,6 +158,9 @@ static void run(uint64_t seed)
             hurt_ms = cluster->now_ms + prng_between(&cluster->prng, 10, 700);
         }
         fake_actors_step(&actors, cluster);
+        if (seed % 2 == 0 && ms < RUN_MS) {
+            write_much(cluster);
+        }
         fake_run(cluster, 1);
         counted += ms == RUN_MS ? actors.items[0].done_count + actors.items[1].done_count : 0;
     }

@@ -106,10 +106,12 @@ static void the_old_disk_is_turned_away_after_the_replacement(void **state)
     fake_crash(cluster, victim);
     memory_disk_close(world->disk);
     world->disk = old;
+    fake_run(cluster, 20000); /* Nobody waits any more to tell it. */
 
     fake_start(cluster, victim);
 
     fake_expect_removed(cluster, victim);
+    assert_true(fake_has_logged(cluster, victim, "reason=REMOVED"));
     assert_int_equal(fake_put_now(cluster, "after", "1"), ERR_OK);
     fake_cluster_close(cluster);
     (void)state;
@@ -130,6 +132,7 @@ static void a_live_member_is_not_replaced_by_one_with_its_name(void **state)
     fake_run(cluster, 8000);
 
     assert_false(fake_identity(cluster, 3).formed);
+    assert_int_equal(fake_members_of(cluster, fake_leader(cluster)).count, 3);
     assert_int_equal(fake_voter_id(cluster, fake_leader(cluster), fake_names[other]), id);
     assert_int_equal(fake_put_now(cluster, "after", "1"), ERR_OK);
     fake_cluster_close(cluster);

@@ -196,6 +196,11 @@ static void every_frame_is_what_it_was(void **state)
         {"hello", WIRE_FRAME_HELLO, WIRE_MESSAGE_peer_hello},
         {"refuse", WIRE_FRAME_REFUSE, WIRE_MESSAGE_peer_refuse},
         {"form", WIRE_FRAME_FORM, WIRE_MESSAGE_peer_form},
+        {"snapshot_offer", WIRE_FRAME_SNAPSHOT_OFFER, WIRE_MESSAGE_peer_snapshot_offer},
+        {"snapshot_chunk", WIRE_FRAME_SNAPSHOT_CHUNK, WIRE_MESSAGE_peer_snapshot_chunk},
+        {"snapshot_reply", WIRE_FRAME_SNAPSHOT_REPLY, WIRE_MESSAGE_peer_snapshot_reply},
+        {"snapshot_request", WIRE_FRAME_SNAPSHOT_REQUEST, WIRE_MESSAGE_peer_snapshot_request},
+        {"state", WIRE_FRAME_STATE, WIRE_MESSAGE_peer_state},
     };
     uint8_t body_memory[4096];
 

@@ -1,0 +1,91 @@
+/* tests/sim/frames.c: the laws of what nodes say to each other. */
+#include "node/internal.h"
+#include "raft/internal.h"
+#include "tests/sim/sim.h"
+#include "wire/frame.h"
+
+enum { MANY_COUNT = 20, LARGE_SIZE = 64 << 10 };
+
+static void check_vote(struct sim *sim, struct sim_node *node, uint64_t term, uint64_t id)
+{
+    SIM_CHECK(sim, one_vote_in_a_term,
+              term > node->vote_term || (term == node->vote_term && id == node->vote_for), term,
+              id);
+    node->vote_term = term;
+    node->vote_for = id;
+}
+
+static void check_vote_reply(struct sim *sim, uint32_t source, const struct raft_message *message)
+{
+    struct sim_node *node = &sim->checks.nodes[source];
+
+    if (!message->vote_reply.granted) {
+        if (message->vote_reply.pre) {
+            SOMETIMES(sim, pre_vote_refused);
+        } else {
+            SOMETIMES(sim, vote_refused);
+        }
+        return;
+    }
+    if (!message->vote_reply.pre) {
+        check_vote(sim, node, message->vote_reply.request_term, message->target);
+        if (node->leader_until_ms != 0 && sim->cluster->now_ms < node->leader_until_ms + 2000) {
+            SOMETIMES(sim, vote_granted_by_deposed_leader);
+        }
+    }
+}
+
+static void check_append_reply(struct sim *sim, uint32_t source, const struct raft_message *message)
+{
+    const struct raft *raft = sim->cluster->worlds[source].node->raft;
+
+    if (!message->append_reply.success) {
+        SOMETIMES(sim, append_refused);
+        return;
+    }
+    /* One of an older term had waited for the disk while a new leader cut off what it names. It is
+     * as good as one that was long on its way: whoever had those entries has not voted against
+     * them. */
+    SIM_CHECK(sim, acknowledged_is_durable,
+              message->append_reply.match_index <= raft->durable_index ||
+                  message->term < raft->term,
+              message->append_reply.match_index, raft->durable_index);
+}
+
+void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct bytes frame)
+{
+    struct raft_message message;
+
+    sim_trace(sim, (uint64_t)source << 40 ^ (uint64_t)target << 32 ^ load_u32(frame.data + 8));
+    if (frame.data[64] == WIRE_FRAME_SNAPSHOT_CHUNK) {
+        SOMETIMES(sim, snapshot_sent);
+    }
+    if (frame.data[64] != WIRE_FRAME_RAFT) {
+        return;
+    }
+    struct bytes body =
+        bytes_of(frame.data + WIRE_FRAME_HEADER_SIZE, frame.size - WIRE_FRAME_HEADER_SIZE);
+    enum error error = wire_raft_decode(body, &message);
+
+    SIM_CHECK(sim, frames_are_valid, error == ERR_OK, error, source);
+    SIM_CHECK(sim, a_restoring_node_takes_no_part,
+              !sim->cluster->worlds[source].node->restoration.is_on ||
+                  !(message.kind == RAFT_VOTE_REQUEST ||
+                    (message.kind == RAFT_VOTE_REPLY && message.vote_reply.granted) ||
+                    (message.kind == RAFT_APPEND_REPLY && message.append_reply.success)),
+              source, message.kind);
+    if (message.kind == RAFT_VOTE_REPLY) {
+        check_vote_reply(sim, source, &message);
+    } else if (message.kind == RAFT_VOTE_REQUEST && !message.vote_request.pre) {
+        check_vote(sim, &sim->checks.nodes[source], message.term, message.source);
+    } else if (message.kind == RAFT_APPEND_REPLY) {
+        check_append_reply(sim, source, &message);
+    } else if (message.kind == RAFT_APPEND) {
+        if (message.append.entry_count >= MANY_COUNT) {
+            SOMETIMES(sim, append_of_many_entries);
+        }
+        if (message.append.first.size + message.append.second.size >= LARGE_SIZE) {
+            SOMETIMES(sim, append_of_large_bytes);
+        }
+    }
+}

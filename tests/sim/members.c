@@ -1,0 +1,481 @@
+/* tests/sim/members.c: who is a member, and whose disks may be lost.
+ *
+ * Every configuration that some log has, or had, is kept as it was first seen. Which of them are
+ * committed is known from the logs; that is one sequence for all nodes. A disk is known by the id
+ * that raft gave it: of a disk that was emptied, what it had said to be durable is remembered, and
+ * its place has no id until the next one is drawn. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "node/internal.h"
+#include "raft/internal.h"
+#include "tests/sim/sim.h"
+
+/* --- Configurations -----------------------------------------------------------------------------
+ */
+
+static const struct sim_list *find_list(const struct sim_members *members, uint64_t index,
+                                        uint64_t term)
+{
+    for (uint32_t i = members->list_count; i > 0; i--) {
+        if (members->lists[i - 1].index == index && members->lists[i - 1].term == term) {
+            return &members->lists[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static bool lists_are_equal(const struct raft_configuration *a, const struct raft_configuration *b)
+{
+    uint8_t first[RAFT_CONFIGURATION_SIZE_MAX];
+    uint8_t second[RAFT_CONFIGURATION_SIZE_MAX];
+    uint32_t size = raft_configuration_encode(first, a);
+
+    return raft_configuration_encode(second, b) == size && memcmp(first, second, size) == 0;
+}
+
+static void add_list(struct sim_members *members, uint64_t term,
+                     const struct raft_configuration *configuration)
+{
+    if (members->list_count == members->list_capacity) {
+        members->list_capacity = 2 * members->list_capacity + 32;
+        members->lists =
+            realloc(members->lists, members->list_capacity * sizeof(members->lists[0]));
+        ASSERT(members->lists != NULL);
+    }
+    members->lists[members->list_count++] = (struct sim_list){
+        .index = configuration->index, .term = term, .configuration = *configuration};
+}
+
+void sim_members_note(struct sim *sim, const struct raft_entry *entry)
+{
+    struct raft_configuration configuration;
+
+    if (entry->kind != RAFT_ENTRY_CONFIGURATION ||
+        find_list(&sim->members, entry->index, entry->term) != NULL) {
+        return;
+    }
+    SIM_CHECK(sim, configurations_are_valid,
+              raft_configuration_decode(entry->payload, &configuration) &&
+                  configuration.index == entry->index,
+              entry->index, entry->term);
+    add_list(&sim->members, entry->term, &configuration);
+    if (raft_configuration_is_joint(&configuration)) {
+        SOMETIMES(sim, joint_configuration);
+    }
+}
+
+/* Those with `part` in `a` are those with `other_part` in `b`. */
+static bool same_members(const struct raft_configuration *a, enum raft_part part,
+                         const struct raft_configuration *b, enum raft_part other_part)
+{
+    uint32_t counts[2] = {0};
+
+    for (uint32_t i = 0; i < b->member_count; i++) {
+        counts[1] += (b->members[i].parts & other_part) != 0 ? 1 : 0;
+    }
+    for (uint32_t i = 0; i < a->member_count; i++) {
+        const struct raft_member *other = raft_configuration_find(b, a->members[i].id);
+
+        if ((a->members[i].parts & part) == 0) {
+            continue;
+        }
+        counts[0]++;
+        if (other == NULL || (other->parts & other_part) == 0) {
+            return false;
+        }
+    }
+    return counts[0] == counts[1];
+}
+
+/* Voters change in two steps, and in each the majorities of both sides meet (Raft section 6). */
+static bool may_follow(const struct raft_configuration *before,
+                       const struct raft_configuration *next)
+{
+    bool was_joint = raft_configuration_is_joint(before);
+
+    if (raft_configuration_is_joint(next)) {
+        return was_joint ? same_members(before, RAFT_PART_OUTGOING, next, RAFT_PART_OUTGOING) &&
+                               same_members(before, RAFT_PART_VOTER, next, RAFT_PART_VOTER)
+                         : same_members(before, RAFT_PART_VOTER, next, RAFT_PART_OUTGOING);
+    }
+    return same_members(before, RAFT_PART_VOTER, next, RAFT_PART_VOTER);
+}
+
+static uint32_t voter_count(const struct raft_configuration *list)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < list->member_count; i++) {
+        count += (list->members[i].parts & RAFT_PART_VOTER) != 0 ? 1 : 0;
+    }
+    return count;
+}
+
+static void note_voters(struct sim *sim, const struct raft_configuration *before,
+                        const struct raft_configuration *next)
+{
+    for (uint32_t i = 0; i < FAKE_NODE_COUNT_MAX; i++) {
+        struct sim_node *node = &sim->checks.nodes[i];
+        const struct raft_member *old =
+            node->id == 0 ? NULL : raft_configuration_find(before, node->id);
+        const struct raft_member *now =
+            node->id == 0 ? NULL : raft_configuration_find(next, node->id);
+
+        if (now != NULL && now->parts == RAFT_PART_VOTER && node->was_wiped) {
+            node->was_wiped = false;
+            SOMETIMES(sim, wiped_disk_rejoined);
+        }
+        if (now != NULL && now->parts == RAFT_PART_VOTER && node->was_removed) {
+            node->was_removed = false;
+            SOMETIMES(sim, removed_node_came_back);
+        }
+        if (old != NULL && now == NULL && node->role == RAFT_LEADER) {
+            SOMETIMES(sim, leader_removed);
+        }
+    }
+    if (voter_count(next) > voter_count(before)) {
+        SOMETIMES(sim, cluster_grew);
+    } else if (voter_count(next) < voter_count(before)) {
+        SOMETIMES(sim, cluster_shrank);
+    }
+}
+
+void sim_members_committed(struct sim *sim, uint64_t index, uint64_t term)
+{
+    struct sim_members *members = &sim->members;
+    const struct sim_list *list = find_list(members, index, term);
+
+    if (list == NULL) {
+        return;
+    }
+    SIM_CHECK(sim, voters_change_in_joint_steps,
+              may_follow(&members->committed, &list->configuration), index,
+              members->committed.index);
+    note_voters(sim, &members->committed, &list->configuration);
+    members->committed = list->configuration;
+}
+
+/* --- Disks --------------------------------------------------------------------------------------
+ */
+
+static void take_id(struct sim *sim, uint32_t place, const struct node *node)
+{
+    struct sim_members *members = &sim->members;
+    raft_id id = node->identity.self;
+    struct raft_base base;
+
+    for (uint32_t i = 0; i < members->lost_count; i++) {
+        SIM_CHECK(sim, ids_are_never_used_again, members->lost[i].id != id, id, place);
+    }
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        SIM_CHECK(sim, ids_are_of_one_disk, sim->checks.nodes[i].id != id, id, place);
+    }
+    sim->checks.nodes[place].id = id;
+    identity_base(&node->identity, &base);
+    if (members->list_count == 0) {
+        add_list(members, 0, &base.configuration);
+        members->committed = base.configuration;
+    }
+    SIM_CHECK(sim, one_formation,
+              lists_are_equal(&base.configuration, &members->lists[0].configuration), id, place);
+}
+
+void sim_members_wipe(struct sim *sim, uint32_t place)
+{
+    struct sim_members *members = &sim->members;
+    struct sim_node *node = &sim->checks.nodes[place];
+
+    ASSERT(!sim->cluster->worlds[place].runs && !node->is_known);
+    ASSERT_VALUES(members->lost_count < SIM_LOST_COUNT_MAX, place, node->id);
+    if (node->id != 0) {
+        members->lost[members->lost_count++] =
+            (struct sim_lost){.id = node->id, .durable_index = node->kept_index};
+    }
+    node->id = 0;
+    node->has_present = false;
+    node->is_refused = false;
+    node->may_be_rotten = false;
+    node->is_restoring = false;
+    node->was_rotten = false;
+    node->kept_index = 0;
+    node->kept_last_index = 0;
+    node->vote_term = 0;
+    node->vote_for = 0;
+    node->term = 0;
+    fake_wipe(sim->cluster, place);
+}
+
+/* Is the entry on the disk of the member with that id, or was it when the disk was lost? */
+static bool has_durable(const struct sim *sim, raft_id id, uint64_t index, uint64_t chain)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        const struct sim_node *node = &sim->checks.nodes[i];
+
+        if (node->id != id) {
+            continue;
+        }
+        return node->is_known ? node->durable_index >= index && node->chains[index] == chain
+                              : node->kept_index >= index && node->kept_chains[index] == chain;
+    }
+    for (uint32_t i = 0; i < sim->members.lost_count; i++) {
+        if (sim->members.lost[i].id == id) {
+            return sim->members.lost[i].durable_index >= index;
+        }
+    }
+    return false;
+}
+
+/* A majority of the voters, and one of the outgoing ones, has it on the disk. */
+static bool is_on_majorities(const struct sim *sim, const struct raft_configuration *list,
+                             uint64_t index, uint64_t chain)
+{
+    static const enum raft_part parts[] = {RAFT_PART_VOTER, RAFT_PART_OUTGOING};
+
+    for (uint32_t part = 0; part < COUNT_OF(parts); part++) {
+        uint32_t total = 0;
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < list->member_count; i++) {
+            if ((list->members[i].parts & parts[part]) != 0) {
+                total++;
+                count += has_durable(sim, list->members[i].id, index, chain) ? 1 : 0;
+            }
+        }
+        if (total > 0 && count <= total / 2) {
+            return false;
+        }
+    }
+    return list->member_count > 0;
+}
+
+/* The leader's list may have changed in this turn: the end of a joint one is appended when its
+ * beginning is committed. */
+void sim_members_check_commit(struct sim *sim, const struct sim_node *node, const struct raft *raft,
+                              uint64_t index)
+{
+    uint64_t chain = node->chains[index];
+
+    SIM_CHECK(sim, committed_is_on_majorities_of_disks,
+              (node->has_present && is_on_majorities(sim, &node->present, index, chain)) ||
+                  is_on_majorities(sim, raft_configuration(raft), index, chain),
+              index, node->id);
+}
+
+/* --- After each turn ----------------------------------------------------------------------------
+ */
+
+/* The newest list of a log is the one that counts, committed or not (dissertation 4.1). */
+static void check_present(struct sim *sim, const struct sim_node *node,
+                          const struct raft_configuration *present)
+{
+    const struct sim_members *members = &sim->members;
+    const struct sim_list *list =
+        find_list(members, present->index, present->index == 0 ? 0 : node->terms[present->index]);
+
+    SIM_CHECK(sim, configurations_are_the_same_everywhere,
+              list != NULL && lists_are_equal(&list->configuration, present), present->index,
+              node->id);
+    for (uint32_t i = 0; i < members->list_count; i++) {
+        const struct sim_list *newer = &members->lists[i];
+
+        SIM_CHECK(sim, newest_configuration_counts,
+                  newer->index <= present->index || newer->index > node->last_index ||
+                      node->terms[newer->index] != newer->term,
+                  newer->index, present->index);
+    }
+}
+
+void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
+{
+    struct sim_node *known = &sim->checks.nodes[place];
+    const struct raft_configuration *present = raft_configuration(node->raft);
+
+    check_present(sim, known, present);
+    if (known->has_present && known->present.index > present->index) {
+        SOMETIMES(sim, configuration_cut_off);
+    }
+    known->present = *present;
+    known->has_present = true;
+}
+
+/* By the newest list of its log, which is not older than any that is committed: so a member that
+ * was removed never leads again. */
+void sim_members_check_leader(struct sim *sim, const struct sim_node *node)
+{
+    const struct raft_member *member = raft_configuration_find(&node->present, node->id);
+
+    SIM_CHECK(sim, leader_is_a_voter,
+              node->present.index >= sim->members.committed.index && member != NULL &&
+                  (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0,
+              node->id, node->present.index);
+}
+
+void sim_members_identify(struct sim *sim, uint32_t place, const struct node *node)
+{
+    struct sim_node *known = &sim->checks.nodes[place];
+
+    if (known->id == 0) {
+        take_id(sim, place, node);
+    }
+    SIM_CHECK(sim, a_disk_keeps_its_id, known->id == node->identity.self, known->id,
+              node->identity.self);
+}
+
+/* --- Majorities ---------------------------------------------------------------------------------
+ */
+
+/* Voters, voters that leave, and the voters that there will be when every learner that is to be
+ * promoted is. */
+enum group { GROUP_VOTERS, GROUP_OUTGOING, GROUP_NEXT, GROUP_COUNT };
+
+static bool is_replaced(const struct raft_configuration *list, raft_id id)
+{
+    for (uint32_t i = 0; i < list->member_count; i++) {
+        if (list->members[i].is_promoted && list->members[i].replaces == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_in_group(const struct raft_configuration *list, const struct raft_member *member,
+                        enum group group)
+{
+    switch (group) {
+    case GROUP_VOTERS:
+        return (member->parts & RAFT_PART_VOTER) != 0;
+    case GROUP_OUTGOING:
+        return (member->parts & RAFT_PART_OUTGOING) != 0;
+    case GROUP_NEXT:
+        return member->is_promoted ||
+               ((member->parts & RAFT_PART_VOTER) != 0 && !is_replaced(list, member->id));
+    case GROUP_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static bool is_at(const struct sim *sim, raft_id id, uint32_t places)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        if (sim->checks.nodes[i].id == id) {
+            return (places >> i & 1) != 0;
+        }
+    }
+    return false;
+}
+
+static bool is_quorum_of(const struct sim *sim, const struct raft_configuration *list,
+                         uint32_t places)
+{
+    for (enum group group = GROUP_VOTERS; group < GROUP_COUNT; group++) {
+        uint32_t total = 0;
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < list->member_count; i++) {
+            if (is_in_group(list, &list->members[i], group)) {
+                total++;
+                count += is_at(sim, list->members[i].id, places) ? 1 : 0;
+            }
+        }
+        if (total > 0 && count <= total / 2) {
+            return false;
+        }
+    }
+    return list->member_count > 0;
+}
+
+/* Of all lists that count somewhere, or may yet. */
+bool sim_members_are_quorum(const struct sim *sim, uint32_t places)
+{
+    if (!is_quorum_of(sim, &sim->members.committed, places)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        const struct sim_node *node = &sim->checks.nodes[i];
+
+        if (node->has_present && node->present.index > sim->members.committed.index &&
+            !is_quorum_of(sim, &node->present, places)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sim_members_have_voter(const struct sim *sim, raft_id id)
+{
+    const struct raft_member *member = raft_configuration_find(&sim->members.committed, id);
+
+    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+}
+
+bool sim_members_have(const struct sim *sim, raft_id id)
+{
+    return raft_configuration_find(&sim->members.committed, id) != NULL;
+}
+
+uint32_t sim_members_whole(const struct sim *sim)
+{
+    uint32_t places = 0;
+
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        const struct sim_node *node = &sim->checks.nodes[i];
+
+        places |= node->id != 0 && !node->is_refused && !node->may_be_rotten ? 1u << i : 0;
+    }
+    return places;
+}
+
+static bool is_founded(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->plan->knobs.formed_count; i++) {
+        if (!sim->checks.nodes[i].was_formed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* With a majority left that has its disks, in every list that counts or may yet. Not before all
+ * know the cluster: a wiped one may found it again with the others. Not while an operator asks for
+ * a removal: nobody can take two away at once. */
+bool sim_members_may_lose(const struct sim *sim, uint32_t place)
+{
+    uint32_t whole = sim_members_whole(sim);
+
+    return is_founded(sim) && (whole >> place & 1) != 0 && !sim_operator_removes(sim) &&
+           sim_members_are_quorum(sim, whole & ~(1u << place));
+}
+
+bool sim_members_are_whole(const struct sim *sim, const struct raft_configuration *list)
+{
+    uint32_t whole = sim_members_whole(sim);
+
+    for (uint32_t i = 0; i < list->member_count; i++) {
+        if (!is_at(sim, list->members[i].id, whole)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nothing is under way any more: all members have their disks, and all others have gone. */
+bool sim_members_are_settled(const struct sim *sim)
+{
+    const struct raft_configuration *committed = &sim->members.committed;
+
+    if (raft_configuration_is_joint(committed) || !sim_members_are_whole(sim, committed)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        const struct sim_node *node = &sim->checks.nodes[i];
+
+        if (node->id != 0 && (!sim_members_have(sim, node->id) || !node->has_present ||
+                              node->present.index != committed->index)) {
+            return false;
+        }
+    }
+    return true;
+}
