@@ -29,17 +29,21 @@ enum {
     FAKE_LOG_SIZE_MAX = 64 << 10, /* Of the lines a node has logged; older ones are dropped. */
 };
 
+/* The bytes before `end` arrive then. */
+struct fake_mark {
+    uint64_t at_ms;
+    size_t end;
+};
+
 /* Bytes on their way, in order. */
 struct fake_pipe {
     uint8_t *data;
     size_t size;
     size_t capacity;
     size_t arrived; /* Of `size`, how many have reached the other end. */
-    struct {
-        uint64_t at_ms;
-        size_t end;
-    } marks[512];
+    struct fake_mark *marks; /* In order. */
     uint32_t mark_count;
+    uint32_t mark_capacity;
     uint64_t delay_ms; /* Of this pipe, beside the cluster's; kept when it is cleared. */
 };
 
