@@ -336,6 +336,7 @@ void sim_faults_advance(struct sim *sim)
     for (uint32_t i = 0; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && now_ms >= plan->faults[i].end_ms) {
             end(sim, i);
+            fake_changed(sim->cluster);
         } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_flap &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
             sim_flap_link(sim, i);
@@ -344,6 +345,7 @@ void sim_faults_advance(struct sim *sim)
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
         if (!plan->fault_is_dropped[sim->next_fault]) {
             begin(sim, sim->next_fault);
+            fake_changed(sim->cluster);
         }
         sim->next_fault++;
     }
@@ -403,4 +405,5 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
     sim->cluster->network.loss_ppm = 0;
     sim->cluster->network.again_ppm = 0;
     sim->cluster->network.late_ppm = 0;
+    fake_changed(sim->cluster);
 }

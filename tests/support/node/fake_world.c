@@ -67,6 +67,9 @@ static void pipe_mark(struct fake_cluster *cluster, struct fake_pipe *pipe)
         cluster->now_ms + pipe->delay_ms + prng_between(&cluster->prng, 1, cluster->delay_ms_max);
     uint32_t last = pipe->mark_count;
 
+    if (pipe->reader != NULL) {
+        pipe->reader->due_is_known = false;
+    }
     if (last > 0 && (pipe->marks[last - 1].at_ms >= at_ms || last == MARK_COUNT_MAX)) {
         pipe->marks[last - 1].end = pipe->size; /* Never overtakes what went before. */
         return;
