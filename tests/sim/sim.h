@@ -89,6 +89,7 @@ struct sim_knobs {
     uint32_t client_count;
     uint32_t locker_count; /* Of the clients: the first ones. */
     uint32_t key_count;
+    uint32_t lock_count;
     uint32_t election_ms_min;
     uint32_t election_ms_max;
     uint32_t heartbeat_ms;
@@ -331,7 +332,6 @@ struct sim_client {
     uint64_t due_ms;     /* As of its last turn, it has something to do then. */
     uint32_t connected;  /* Links, as bits. */
     uint32_t busy_count; /* Calls that it waits for. */
-    uint64_t release_ms; /* It gives the lock up then. */
     uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */
     uint64_t token;
     uint64_t seen[SIM_KEY_COUNT_MAX]; /* The last value read or written, by key. */
