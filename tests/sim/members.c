@@ -300,16 +300,46 @@ void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
     known->has_present = true;
 }
 
+static bool has_vote(const struct raft_configuration *list, raft_id id)
+{
+    const struct raft_member *member = raft_configuration_find(list, id);
+
+    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+}
+
+/* The list before the newest one of its log. */
+static const struct raft_configuration *list_before(const struct sim *sim,
+                                                    const struct sim_node *node)
+{
+    const struct sim_members *members = &sim->members;
+    const struct raft_configuration *before = &members->lists[0].configuration;
+
+    for (uint32_t i = 1; i < members->list_count; i++) {
+        const struct sim_list *list = &members->lists[i];
+
+        if (list->index < node->present.index && node->terms[list->index] == list->term &&
+            list->index > before->index) {
+            before = &list->configuration;
+        }
+    }
+    return before;
+}
+
 /* By the newest list of its log, which is not older than any that is committed: so a member that
- * was removed never leads again. */
+ * was removed never leads again. Who does not know yet that its removal is committed may be needed
+ * to commit it (dissertation 4.2.2). */
 void sim_members_check_leader(struct sim *sim, const struct sim_node *node)
 {
-    const struct raft_member *member = raft_configuration_find(&node->present, node->id);
+    bool is_leaving = node->present.index > node->commit_index;
 
     SIM_CHECK(sim, leader_is_a_voter,
-              node->present.index >= sim->members.committed.index && member != NULL &&
-                  (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0,
+              node->present.index >= sim->members.committed.index &&
+                  (has_vote(&node->present, node->id) ||
+                   (is_leaving && has_vote(list_before(sim, node), node->id))),
               node->id, node->present.index);
+    if (!has_vote(&node->present, node->id)) {
+        SOMETIMES(sim, leader_elected_while_it_leaves);
+    }
 }
 
 void sim_members_identify(struct sim *sim, uint32_t place, const struct node *node)
@@ -406,9 +436,7 @@ bool sim_members_are_quorum(const struct sim *sim, uint32_t places)
 
 bool sim_members_have_voter(const struct sim *sim, raft_id id)
 {
-    const struct raft_member *member = raft_configuration_find(&sim->members.committed, id);
-
-    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+    return has_vote(&sim->members.committed, id);
 }
 
 bool sim_members_have(const struct sim *sim, raft_id id)
