@@ -43,6 +43,9 @@ static void begin_down(struct sim *sim, uint32_t number)
                !known->was_rotten && sim_disk_rot(sim, place, fault->amount)) {
         known->may_be_rotten = true;
         known->was_rotten = true;
+    } else if (fault->kind == SIM_FAULT_rot_snapshot && sim_members_may_lose(sim, place) &&
+               !known->was_rotten && sim_disk_rot_snapshot(sim, place, fault->amount)) {
+        known->was_rotten = true;
     }
 }
 
@@ -136,6 +139,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         sim->down_counts[place]++;
         begin_down(sim, number);
         return;
@@ -153,6 +157,7 @@ static void begin(struct sim *sim, uint32_t number)
         sim_note_cuts(sim, number, is_leader);
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
         return;
     case SIM_FAULT_link_break:
         sim_break_link(sim, place, fault->other % sim->cluster->node_count);
@@ -169,6 +174,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_ask(sim, number);
         return;
@@ -247,6 +253,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         up_again(sim, place);
         return;
     case SIM_FAULT_pause:
@@ -272,6 +279,7 @@ static void end(struct sim *sim, uint32_t number)
         sim->cluster->worlds[place].disk_ms_max = 0;
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
     case SIM_FAULT_link_break:
     case SIM_FAULT_disk_error: /* It waits for its operation. */
         return;
@@ -281,6 +289,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_end(sim, number);
         return;
@@ -341,6 +350,9 @@ void sim_faults_advance(struct sim *sim)
         } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_flap &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
             sim_flap_link(sim, i);
+        } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_transfer_break &&
+                   sim->cluster->now_ms >= sim->fault_next_ms[i]) {
+            sim_break_transfer(sim, i);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
