@@ -43,6 +43,9 @@ static void begin_down(struct sim *sim, uint32_t number)
                !known->was_rotten && sim_disk_rot(sim, place, fault->amount)) {
         known->may_be_rotten = true;
         known->was_rotten = true;
+    } else if (fault->kind == SIM_FAULT_rot_snapshot && sim_members_may_lose(sim, place) &&
+               !known->was_rotten && sim_disk_rot_snapshot(sim, place, fault->amount)) {
+        known->was_rotten = true;
     }
 }
 
@@ -84,7 +87,7 @@ static void begin_client(struct sim *sim, const struct sim_fault *fault)
     switch ((unsigned)fault->kind) {
     case SIM_FAULT_client_cut:
         client->cut_count++;
-        sim_client_set_cut(sim, client, true);
+        sim_client_cut(sim, client);
         return;
     case SIM_FAULT_client_break:
         sim_client_break(sim, client);
@@ -136,6 +139,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         sim->down_counts[place]++;
         begin_down(sim, number);
         return;
@@ -149,9 +153,11 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
         sim_cut_links(sim, number, true);
+        sim_block_clients(sim, number, true);
         sim_note_cuts(sim, number, is_leader);
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
         return;
     case SIM_FAULT_link_break:
         sim_break_link(sim, place, fault->other % sim->cluster->node_count);
@@ -168,6 +174,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_ask(sim, number);
         return;
@@ -220,7 +227,7 @@ static void end_client(struct sim *sim, const struct sim_fault *fault)
     struct sim_client *client = &sim->clients[fault->place];
 
     if (fault->kind == SIM_FAULT_client_cut && --client->cut_count == 0) {
-        sim_client_set_cut(sim, client, false);
+        sim_client_cut(sim, client);
     } else if (fault->kind == SIM_FAULT_client_pause && --client->pause_count == 0) {
         if (client->held < SIM_LOCK_COUNT &&
             sim_client_clock(sim, client) >= client->session.deadline_ms) {
@@ -246,6 +253,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         up_again(sim, place);
         return;
     case SIM_FAULT_pause:
@@ -258,6 +266,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
         sim_cut_links(sim, number, false);
+        sim_block_clients(sim, number, false);
         return;
     case SIM_FAULT_slow_link:
         sim_slow_link(sim, place, fault->other % sim->cluster->node_count, 0);
@@ -270,6 +279,7 @@ static void end(struct sim *sim, uint32_t number)
         sim->cluster->worlds[place].disk_ms_max = 0;
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
     case SIM_FAULT_link_break:
     case SIM_FAULT_disk_error: /* It waits for its operation. */
         return;
@@ -279,6 +289,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_end(sim, number);
         return;
@@ -340,6 +351,9 @@ void sim_faults_advance(struct sim *sim)
         } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_flap &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
             sim_flap_link(sim, i);
+        } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_transfer_break &&
+                   sim->cluster->now_ms >= sim->fault_next_ms[i]) {
+            sim_break_transfer(sim, i);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
@@ -393,7 +407,8 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
 
         client->pause_count = 0;
         client->cut_count = 0;
-        sim_client_set_cut(sim, client, false);
+        client->blocked = 0;
+        sim_client_cut(sim, client);
     }
     for (uint32_t i = 0; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && sim->plan->faults[i].kind >= SIM_FAULT_member_add &&

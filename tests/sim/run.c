@@ -133,6 +133,9 @@ static void configure(struct sim *sim)
         if (knobs->snapshot_log_size != 0) {
             world->options.snapshot_log_size = knobs->snapshot_log_size;
         }
+        if (knobs->shipping_pace != 0) {
+            world->options.shipping_pace = knobs->shipping_pace;
+        }
         world->options.segment_count_max = 400;
     }
 }
@@ -247,7 +250,7 @@ static bool all_have_done(const struct sim *sim, const uint64_t *before)
 
 static void await_progress(struct sim *sim)
 {
-    uint64_t before[SIM_CLIENT_COUNT_MAX];
+    uint64_t before[SIM_CLIENT_COUNT_MAX] = {0};
 
     set_limit(sim);
     for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {
