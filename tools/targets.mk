@@ -64,7 +64,9 @@ sim-many: $(BIN)/sim
 sim-shrink: $(BIN)/sim
 	@$(BIN)/sim --shrink $(SEED)
 sim-mutants: $(BIN)/sim
-	@python3 tests/sim/mutants.py
+	@CC='$(CC)' CFLAGS='$(CFLAGS)' MAIN='$(B)/obj/tests/sim/main.o' LIBS='$(SIM_LIBS)' \
+	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' \
+	  LDFLAGS='$(LDFLAGS) $(call libs,wire base)' python3 tests/sim/mutants.py $(ONLY)
 .PHONY: sim sim-many sim-shrink sim-mutants
 
 integration: binaries $(HELPERS) failpoints
