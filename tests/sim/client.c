@@ -163,10 +163,26 @@ static void begin_dial(struct sim *sim, struct sim_client *client, struct sim_li
     core_dialing(&client->core, connection);
 }
 
+void sim_client_leave(struct sim *sim, struct sim_client *client, uint32_t place)
+{
+    for (uint32_t i = 0; i < client->core.connection_count; i++) {
+        const struct sim_link *link = &client->links[i];
+
+        if (link->is_connected && link->place == place) {
+            fake_client_close(sim->cluster, link->client);
+        }
+    }
+}
+
+static bool is_unreachable(const struct sim_client *client, uint32_t place)
+{
+    return client->cut_count > 0 || (client->blocked >> place & 1) != 0;
+}
+
 static void end_dial(struct sim *sim, struct sim_client *client, struct sim_link *link,
                      struct core_connection *connection)
 {
-    if (client->cut_count > 0) {
+    if (is_unreachable(client, link->place)) {
         link->dial_ms = sim->cluster->now_ms + 100; /* Nobody answers. */
         return;
     }
@@ -249,11 +265,13 @@ void sim_client_break(struct sim *sim, struct sim_client *client)
     }
 }
 
-void sim_client_set_cut(struct sim *sim, struct sim_client *client, bool is_cut)
+void sim_client_cut(struct sim *sim, struct sim_client *client)
 {
     for (uint32_t i = 0; i < client->core.connection_count; i++) {
-        if (client->links[i].is_connected) {
-            sim->cluster->clients[client->links[i].client].is_cut = is_cut;
+        const struct sim_link *link = &client->links[i];
+
+        if (link->is_connected) {
+            sim->cluster->clients[link->client].is_cut = is_unreachable(client, link->place);
         }
     }
 }

@@ -84,7 +84,7 @@ static void begin_client(struct sim *sim, const struct sim_fault *fault)
     switch ((unsigned)fault->kind) {
     case SIM_FAULT_client_cut:
         client->cut_count++;
-        sim_client_set_cut(sim, client, true);
+        sim_client_cut(sim, client);
         return;
     case SIM_FAULT_client_break:
         sim_client_break(sim, client);
@@ -149,6 +149,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
         sim_cut_links(sim, number, true);
+        sim_block_clients(sim, number, true);
         sim_note_cuts(sim, number, is_leader);
         return;
     case SIM_FAULT_flap:
@@ -220,7 +221,7 @@ static void end_client(struct sim *sim, const struct sim_fault *fault)
     struct sim_client *client = &sim->clients[fault->place];
 
     if (fault->kind == SIM_FAULT_client_cut && --client->cut_count == 0) {
-        sim_client_set_cut(sim, client, false);
+        sim_client_cut(sim, client);
     } else if (fault->kind == SIM_FAULT_client_pause && --client->pause_count == 0) {
         if (client->held < SIM_LOCK_COUNT &&
             sim_client_clock(sim, client) >= client->session.deadline_ms) {
@@ -258,6 +259,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_split:
     case SIM_FAULT_ring:
         sim_cut_links(sim, number, false);
+        sim_block_clients(sim, number, false);
         return;
     case SIM_FAULT_slow_link:
         sim_slow_link(sim, place, fault->other % sim->cluster->node_count, 0);
@@ -391,7 +393,8 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
 
         client->pause_count = 0;
         client->cut_count = 0;
-        sim_client_set_cut(sim, client, false);
+        client->blocked = 0;
+        sim_client_cut(sim, client);
     }
     for (uint32_t i = 0; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && sim->plan->faults[i].kind >= SIM_FAULT_member_add &&

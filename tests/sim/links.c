@@ -74,6 +74,27 @@ void sim_cut_links(struct sim *sim, uint32_t number, bool begins)
     }
 }
 
+void sim_block_clients(struct sim *sim, uint32_t number, bool begins)
+{
+    const struct sim_fault *fault = &sim->plan->faults[number];
+    uint32_t bit = 1u << sim->fault_place[number];
+
+    if (fault->kind != SIM_FAULT_isolate || fault->amount % 2 != 0) {
+        return;
+    }
+    for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {
+        struct sim_client *client = &sim->clients[i];
+
+        if ((fault->amount >> (8 + i) & 1) != 0) {
+            client->blocked = begins ? client->blocked | bit : client->blocked & ~bit;
+            sim_client_cut(sim, client);
+            if (begins) {
+                sim_client_leave(sim, client, sim->fault_place[number]);
+            }
+        }
+    }
+}
+
 /* Some node that runs, and all that it speaks with both ways. */
 static bool majority_is_connected(const struct sim *sim)
 {

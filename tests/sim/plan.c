@@ -86,6 +86,7 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     knobs->locker_count = (uint32_t)prng_between(prng, 2, 4);
     knobs->client_count = knobs->locker_count + (uint32_t)prng_between(prng, 3, 6);
     knobs->key_count = (uint32_t)prng_between(prng, 1, SIM_KEY_COUNT_MAX);
+    knobs->lock_count = CHOOSE(prng, 1, 1, 1, 2, SIM_LOCK_COUNT);
     draw_times(knobs, prng);
     draw_network(knobs, prng);
     knobs->request_count_max = CHOOSE(prng, 4, 16, 64, 64);

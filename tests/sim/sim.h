@@ -89,6 +89,7 @@ struct sim_knobs {
     uint32_t client_count;
     uint32_t locker_count; /* Of the clients: the first ones. */
     uint32_t key_count;
+    uint32_t lock_count;
     uint32_t election_ms_min;
     uint32_t election_ms_max;
     uint32_t heartbeat_ms;
@@ -318,6 +319,7 @@ struct sim_client {
     int64_t rate_ppm;
     uint32_t pause_count;
     uint32_t cut_count;
+    uint32_t blocked; /* Nodes that it cannot reach, as bits. */
     uint64_t paused_ms;
     struct sim_link links[SIM_LINK_COUNT];
     struct sim_call calls[SIM_CALL_COUNT];
@@ -330,7 +332,6 @@ struct sim_client {
     uint64_t due_ms;     /* As of its last turn, it has something to do then. */
     uint32_t connected;  /* Links, as bits. */
     uint32_t busy_count; /* Calls that it waits for. */
-    uint64_t release_ms; /* It gives the lock up then. */
     uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */
     uint64_t token;
     uint64_t seen[SIM_KEY_COUNT_MAX]; /* The last value read or written, by key. */
@@ -475,6 +476,8 @@ void sim_reap(struct sim *sim);
  */
 
 void sim_cut_links(struct sim *sim, uint32_t number, bool begins);
+/* A node that is alone is often alone with some of its clients. */
+void sim_block_clients(struct sim *sim, uint32_t number, bool begins);
 void sim_note_cuts(struct sim *sim, uint32_t number, bool is_leader);
 void sim_break_link(struct sim *sim, uint32_t a, uint32_t b);
 void sim_slow_link(struct sim *sim, uint32_t a, uint32_t b, uint64_t delay_ms);
@@ -510,7 +513,10 @@ void sim_clients_advance(struct sim *sim);
 uint64_t sim_clients_due_ms(struct sim *sim);
 uint64_t sim_client_clock(const struct sim *sim, const struct sim_client *client);
 void sim_client_break(struct sim *sim, struct sim_client *client);
-void sim_client_set_cut(struct sim *sim, struct sim_client *client, bool is_cut);
+/* Its connections to the node break. */
+void sim_client_leave(struct sim *sim, struct sim_client *client, uint32_t place);
+/* Its connections stand still or go on, as `cut_count` and `blocked` say. */
+void sim_client_cut(struct sim *sim, struct sim_client *client);
 
 /* --- work.c -------------------------------------------------------------------------------------
  */

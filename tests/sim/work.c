@@ -110,7 +110,7 @@ static void begin_acquire(struct sim *sim, struct sim_client *client)
     if (call == NULL) {
         return;
     }
-    call->lock = (uint32_t)prng_below(&client->prng, SIM_LOCK_COUNT);
+    call->lock = (uint32_t)prng_below(&client->prng, sim->plan->knobs.lock_count);
     name_call(call, 'l', call->lock);
     call->core.session = &client->session;
     call->core.wait_ms =
@@ -318,7 +318,6 @@ static void take_lock(struct sim *sim, struct sim_client *client, struct sim_cal
     }
     client->held = call->lock;
     client->token = call->core.token;
-    client->release_ms = sim->cluster->now_ms;
     if (!sim_client_holds(sim, client, call->lock)) {
         client->held = SIM_LOCK_COUNT;
         return; /* Learned too late to be believed. */
@@ -334,6 +333,11 @@ static void take_lock(struct sim *sim, struct sim_client *client, struct sim_cal
               client->token > lock->newest_token || (client->token == lock->newest_token &&
                                                      lock->newest_session == client->session.id),
               client->token, lock->newest_token);
+    if (prng_below(&client->prng, 2) == 0) {
+        /* It is kept for long: over elections, over a loss. */
+        client->act_ms =
+            sim->cluster->now_ms + prng_between(&client->prng, 1, 2ul * sim->plan->knobs.ttl_ms);
+    }
     sim->totals.grant_count++;
     if (sim_now_ms(sim) > call->begin_ms + sim->plan->knobs.ttl_ms / 2) {
         SOMETIMES(sim, lock_granted_from_queue);
