@@ -209,7 +209,14 @@ struct sim_known {
     uint64_t chain;
 };
 
-enum { SIM_KNOWN_COUNT = 6 };
+enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256 };
+
+/* A vote, as it left the voter. */
+struct sim_ballot {
+    uint64_t term;
+    uint64_t voter;
+    uint64_t candidate;
+};
 
 struct sim_index {
     uint64_t committed; /* Chain; 0: not known to be committed. */
@@ -226,7 +233,9 @@ struct sim_checks {
     uint64_t *leaders;        /* Ids, by term. */
     uint64_t term_capacity;
     uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
-    uint64_t newest_term;                   /* That a leader had. */
+    struct sim_ballot ballots[SIM_BALLOT_COUNT]; /* The last ones. */
+    uint32_t ballot_count;                       /* Of all that there were. */
+    uint64_t newest_term;                        /* That a leader had. */
     uint32_t newest_leader;
 };
 
@@ -442,6 +451,7 @@ void sim_members_identify(struct sim *sim, uint32_t place, const struct node *no
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
 /* Of one that begins to lead. */
 void sim_members_check_leader(struct sim *sim, const struct sim_node *node);
+void sim_members_check_votes(struct sim *sim, const struct sim_node *node, uint64_t term);
 /* Empties the disk of a node that does not run. */
 void sim_members_wipe(struct sim *sim, uint32_t place);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
