@@ -3,6 +3,7 @@
  *   sim [--print] [--no-faults] SEED...        one line for each seed
  *   sim --many COUNT [--from SEED] [--brief] [--stop] [--no-faults]
  *   sim --shrink SEED                          the least that still fails */
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,8 +113,9 @@ int main(int count, char **arguments)
     int first = 1;
     bool is_good = true;
 
-    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* What one run frees the next one takes. */
-    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_MMAP_MAX, 0); /* What one run frees the next one takes. */
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 64 << 20);
     while (first < count && take_option(&command, arguments, &first, &problem)) {
         first++;
     }
