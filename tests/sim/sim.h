@@ -63,7 +63,8 @@ enum {
     X(leader_move, 2)                                                                              \
     X(client_cut, 2)                                                                               \
     X(client_break, 2)                                                                             \
-    X(client_pause, 2)
+    X(client_pause, 2)                                                                             \
+    X(client_late, 2)
 
 enum sim_fault_kind {
 #define X(name, weight) SIM_FAULT_##name,
@@ -329,6 +330,9 @@ struct sim_client {
     uint32_t pause_count;
     uint32_t cut_count;
     uint32_t blocked; /* Nodes that it cannot reach, as bits. */
+    bool is_mute;     /* What it says stands still, */
+    bool is_deaf;     /* or what it is told. */
+    uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
     struct sim_link links[SIM_LINK_COUNT];
     struct sim_call calls[SIM_CALL_COUNT];
@@ -525,7 +529,9 @@ uint64_t sim_client_clock(const struct sim *sim, const struct sim_client *client
 void sim_client_break(struct sim *sim, struct sim_client *client);
 /* Its connections to the node break. */
 void sim_client_leave(struct sim *sim, struct sim_client *client, uint32_t place);
-/* Its connections stand still or go on, as `cut_count` and `blocked` say. */
+/* Its answers are late: they stand still, then its requests too, then its requests alone. */
+void sim_client_delay(struct sim *sim, uint32_t number);
+/* Its connections stand still or go on, as `cut_count`, `blocked`, `is_mute` and `is_deaf` say. */
 void sim_client_cut(struct sim *sim, struct sim_client *client);
 
 /* --- work.c -------------------------------------------------------------------------------------
