@@ -19,7 +19,7 @@ enum {
     READ_BATCH_COUNT_MAX = 2,    /* ReadIndex rounds under way; later reads wait together. */
     READ_PARAMS_SIZE_MAX = 1024, /* Of one read's params. */
     READ_PARAMS_BYTES = 4096,    /* Of all reads under way. */
-    HELD_COUNT_MAX = 4,          /* Messages held back for a write; more are dropped. */
+    HELD_COUNT_MAX = 16,         /* Messages held back for a write; more are dropped. */
     STAGED_COUNT_MAX = 2,        /* Tickets under way; more share the newest slot. */
     RENEWAL_ENTRY_COUNT_MAX = 4, /* Sessions renewed by one entry. */
     APPLY_COUNT_MAX = 3,         /* Entries applied in one turn. */
@@ -126,6 +126,8 @@ _Static_assert((int)SNAPSHOT_SENDER_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX - 1,
                "every other member can be sent a snapshot");
 _Static_assert((STAGED_COUNT_MAX & (STAGED_COUNT_MAX - 1)) == 0, "rings are masked");
 _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked");
+_Static_assert((int)HELD_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX,
+               "requests for votes to all members wait together, or some are never asked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");
 
 #endif

@@ -87,10 +87,13 @@ static void tell(struct node *node)
 
 static void finish(struct node *node)
 {
+    raft_term term = node->restoration.term;
     struct line line;
 
-    node->restoration.is_on = false;
-    if (recovery_restored(node, node->restoration.term) != ERR_OK) {
+    /* All of it: what was received must not keep later snapshots away
+     * (a_restored_node_takes_later_snapshots_too). */
+    node->restoration = (struct restoration){0};
+    if (recovery_restored(node, term) != ERR_OK) {
         ASSERT(node->problem != NULL);
         return;
     }

@@ -145,11 +145,12 @@ static void note_hello(struct node *node, uint32_t place, const struct wire_fram
     if (hello->formed) {
         formation_note_others(node);
     }
-    if (node->raft == NULL) {
-        return;
-    }
-    const struct raft_member *listed = members_find_disk(node, frame->incarnation, &member);
+    const struct raft_member *listed =
+        node->raft == NULL ? NULL : members_find_disk(node, frame->incarnation, &member);
 
+    /* Without a log it is kept too: where we are to join, the list that we begin with may have
+     * another disk of that name than the one that will feed us
+     * (who_starts_to_join_once_more_answers_the_new_disk). */
     if (listed != NULL) {
         peer->member_ms = node->now_ms;
         place_set_id(node, place, listed->id, frame->incarnation);

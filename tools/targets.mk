@@ -12,7 +12,7 @@ demo: deps
 # Programs that the integration tests run beside the product.
 HELPERS := $(patsubst tests/integration/%.c,$(B)/tests/%,$(wildcard tests/integration/*.c))
 LOAD := $(B)/tests/load
-TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) $(BIN)/sim failpoints
+TEST_PROGRAMS = binaries $(UNIT) $(FAULT) $(HELPERS) $(BIN)/sim $(if $(SAN),,build/tiny/sim) failpoints
 INTEGRATION = BIN=$(BIN) LOAD=$(LOAD) FAILPOINTD=$(FAILPOINTD) PROXY=$(PROXY) \
   python3 tests/integration/run.py
 $(HELPERS): $(B)/tests/%: $(B)/obj/tests/integration/%.o $(call archive,$(LINK_client))
@@ -24,7 +24,7 @@ SIM_SEEDS ?= 100
 # What sanitizer builds run too: the fuzzers have sanitizers of their own.
 STAGES = unit '$(MAKE) --no-print-directory -s unit' \
   fault '$(MAKE) --no-print-directory -s fault' \
-  sim 'SIM=$(BIN)/sim SEEDS=$(SIM_SEEDS) tests/sim/test.sh' \
+  sim 'SIM=$(BIN)/sim TINY=$(if $(SAN),,build/tiny/sim) SEEDS=$(SIM_SEEDS) tests/sim/test.sh' \
   integration '$(INTEGRATION)'
 test: deps
 	@$(MAKE) --no-print-directory -s -j2 $(TEST_PROGRAMS)
@@ -57,17 +57,24 @@ $(BIN)/sim: $(B)/obj/tests/sim/main.o $(SIM_LIBS)
 
 SEEDS ?= 2000
 FROM ?= 1
-sim: $(BIN)/sim
-	@$(BIN)/sim $(SEED)
-sim-many: $(BIN)/sim
-	@$(BIN)/sim --many $(SEEDS) --from $(FROM)
-sim-shrink: $(BIN)/sim
-	@$(BIN)/sim --shrink $(SEED)
+# TINY=1: the product with queues so short that their ends are met all the time.
+SIM := $(if $(TINY),build/tiny/sim,$(BIN)/sim)
+ifneq ($(MODE),tiny)
+build/tiny/sim: FORCE
+	@CFLAGS=-DLIMITS_TINY $(MAKE) --no-print-directory -s MODE=tiny B=build/tiny $@
+endif
+FORCE:
+sim: $(SIM)
+	@$(SIM) $(SEED)
+sim-many: $(SIM)
+	@$(SIM) --many $(SEEDS) --from $(FROM)
+sim-shrink: $(SIM)
+	@$(SIM) --shrink $(SEED)
 sim-mutants: $(BIN)/sim
 	@CC='$(CC)' CFLAGS='$(CFLAGS)' MAIN='$(B)/obj/tests/sim/main.o' LIBS='$(SIM_LIBS)' \
 	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' \
 	  LDFLAGS='$(LDFLAGS) $(call libs,wire base)' python3 tests/sim/mutants.py $(ONLY)
-.PHONY: sim sim-many sim-shrink sim-mutants
+.PHONY: sim sim-many sim-shrink sim-mutants FORCE
 
 integration: binaries $(HELPERS) failpoints
 	@$(INTEGRATION) $(ONLY)

@@ -345,6 +345,10 @@ void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
     if (known->has_present && known->role == RAFT_LEADER && node->raft->role == RAFT_LEADER &&
         known->term == node->raft->term && present->index > known->present.index) {
         check_promotions(sim, known, present);
+        SIM_CHECK(sim, changes_begin_after_a_commit_of_the_term,
+                  known->terms[known->commit_index] == known->term, present->index, known->term);
+        SIM_CHECK(sim, changes_come_one_by_one, known->present.index <= known->commit_index,
+                  present->index, known->present.index);
     }
     if (known->has_present && known->present.index > present->index) {
         SOMETIMES(sim, configuration_cut_off);
@@ -353,15 +357,41 @@ void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
     known->has_present = true;
 }
 
-/* By the newest list of its log, which is not older than any that is committed: so a member that
- * was removed never leads again. */
+static bool has_voter(const struct raft_configuration *list, raft_id id)
+{
+    const struct raft_member *member = raft_configuration_find(list, id);
+
+    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+}
+
+/* The list before the newest one of its log; NULL: none was seen. */
+static const struct sim_list *list_before(const struct sim *sim, const struct sim_node *node)
+{
+    const struct sim_list *found = NULL;
+
+    for (uint32_t i = 0; i < sim->members.list_count; i++) {
+        const struct sim_list *list = &sim->members.lists[i];
+
+        if (list->index < node->present.index && (found == NULL || list->index > found->index) &&
+            (list->index == 0 || node->terms[list->index] == list->term)) {
+            found = list;
+        }
+    }
+    return found;
+}
+
+/* By the newest list of its log, which is not older than any that is committed. Who is being removed
+ * may lead until it knows that its removal is committed: its log may be the only one that has it
+ * (dissertation 4.2.2). */
 void sim_members_check_leader(struct sim *sim, const struct sim_node *node)
 {
-    const struct raft_member *member = raft_configuration_find(&node->present, node->id);
+    const struct sim_list *before = list_before(sim, node);
+    bool is_leaving = node->present.index > node->commit_index && before != NULL &&
+                      has_voter(&before->configuration, node->id);
 
     SIM_CHECK(sim, leader_is_a_voter,
-              node->present.index >= sim->members.committed.index && member != NULL &&
-                  (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0,
+              node->present.index >= sim->members.committed.index &&
+                  (has_voter(&node->present, node->id) || is_leaving),
               node->id, node->present.index);
 }
 

@@ -247,7 +247,7 @@ static bool all_have_done(const struct sim *sim, const uint64_t *before)
 
 static void await_progress(struct sim *sim)
 {
-    uint64_t before[SIM_CLIENT_COUNT_MAX];
+    uint64_t before[SIM_CLIENT_COUNT_MAX] = {0};
 
     set_limit(sim);
     for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {

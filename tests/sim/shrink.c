@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "tests/sim/campaign.h"
 
-enum { TEXT_SIZE = 4096, LAW_SIZE = 160 };
+enum { TEXT_SIZE = 4096, LAW_SIZE = 160, OPERATION_RUN_MIN = 64 };
 
 struct shrink {
     struct sim_plan plan;
@@ -49,9 +49,10 @@ static bool try_plan(struct shrink *shrink)
 }
 
 /* Leaves out a run of flags that are not set yet; smaller and smaller runs. */
-static void drop_runs(struct shrink *shrink, bool *flags, bool *tried, uint32_t count)
+static void drop_runs(struct shrink *shrink, const bool *flags, bool *tried, uint32_t count,
+                      uint32_t size_min)
 {
-    for (uint32_t size = count; size >= 1; size /= 2) {
+    for (uint32_t size = count; size >= size_min; size /= 2) {
         for (uint32_t from = 0; from < count; from += size) {
             uint32_t end = from + size < count ? from + size : count;
             bool changes = false;
@@ -84,10 +85,11 @@ bool shrink_run(uint64_t seed, bool has_faults)
     name_law(shrink->text, shrink->law);
     printf("seed %llu fails: %s", (unsigned long long)seed, shrink->text);
     drop_runs(shrink, shrink->plan.fault_is_dropped, shrink->tried.fault_is_dropped,
-              shrink->plan.fault_count);
+              shrink->plan.fault_count, 1);
     for (uint32_t i = 0; i < shrink->plan.knobs.client_count; i++) {
         drop_runs(shrink, shrink->plan.operation_is_dropped[i],
-                  shrink->tried.operation_is_dropped[i], SIM_OPERATION_COUNT_MAX);
+                  shrink->tried.operation_is_dropped[i], SIM_OPERATION_COUNT_MAX,
+                  OPERATION_RUN_MIN);
     }
     printf("after %u runs there are left:\n", shrink->run_count);
     sim_plan_print(&shrink->plan);

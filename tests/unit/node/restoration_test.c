@@ -46,6 +46,20 @@ static void put_some(struct fake_cluster *cluster, uint32_t count)
     fake_client_release(cluster, client);
 }
 
+/* More than memory keeps, for 60 and more. */
+static void put_large(struct fake_cluster *cluster, uint32_t count)
+{
+    static char value[100001];
+    uint32_t client = fake_client_open(cluster, fake_leader(cluster));
+
+    memset(value, 'v', sizeof(value) - 1);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(fake_outcome(cluster, client, fake_put(cluster, client, 0, 0, "k", value)),
+                         ERR_OK);
+    }
+    fake_client_release(cluster, client);
+}
+
 static bool takes_part(struct fake_cluster *cluster, void *context)
 {
     const uint32_t *place = context;
@@ -199,20 +213,14 @@ static bool has_ended(struct fake_cluster *cluster, void *context)
 /* What no memory has any more is read from the disk for a follower that was away. */
 static void a_leader_that_finds_rot_hands_over_and_is_restored(void **state)
 {
-    static char value[100001];
     struct fake_cluster *cluster = open_cluster(3);
     uint32_t leader = fake_leader(cluster);
     uint32_t away = (leader + 1) % 3;
-    uint32_t client = fake_client_open(cluster, leader);
 
     put_some(cluster, 3);
     fake_run(cluster, 200);
     fake_crash(cluster, away);
-    memset(value, 'v', sizeof(value) - 1);
-    for (uint32_t i = 0; i < 80; i++) {
-        assert_int_equal(fake_outcome(cluster, client, fake_put(cluster, client, 0, 0, "k", value)),
-                         ERR_OK);
-    }
+    put_large(cluster, 80);
     struct disk *disk = cluster->worlds[leader].disk;
     memory_disk_flip_bit(disk, first_segment(disk), UINT64_C(8) * 40 * BLOCK);
     fake_start(cluster, away);
@@ -225,6 +233,43 @@ static void a_leader_that_finds_rot_hands_over_and_is_restored(void **state)
     assert_true(node_at(cluster, leader)->restoration.is_on);
     assert_true(fake_run_until(cluster, takes_part, &leader, CATCH_UP_MS));
     assert_true(fake_run_until(cluster, takes_part, &away, CATCH_UP_MS));
+    assert_equal_states(cluster);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static bool was_sent_a_snapshot(struct fake_cluster *cluster, void *context)
+{
+    const uint32_t *place = context;
+
+    return fake_has_logged(cluster, *place, "snapshot_installed");
+}
+
+/* What it was sent last must not keep it from what it is sent next. */
+static void a_restored_node_takes_later_snapshots_too(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 4);
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster->worlds[i].options.commit_interval_ms = 20;
+        cluster->worlds[i].options.snapshot_log_size = 100000;
+    }
+    fake_start_all(cluster);
+    put_some(cluster, 5);
+    uint32_t rotten = (fake_leader(cluster) + 1) % 3;
+    fake_crash(cluster, rotten);
+    memory_disk_flip_bit(cluster->worlds[rotten].disk, first_segment(cluster->worlds[rotten].disk),
+                         UINT64_C(8) * (UINT64_C(2) * BLOCK + 70));
+    fake_start(cluster, rotten);
+    assert_true(node_at(cluster, rotten)->restoration.is_on);
+    assert_true(fake_run_until(cluster, takes_part, &rotten, CATCH_UP_MS));
+    fake_isolate(cluster, rotten, true);
+    put_large(cluster, 80);
+    assert_true(node_at(cluster, fake_leader(cluster))->status.base_index >
+                node_at(cluster, rotten)->status.last_index);
+
+    fake_isolate(cluster, rotten, false);
+
+    assert_true(fake_run_until(cluster, was_sent_a_snapshot, &rotten, CATCH_UP_MS));
     assert_equal_states(cluster);
     fake_cluster_close(cluster);
     (void)state;
@@ -328,6 +373,7 @@ int main(void)
         cmocka_unit_test(a_node_with_rot_does_not_vote),
         cmocka_unit_test(a_crash_at_any_moment_of_a_restoration_is_recovered_from),
         cmocka_unit_test(a_leader_that_finds_rot_hands_over_and_is_restored),
+        cmocka_unit_test(a_restored_node_takes_later_snapshots_too),
         cmocka_unit_test(a_follower_whose_state_differs_is_restored_from_the_others),
         cmocka_unit_test(a_leader_whose_state_differs_from_most_is_the_one_that_is_wrong),
         cmocka_unit_test(two_states_that_differ_are_told_and_nobody_ends),

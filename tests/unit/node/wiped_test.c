@@ -233,6 +233,41 @@ static void who_is_fed_old_lists_answers_the_new_disk(void **state)
     (void)state;
 }
 
+static bool has_failed(struct fake_cluster *cluster, void *context)
+{
+    const uint32_t *place = context;
+
+    return node_problem(cluster->worlds[*place].node) != NULL;
+}
+
+/* It knows nothing of lists when the leader says hello, and then begins with the first of all, in
+ * which the leader has another disk. */
+static void who_starts_to_join_once_more_answers_the_new_disk(void **state)
+{
+    struct fake_cluster *cluster = fake_formed(4, 3, 27);
+    uint32_t wiped = (fake_leader(cluster) + 1) % 3;
+    uint32_t joiner = 3;
+    fake_crash(cluster, wiped);
+    fake_wipe(cluster, wiped);
+    fake_start(cluster, wiped);
+    assert_true(fake_becomes_voter(cluster, wiped, 10000));
+    assert_int_equal(fake_change_now(cluster, WIRE_METHOD_leader_move, fake_names[wiped]), ERR_OK);
+    fake_start(cluster, joiner);
+    fake_run(cluster, 1000);
+    memory_disk_limit(cluster->worlds[joiner].disk, 0); /* Nothing can be written. */
+    uint32_t client = fake_client_open(cluster, wiped);
+    fake_change(cluster, client, WIRE_METHOD_member_add, fake_names[joiner]);
+    assert_true(fake_run_until(cluster, has_failed, &joiner, 5000));
+    fake_crash(cluster, joiner);
+    memory_disk_limit(cluster->worlds[joiner].disk, UINT64_MAX);
+
+    fake_start(cluster, joiner);
+
+    assert_true(fake_becomes_voter(cluster, joiner, 10000));
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +281,7 @@ int main(void)
         cmocka_unit_test(members_that_were_all_removed_and_wiped_found_no_second_cluster),
         cmocka_unit_test(no_voter_is_removed_when_too_many_of_the_others_are_gone),
         cmocka_unit_test(who_is_fed_old_lists_answers_the_new_disk),
+        cmocka_unit_test(who_starts_to_join_once_more_answers_the_new_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
