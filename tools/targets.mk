@@ -72,7 +72,7 @@ sim-shrink: $(SIM)
 	@$(SIM) --shrink $(SEED)
 sim-mutants: $(BIN)/sim
 	@CC='$(CC)' CFLAGS='$(CFLAGS)' MAIN='$(B)/obj/tests/sim/main.o' LIBS='$(SIM_LIBS)' \
-	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' \
+	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' SIM='$(BIN)/sim' \
 	  LDFLAGS='$(LDFLAGS) $(call libs,wire base)' python3 tests/sim/mutants.py $(ONLY)
 .PHONY: sim sim-many sim-shrink sim-mutants FORCE
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """make sim-mutants: planted bugs against the simulator.
 
-Each row of mutant_list.py is one small edit of one source file. The edited copy alone is compiled, and
+Each row of mutant_list.py is one small edit of the sources. The edited copies alone are compiled, and
 linked before the simulator's own libraries. The mutant must pass QUIET seeds without faults, unless
 its row says why it cannot, and one of at most SEEDS seeds with faults must break a law of tests/sim,
 a checker of histories or a numbered invariant of a check.c. A seed in which the mutant merely runs
 into another assertion, a signal or the time limit is counted as a crash, and the search goes on.
 
-usage: mutants.py [NAME...]   CC, CFLAGS, LIBS, LDFLAGS, CORE and FOLDER come from the Makefile."""
+usage: mutants.py [NAME...]   CC, CFLAGS, MAIN, LIBS, LDFLAGS, CORE, SIM and FOLDER
+come from the Makefile."""
 import os
 import re
 import shlex
@@ -47,37 +48,50 @@ def must_run(arguments):
 # --- Building -------------------------------------------------------------------------------------
 
 def edited(mutant):
-    with open(os.path.join(ROOT, mutant.path), encoding="utf-8") as source:
-        text = source.read()
-    for old, new in mutant.edits:
-        if text.count(old) != 1:
-            raise Trouble(f"the place is found {text.count(old)} times in {mutant.path}: {old}")
-        text = text.replace(old, new)
-    return text
+    """The texts of the files that the mutant changes, by path."""
+    texts = {}
+    for path, old, new in mutant.edits:
+        if path not in texts:
+            with open(os.path.join(ROOT, path), encoding="utf-8") as source:
+                texts[path] = source.read()
+        if texts[path].count(old) != 1:
+            raise Trouble(f"the place is found {texts[path].count(old)} times in {path}: {old}")
+        texts[path] = texts[path].replace(old, new)
+    return texts
+
+
+def build_core(targets):
+    """The client's core is linked into one object, of which only core_*() is seen."""
+    core = os.path.join(FOLDER, "core.o")
+    objects = words("CORE")
+    for path, target in targets.items():
+        unedited = [name for name in objects if name.endswith("/" + path[:-2] + ".o")]
+        if len(unedited) != 1:
+            raise Trouble(path + " is not an object of the core")
+        objects = [target if name == unedited[0] else name for name in objects]
+    must_run(["ld", "-r", "-o", core, *objects])
+    must_run(["objcopy", "--wildcard", "--keep-global-symbol=core_*", core])
+    return core
 
 
 def build(mutant):
-    """The archives still hold the unedited object; no symbol is left that would pull it in."""
-    source = os.path.join(FOLDER, mutant.path)
-    target = source[:-2] + ".o"
+    """The archives still hold the unedited objects; no symbol is left that would pull them in."""
     program = os.path.join(FOLDER, mutant.name)
     libraries = words("LIBS")
-    os.makedirs(os.path.dirname(source), exist_ok=True)
-    with open(source, "w", encoding="utf-8") as file:
-        file.write(edited(mutant))
-    must_run([os.environ["CC"], *words("CFLAGS"), "-w", "-c", "-o", target, source])
-    own = [target]
-    if mutant.path.startswith("client/core"):
-        core = os.path.join(FOLDER, "core.o")
-        objects = [target if name.endswith("/" + mutant.path[:-2] + ".o") else name
-                   for name in words("CORE")]
-        if target not in objects:
-            raise Trouble(mutant.path + " is not an object of the core")
-        must_run(["ld", "-r", "-o", core, *objects])
-        must_run(["objcopy", "--wildcard", "--keep-global-symbol=core_*", core])
+    targets = {}
+    for path, text in edited(mutant).items():
+        source = os.path.join(FOLDER, path)
+        os.makedirs(os.path.dirname(source), exist_ok=True)
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(text)
+        targets[path] = source[:-2] + ".o"
+        must_run([os.environ["CC"], *words("CFLAGS"), "-w", "-c", "-o", targets[path], source])
+    of_core = {path: target for path, target in targets.items() if path.startswith("client/core")}
+    if of_core:
+        core = build_core(of_core)
         libraries = [core if name.endswith("/client-core.o") else name for name in libraries]
-        own = []
-    must_run([os.environ["CC"], "-o", program, words("MAIN")[0], *own, "-Wl,--start-group",
+    own = [target for path, target in targets.items() if path not in of_core]
+    must_run([os.environ["CC"], "-o", program, *words("MAIN"), *own, "-Wl,--start-group",
               *libraries, "-Wl,--end-group", *words("LDFLAGS")])
     return program
 
@@ -141,6 +155,11 @@ class Outcome:
         self.problems = []
 
 
+def fails_unedited(seed):
+    """Then that seed says nothing about a mutant."""
+    return first_failure(words("SIM")[0], seed, seed, []) is not None
+
+
 def search(program, outcome):
     first = 1
     while first <= SEEDS:
@@ -148,12 +167,16 @@ def search(program, outcome):
         if failure is None:
             break
         seed, text = failure
-        outcome.law = breaker_of(text)
-        if outcome.law is not None:
+        first = seed + 1
+        law = breaker_of(text)
+        if law is None:
+            outcome.crashes.append(crash_of(text))
+        elif fails_unedited(seed):
+            outcome.problems.append(f"seed {seed} fails without the mutant too")
+        else:
+            outcome.law = law
             outcome.seed = seed
             return
-        outcome.crashes.append(crash_of(text))
-        first = seed + 1
     outcome.problems.append("SURVIVED" if not outcome.crashes else
                             "NO LAW: " + outcome.crashes[0])
 
