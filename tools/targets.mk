@@ -71,7 +71,9 @@ sim-many: $(SIM)
 sim-shrink: $(SIM)
 	@$(SIM) --shrink $(SEED)
 sim-mutants: $(BIN)/sim
-	@python3 tests/sim/mutants.py
+	@CC='$(CC)' CFLAGS='$(CFLAGS)' MAIN='$(B)/obj/tests/sim/main.o' LIBS='$(SIM_LIBS)' \
+	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' SIM='$(BIN)/sim' \
+	  LDFLAGS='$(LDFLAGS) $(call libs,wire base)' python3 tests/sim/mutants.py $(ONLY)
 .PHONY: sim sim-many sim-shrink sim-mutants FORCE
 
 integration: binaries $(HELPERS) failpoints

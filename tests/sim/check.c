@@ -20,6 +20,7 @@ static void check_leader(struct sim *sim, uint32_t place, const struct raft *raf
 
     SIM_CHECK(sim, election_safety, *leader == 0 || *leader == node->id, raft->term, *leader);
     *leader = node->id;
+    sim_members_check_votes(sim, node, raft->term);
     if (raft->term > checks->newest_term && committed > 0) {
         SIM_CHECK(sim, leader_completeness,
                   node->last_index >= committed &&

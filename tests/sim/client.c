@@ -182,7 +182,7 @@ static bool is_unreachable(const struct sim_client *client, uint32_t place)
 static void end_dial(struct sim *sim, struct sim_client *client, struct sim_link *link,
                      struct core_connection *connection)
 {
-    if (is_unreachable(client, link->place)) {
+    if (is_unreachable(client, link->place) || client->is_mute || client->is_deaf) {
         link->dial_ms = sim->cluster->now_ms + 100; /* Nobody answers. */
         return;
     }
@@ -271,9 +271,36 @@ void sim_client_cut(struct sim *sim, struct sim_client *client)
         const struct sim_link *link = &client->links[i];
 
         if (link->is_connected) {
-            sim->cluster->clients[link->client].is_cut = is_unreachable(client, link->place);
+            struct fake_client *fake = &sim->cluster->clients[link->client];
+
+            fake->is_cut = is_unreachable(client, link->place);
+            fake->is_mute = client->is_mute;
+            fake->is_deaf = client->is_deaf;
         }
     }
+}
+
+/* What was confirmed long ago is heard by a client that can confirm nothing more. If it counted
+ * from the hearing, it would believe too long. */
+void sim_client_delay(struct sim *sim, uint32_t number)
+{
+    const struct sim_fault *fault = &sim->plan->faults[number];
+    struct sim_client *client = &sim->clients[fault->place];
+    uint64_t ttl_ms = sim->plan->knobs.ttl_ms;
+    uint64_t step_ms = ttl_ms / 20 + fault->amount % (ttl_ms / 4);
+
+    sim->fault_next_ms[number] = sim->cluster->now_ms + step_ms;
+    if (!client->is_deaf) {
+        client->is_deaf = true;
+        client->late_fault = number;
+    } else if (!client->is_mute) {
+        client->is_mute = true;
+    } else {
+        client->is_deaf = false;
+        sim->fault_next_ms[number] = SIM_NEVER;
+        SOMETIMES(sim, client_heard_late);
+    }
+    sim_client_cut(sim, client);
 }
 
 /* --- Time ---------------------------------------------------------------------------------------

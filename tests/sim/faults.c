@@ -80,8 +80,9 @@ static void begin_disk(struct sim *sim, uint32_t number, bool is_leader)
     }
 }
 
-static void begin_client(struct sim *sim, const struct sim_fault *fault)
+static void begin_client(struct sim *sim, uint32_t number)
 {
+    const struct sim_fault *fault = &sim->plan->faults[number];
     struct sim_client *client = &sim->clients[fault->place];
 
     switch ((unsigned)fault->kind) {
@@ -95,6 +96,12 @@ static void begin_client(struct sim *sim, const struct sim_fault *fault)
     case SIM_FAULT_client_pause:
         client->pause_count++;
         client->paused_ms = sim->cluster->now_ms;
+        return;
+    case SIM_FAULT_client_late:
+        sim->fault_next_ms[number] = SIM_NEVER;
+        if (!client->is_deaf && !client->is_mute) {
+            sim_client_delay(sim, number);
+        }
         return;
     default:
         UNREACHABLE();
@@ -181,7 +188,8 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
     case SIM_FAULT_client_pause:
-        begin_client(sim, fault);
+    case SIM_FAULT_client_late:
+        begin_client(sim, number);
         return;
     case SIM_FAULT_KIND_COUNT:
         break;
@@ -222,8 +230,9 @@ static void end_pause(struct sim *sim, uint32_t place)
     }
 }
 
-static void end_client(struct sim *sim, const struct sim_fault *fault)
+static void end_client(struct sim *sim, uint32_t number)
 {
+    const struct sim_fault *fault = &sim->plan->faults[number];
     struct sim_client *client = &sim->clients[fault->place];
 
     if (fault->kind == SIM_FAULT_client_cut && --client->cut_count == 0) {
@@ -233,6 +242,10 @@ static void end_client(struct sim *sim, const struct sim_fault *fault)
             sim_client_clock(sim, client) >= client->session.deadline_ms) {
             SOMETIMES(sim, client_paused_over_deadline);
         }
+    } else if (fault->kind == SIM_FAULT_client_late && client->late_fault == number) {
+        client->is_deaf = false;
+        client->is_mute = false;
+        sim_client_cut(sim, client);
     }
 }
 
@@ -296,7 +309,8 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
     case SIM_FAULT_client_pause:
-        end_client(sim, fault);
+    case SIM_FAULT_client_late:
+        end_client(sim, number);
         return;
     case SIM_FAULT_KIND_COUNT:
         break;
@@ -306,6 +320,13 @@ static void end(struct sim *sim, uint32_t number)
 
 /* --- Time ---------------------------------------------------------------------------------------
  */
+
+/* It does something more while it lasts. */
+static bool has_steps(enum sim_fault_kind kind)
+{
+    return kind == SIM_FAULT_flap || kind == SIM_FAULT_client_late ||
+           kind == SIM_FAULT_transfer_break;
+}
 
 uint64_t sim_faults_due_ms(const struct sim *sim)
 {
@@ -321,7 +342,7 @@ uint64_t sim_faults_due_ms(const struct sim *sim)
 
         if (sim->fault_is_active[i]) {
             at_ms = SIM_START_MS + fault->end_ms;
-            if (fault->kind == SIM_FAULT_flap && sim->fault_next_ms[i] < at_ms) {
+            if (has_steps(fault->kind) && sim->fault_next_ms[i] < at_ms) {
                 at_ms = sim->fault_next_ms[i];
             }
         } else if (i >= sim->next_fault && !plan->fault_is_dropped[i]) {
@@ -333,6 +354,20 @@ uint64_t sim_faults_due_ms(const struct sim *sim)
         }
     }
     return due_ms;
+}
+
+static void step_on(struct sim *sim, uint32_t number)
+{
+    enum sim_fault_kind kind = sim->plan->faults[number].kind;
+
+    if (kind == SIM_FAULT_flap) {
+        sim_flap_link(sim, number);
+    } else if (kind == SIM_FAULT_transfer_break) {
+        sim_break_transfer(sim, number);
+    } else {
+        ASSERT_VALUES(kind == SIM_FAULT_client_late, kind, number);
+        sim_client_delay(sim, number);
+    }
 }
 
 void sim_faults_advance(struct sim *sim)
@@ -348,12 +383,9 @@ void sim_faults_advance(struct sim *sim)
         if (sim->fault_is_active[i] && now_ms >= plan->faults[i].end_ms) {
             end(sim, i);
             fake_changed(sim->cluster);
-        } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_flap &&
+        } else if (sim->fault_is_active[i] && has_steps(plan->faults[i].kind) &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
-            sim_flap_link(sim, i);
-        } else if (sim->fault_is_active[i] && plan->faults[i].kind == SIM_FAULT_transfer_break &&
-                   sim->cluster->now_ms >= sim->fault_next_ms[i]) {
-            sim_break_transfer(sim, i);
+            step_on(sim, i);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
@@ -408,6 +440,8 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
         client->pause_count = 0;
         client->cut_count = 0;
         client->blocked = 0;
+        client->is_mute = false;
+        client->is_deaf = false;
         sim_client_cut(sim, client);
     }
     for (uint32_t i = 0; i < sim->next_fault; i++) {

@@ -6,11 +6,16 @@
 
 enum { MANY_COUNT = 20, LARGE_SIZE = 64 << 10, SHARING_COUNT = 16 };
 
-static void check_vote(struct sim *sim, struct sim_node *node, uint64_t term, uint64_t id)
+static void check_vote(struct sim *sim, struct sim_node *node, uint64_t term, uint64_t voter,
+                       uint64_t id)
 {
     SIM_CHECK(sim, one_vote_in_a_term,
               term > node->vote_term || (term == node->vote_term && id == node->vote_for), term,
               id);
+    if (term > node->vote_term) {
+        sim->checks.ballots[sim->checks.ballot_count++ % SIM_BALLOT_COUNT] =
+            (struct sim_ballot){.term = term, .voter = voter, .candidate = id};
+    }
     node->vote_term = term;
     node->vote_for = id;
 }
@@ -28,7 +33,7 @@ static void check_vote_reply(struct sim *sim, uint32_t source, const struct raft
         return;
     }
     if (!message->vote_reply.pre) {
-        check_vote(sim, node, message->vote_reply.request_term, message->target);
+        check_vote(sim, node, message->vote_reply.request_term, message->source, message->target);
         if (node->leader_until_ms != 0 && sim->cluster->now_ms < node->leader_until_ms + 2000) {
             SOMETIMES(sim, vote_granted_by_deposed_leader);
         }
@@ -122,7 +127,7 @@ void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct b
     if (message.kind == RAFT_VOTE_REPLY) {
         check_vote_reply(sim, source, &message);
     } else if (message.kind == RAFT_VOTE_REQUEST && !message.vote_request.pre) {
-        check_vote(sim, &sim->checks.nodes[source], message.term, message.source);
+        check_vote(sim, &sim->checks.nodes[source], message.term, message.source, message.source);
     } else if (message.kind == RAFT_APPEND_REPLY) {
         check_append_reply(sim, source, &message);
     } else if (message.kind == RAFT_APPEND) {

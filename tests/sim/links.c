@@ -60,6 +60,7 @@ static bool fault_cuts(const struct sim *sim, uint32_t number, uint32_t source, 
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
     case SIM_FAULT_client_pause:
+    case SIM_FAULT_client_late:
     case SIM_FAULT_KIND_COUNT:
         return false;
     }

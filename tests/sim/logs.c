@@ -310,6 +310,12 @@ void sim_commit_follow(struct sim *sim, struct sim_node *node, const struct raft
     for (uint64_t i = node->commit_index + 1; i <= raft->commit_index; i++) {
         note_commit(sim, node, i, raft);
     }
+    /* An older one counts when a later one is on a majority, not by itself (Raft 5.4.2). */
+    if (leads && raft->commit_index > node->commit_index && node->role == RAFT_LEADER &&
+        node->term == raft->term) {
+        SIM_CHECK(sim, leaders_commit_entries_of_their_own_term,
+                  node->terms[raft->commit_index] == raft->term, raft->commit_index, raft->term);
+    }
     if (leads && raft->commit_index > node->commit_index &&
         raft->durable_index < raft->commit_index) {
         SOMETIMES(sim, commit_without_leader_disk);

@@ -1,185 +1,248 @@
 #!/usr/bin/env python3
 """make sim-mutants: planted bugs against the simulator.
 
-Each mutant is one small edit of a copy of the sources under build/mutants. It is built, must pass
-seeds without faults (unless it says that it cannot), and must be killed by seeds with faults: by a
-law of tests/sim/check.c, a checker or a numbered invariant. usage: mutants.py [NAME...]; SEEDS and
-QUIET say how many seeds with and without faults there are at most."""
+Each row of mutant_list.py is one small edit of the sources. The edited copies alone are compiled, and
+linked before the simulator's own libraries. The mutant must pass QUIET seeds without faults, unless
+its row says why it cannot, and one of at most SEEDS seeds with faults must break a law of tests/sim,
+a checker of histories or a numbered invariant of a check.c. A seed in which the mutant merely runs
+into another assertion, a signal or the time limit is counted as a crash, and the search goes on.
+
+usage: mutants.py [NAME...]   CC, CFLAGS, MAIN, LIBS, LDFLAGS, CORE, SIM and FOLDER
+come from the Makefile."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
 
-SEEDS = int(os.environ.get("SEEDS", "600"))
+import mutant_list
+
+SEEDS = int(os.environ.get("SEEDS", "2000"))
 QUIET = int(os.environ.get("QUIET", "100"))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TREE = os.path.join(ROOT, "build", "mutants")
-
-# Name, file, what stands there (found exactly once), what stands there instead, and whether it passes
-# without faults.
-MUTANTS = [
-    ("vote_before_sync", "raft/effects.c",
-     "    case RAFT_LETTER_VOTE_REPLY:\n    case", "    case RAFT_LETTER_VOTE_REPLY:\n        return false;\n    case", True),
-    ("candidacy_before_sync", "raft/effects.c",
-     "return !message->vote_request.pre && !raft_hard_state_is_durable(raft);", "return false;", True),
-    ("term_before_sync", "raft/effects.c",
-     "return !raft->hard_state_changed && raft->persisted_unit >= raft->hard_state_unit;",
-     "return true;", True),
-    ("own_vote_counted_early", "raft/election.c",
-     "    request_votes(raft, false, transfer);\n",
-     "    request_votes(raft, false, transfer);\n    raft->votes = self_bit(raft);\n", False),
-    ("second_vote_in_a_term", "raft/election.c",
-     "(raft->vote == 0 && raft->leader == 0);",
-     "raft->leader == 0;\n    raft->vote = is_free && raft->role == RAFT_FOLLOWER ? 0 : raft->vote;", False),
-    ("vote_ignores_the_log", "raft/election.c",
-     "        return request->last_term > last_term;", "        return true;", True),
-    ("vote_for_a_shorter_log", "raft/election.c",
-     "return request->last_index >= raft_last_index(raft);",
-     "return request->last_index + 3 >= raft_last_index(raft);", True),
-    ("vote_of_an_older_term_counts", "raft/election.c",
-     "raft->role == RAFT_CANDIDATE && reply->request_term == raft->term &&\n                            message->term == raft->term;",
-     "raft->role == RAFT_CANDIDATE;", True),
-    ("commit_of_an_older_term", "raft/replicate.c", "&& term == raft->term) {", "&& term > 0) {", True),
-    ("commit_by_less_than_a_majority", "raft/quorum.c", "return count >= quorum_size(members);",
-     "return count + (members->count > 3) >= quorum_size(members);", True),
-    ("own_copy_counted_early", "raft/replicate.c",
-     "at == raft->self_at ? raft->durable_index :", "at == raft->self_at ? raft_last_index(raft) :", True),
-    ("acknowledges_what_is_in_memory", "raft/effects.c",
-     "message->append_reply.match_index > raft->durable_index;", "false;", False),
-    ("held_messages_leave_early", "node/held.c",
-     "if (log_durable_ticket(node->log) >= held->last_ticket) {", "if (held->last_ticket != 0) {", False),
-    ("durable_before_it_is", "node/held.c",
-     "uint64_t durable = log_durable_ticket(node->log);", "uint64_t durable = held->last_ticket;", True),
-    ("append_without_looking_before", "raft/follow.c",
-     "if (!previous_matches(raft, append, &conflict_index, &conflict_term)) {",
-     "if (append->previous_index > raft_last_index(raft)) {\n        conflict_index = raft_last_index(raft);", True),
-    ("conflicting_entry_is_kept", "raft/follow.c",
-     "if (term == entry->term) {", "if (term != 0) {", True),
-    ("late_append_cuts_what_came_after", "raft/follow.c",
-     "if (term == entry->term) {", "if (term == entry->term && entry->index < raft->commit_index + 1) {", True),
-    ("heartbeat_commits_what_is_not_validated", "raft/follow.c",
-     "raft->leader_commit_index < raft->validated_index ? raft->leader_commit_index\n                                                                         : raft->validated_index;",
-     "raft->leader_commit_index < raft_last_index(raft) ? raft->leader_commit_index : raft_last_index(raft);", True),
-    ("read_without_asking_a_majority", "raft/read.c",
-     "if (read->round == 0 || read->round > round) {", "if (read->round == 0 || round == UINT64_MAX) {", True),
-    ("read_before_the_first_own_commit", "raft/read.c",
-     "|| !raft_leader_is_ready(raft)) {", "|| raft->role != RAFT_LEADER) {", True),
-    ("probe_that_never_ends", "raft/progress.c",
-     "if (is_probe && progress->flight_count == 0) {",
-     "if (is_probe && progress->flight_count == 0 && flight != NULL) {", True),
-    ("refused_append_is_not_searched", "raft/progress.c",
-     "raft_index previous = flight->previous_index - 1;", "raft_index previous = flight->previous_index;", True),
-    ("deadline_from_the_receiving", "client/core_session.c",
-     "uint64_t deadline_ms = sent_ms + usable_ms(session, connection);",
-     "uint64_t deadline_ms = core->now_ms + usable_ms(session, connection);", True),
-    ("deadline_of_twice_the_ttl", "client/core_session.c",
-     "return lost_ms < ttl_ms ? ttl_ms - lost_ms : 0;", "return 2 * ttl_ms;", True),
-    ("renewal_answered_and_not_applied", "node/machine.c",
-     "enum error error = lease_session_renew(machine->table, session, machine->log_ms);",
-     "enum error error = session % 3 == 0 ? ERR_OK : lease_session_renew(machine->table, session, machine->log_ms);", True),
-    ("expiry_by_the_own_clock", "node/cluster_time.c",
-     "time->clock_ms = later(time->log_ms, time->heard_ms);",
-     "time->clock_ms = later(later(time->log_ms, time->heard_ms), now_ms);", False),
-    ("cluster_time_runs_fast", "node/cluster_time.c",
-     "    time->clock_ms += elapsed_ms;", "    time->clock_ms += elapsed_ms + elapsed_ms / 2;", True),
-    ("frozen_leader_catches_up", "node/cluster_time.c",
-     "elapsed_ms = time->gap_ms_max;", "elapsed_ms = 4 * elapsed_ms;", True),
-    ("grant_counter_reset", "lease/lock.c",
-     "    meta.token_last++;", "    meta.token_last = meta.token_last >= 12 ? 1 : meta.token_last + 1;", False),
-    ("renewal_for_half_the_ttl", "lease/session.c",
-     "uint64_t deadline_ms = log_ms + session.ttl_ms;",
-     "uint64_t deadline_ms = log_ms + session.ttl_ms / 2;", True),
-    ("results_are_not_written", "node/window.c",
-     "    window->last_sequence = sequence;\n",
-     "    window->last_sequence = sequence;\n    if (sequence % 4 == 0) {\n        return;\n    }\n", False),
-    ("retry_is_executed_again", "node/machine.c",
-     "        *is_repeated = true;\n        return stored->error;", "        return ERR_OK;", True),
-    ("refusals_are_not_remembered", "node/machine.c",
-     "    if (is_next) {\n", "    if (is_next && result->error != ERR_MISMATCH) {\n", True),
-    ("torn_write_is_believed", "log/judge.c",
-     "        torn_number = torn_number < number ? torn_number : number;\n", "", True),
-    ("rot_passes_for_a_torn_tail", "log/judge.c",
-     "        if (!sector_is_zero(judging, number)) {\n            return verdict_at(LOG_TAIL_ROTTEN, number);",
-     "        if (sector_count == 0) {\n            return verdict_at(LOG_TAIL_ROTTEN, number);", True),
-]
+FOLDER = os.environ["FOLDER"]
+STEP = 50  # Seeds between two lines of progress.
 
 
-def run(arguments, **options):
-    return subprocess.run(arguments, cwd=TREE, text=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False, **options)
+class Trouble(Exception):
+    """The mutant could not be tried."""
 
 
-def copy_tree():
-    shutil.rmtree(TREE, ignore_errors=True)
-    os.makedirs(TREE)
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True,
-                           stdout=subprocess.PIPE, check=True).stdout.split("\n")
-    for name in filter(None, names):
-        target = os.path.join(TREE, name)
-        if os.path.exists(os.path.join(ROOT, name)):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copy2(os.path.join(ROOT, name), target)
-    done = run(["make", "-s", "-j2", "WARN=-w", "build/sim"])
+def words(name):
+    return shlex.split(os.environ[name])
+
+
+def run(arguments):
+    return subprocess.run(arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+
+
+def must_run(arguments):
+    done = run(arguments)
     if done.returncode != 0:
-        sys.exit("mutants: the copy does not build:\n" + done.stdout[-2000:])
+        raise Trouble("does not build: " + done.stdout[-400:])
 
 
-def killer_of(output):
-    law = re.search(r"law (\w+) is broken", output)
+# --- Building -------------------------------------------------------------------------------------
+
+def edited(mutant):
+    """The texts of the files that the mutant changes, by path."""
+    texts = {}
+    for path, old, new in mutant.edits:
+        if path not in texts:
+            with open(os.path.join(ROOT, path), encoding="utf-8") as source:
+                texts[path] = source.read()
+        if texts[path].count(old) != 1:
+            raise Trouble(f"the place is found {texts[path].count(old)} times in {path}: {old}")
+        texts[path] = texts[path].replace(old, new)
+    return texts
+
+
+def build_core(targets):
+    """The client's core is linked into one object, of which only core_*() is seen."""
+    core = os.path.join(FOLDER, "core.o")
+    objects = words("CORE")
+    for path, target in targets.items():
+        unedited = [name for name in objects if name.endswith("/" + path[:-2] + ".o")]
+        if len(unedited) != 1:
+            raise Trouble(path + " is not an object of the core")
+        objects = [target if name == unedited[0] else name for name in objects]
+    must_run(["ld", "-r", "-o", core, *objects])
+    must_run(["objcopy", "--wildcard", "--keep-global-symbol=core_*", core])
+    return core
+
+
+def build(mutant):
+    """The archives still hold the unedited objects; no symbol is left that would pull them in."""
+    program = os.path.join(FOLDER, mutant.name)
+    libraries = words("LIBS")
+    targets = {}
+    for path, text in edited(mutant).items():
+        source = os.path.join(FOLDER, path)
+        os.makedirs(os.path.dirname(source), exist_ok=True)
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(text)
+        targets[path] = source[:-2] + ".o"
+        must_run([os.environ["CC"], *words("CFLAGS"), "-w", "-c", "-o", targets[path], source])
+    of_core = {path: target for path, target in targets.items() if path.startswith("client/core")}
+    if of_core:
+        core = build_core(of_core)
+        libraries = [core if name.endswith("/client-core.o") else name for name in libraries]
+    own = [target for path, target in targets.items() if path not in of_core]
+    must_run([os.environ["CC"], "-o", program, *words("MAIN"), *own, "-Wl,--start-group",
+              *libraries, "-Wl,--end-group", *words("LDFLAGS")])
+    return program
+
+
+# --- Seeds ----------------------------------------------------------------------------------------
+
+def invariant_of(path, line):
+    """The number in the comment before an assertion of a check.c."""
+    number = None
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        for text in file.read().split("\n")[:line]:
+            comment = re.match(r"\s*/\* (\w+)\. ", text)
+            if comment:
+                number = comment.group(1)
+    return f"invariant {number} of {path.split('/')[0]}/" if number else None
+
+
+def breaker_of(text):
+    law = re.search(r"law (\w+) is broken", text)
     if law:
-        return "law " + law.group(1)
-    assertion = re.search(r"(\w+/\w+\.c):(\d+): assertion failed: ([^\n]*)", output)
+        return f"`{law.group(1)}`"
+    assertion = re.search(r"(\w+/check\.c):(\d+): assertion failed", text)
     if assertion:
-        return f"{assertion.group(1)}: {assertion.group(3)}"[:70]
-    return "signal" if "signal" in output else "?"
+        return invariant_of(assertion.group(1), int(assertion.group(2)))
+    return None
 
 
-def try_mutant(name, path, old, new, passes_quiet):
-    file = os.path.join(TREE, path)
-    with open(file, encoding="utf-8") as source:
-        text = source.read()
-    if text.count(old) != 1:
-        return (False, f"the place is found {text.count(old)} times in {path}", "", "")
+def crash_of(text):
+    assertion = re.search(r"(\w+/\w+\.c:\d+): assertion failed: ([^\n;]*)", text)
+    return f"{assertion.group(1)} {assertion.group(2)}"[:90] if assertion else "no assertion"
+
+
+def failures_of(output):
+    """(seed, what it printed) of each seed that failed, by seed."""
+    parts = re.split(r"seed (\d+) failed \([^)]*\):", output)[1:]
+    return sorted((int(seed), text) for seed, text in zip(parts[::2], parts[1::2]))
+
+
+def first_failure(program, first, last, options):
+    """Of seeds first..last. Lower seeds have all run when a failure is told."""
+    while first <= last:
+        count = min(STEP, last - first + 1)
+        done = run([program, "--many", str(count), "--from", str(first), "--brief", "--stop",
+                    *options])
+        failures = failures_of(done.stdout)
+        if failures:
+            return failures[0]
+        if done.returncode != 0:
+            raise Trouble("the program fails: " + done.stdout[-200:])
+        first += count
+        show(f"{first - 1} seeds {' '.join(options)}")
+    return None
+
+
+class Outcome:
+    def __init__(self):
+        self.law = None
+        self.seed = None
+        self.crashes = []
+        self.quiet = None
+        self.problems = []
+
+
+def fails_unedited(seed):
+    """Then that seed says nothing about a mutant."""
+    return first_failure(words("SIM")[0], seed, seed, []) is not None
+
+
+def search(program, outcome):
+    first = 1
+    while first <= SEEDS:
+        failure = first_failure(program, first, SEEDS, [])
+        if failure is None:
+            break
+        seed, text = failure
+        first = seed + 1
+        law = breaker_of(text)
+        if law is None:
+            outcome.crashes.append(crash_of(text))
+        elif fails_unedited(seed):
+            outcome.problems.append(f"seed {seed} fails without the mutant too")
+        else:
+            outcome.law = law
+            outcome.seed = seed
+            return
+    outcome.problems.append("SURVIVED" if not outcome.crashes else
+                            "NO LAW: " + outcome.crashes[0])
+
+
+def judge(mutant):
+    outcome = Outcome()
     try:
-        with open(file, "w", encoding="utf-8") as target:
-            target.write(text.replace(old, new))
-        built = run(["make", "-s", "WARN=-w", "build/sim"])
-        if built.returncode != 0:
-            return (False, "does not build: " + built.stdout[-300:], "", "")
-        quiet = run(["build/sim", "--many", str(QUIET), "--brief", "--stop", "--no-faults"])
-        quiet_word = "passes" if quiet.returncode == 0 else "fails"
-        if passes_quiet and quiet.returncode != 0:
-            quiet_word = "FAILS"
-        faulty = run(["build/sim", "--many", str(SEEDS), "--brief", "--stop"])
-        killed = faulty.returncode != 0
-        passed = re.search(r"(\d+) seeds passed", faulty.stdout)
-        needed = str(int(passed.group(1)) + 1) if killed and passed else "-"
-        return (killed, needed, killer_of(faulty.stdout) if killed else "SURVIVED", quiet_word)
-    finally:
-        with open(file, "w", encoding="utf-8") as target:
-            target.write(text)
+        program = build(mutant)
+        quiet = first_failure(program, 1, QUIET, ["--no-faults"])
+        outcome.quiet = quiet is None
+        if quiet is not None and not mutant.why_not_quiet:
+            outcome.problems.append(f"FAILS WITHOUT FAULTS at {quiet[0]}: "
+                                    f"{breaker_of(quiet[1]) or crash_of(quiet[1])}")
+        if quiet is None and mutant.why_not_quiet:
+            outcome.problems.append("PASSES WITHOUT FAULTS: take the reason out of its row")
+        search(program, outcome)
+        os.remove(program)
+    except Trouble as trouble:
+        outcome.problems.append(str(trouble))
+    return outcome
+
+
+# --- What is printed ------------------------------------------------------------------------------
+
+progress = ""
+
+
+def show(text):
+    if sys.stdout.isatty():
+        print(f"\r\033[K{progress}: {text}", end="", flush=True)
+
+
+def print_row(mutant, outcome, seconds):
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+    crashes = len(outcome.crashes)
+    print(f"| `{mutant.name}` | {mutant.breaks} | {outcome.law or '-'} | {outcome.seed or '-'} | "
+          f"{crashes or ''} | {'passes' if outcome.quiet else 'fails'} | {seconds:.0f} |", flush=True)
+    for problem in outcome.problems:
+        print(f"  {mutant.name}: {problem}", flush=True)
 
 
 def main():
-    wanted = sys.argv[1:]
+    global progress
+    names = sys.argv[1:]
+    mutants = [mutant for mutant in mutant_list.MUTANTS if not names or mutant.name in names]
+    unknown = set(names) - {mutant.name for mutant in mutants}
+    if unknown:
+        sys.exit("mutants: no such mutant: " + ", ".join(sorted(unknown)))
+    bad = []
     started = time.time()
-    killed_count = 0
-    survived = []
-    copy_tree()
-    print(f"{'mutant':<42} {'seeds':>6}  {'no faults':<9}  killed by")
-    for mutant in MUTANTS:
-        if wanted and mutant[0] not in wanted:
-            continue
-        killed, needed, by, quiet = try_mutant(*mutant)
-        print(f"{mutant[0]:<42} {needed:>6}  {quiet:<9}  {by}", flush=True)
-        killed_count += killed
-        if not killed:
-            survived.append(mutant[0])
-    print(f"{time.time() - started:.0f} s")
-    print(f"{killed_count} killed, {len(survived)} survived")
-    sys.exit(1 if survived else 0)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    print("| mutant | what it breaks | killed by | at seed | crashes before | without faults | s |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for number, mutant in enumerate(mutants, 1):
+        begun = time.time()
+        progress = f"{number} of {len(mutants)}, {begun - started:.0f} s, {mutant.name}"
+        show("building")
+        outcome = judge(mutant)
+        print_row(mutant, outcome, time.time() - begun)
+        if outcome.problems:
+            bad.append(mutant.name)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    print(f"\n{len(mutants)} mutants, {len(mutants) - len(bad)} killed as they should be, "
+          f"{len(bad)} not, {time.time() - started:.0f} s")
+    sys.exit(1 if bad else 0)
 
 
 main()

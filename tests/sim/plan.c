@@ -147,6 +147,10 @@ static void draw_fault(struct sim_fault *fault, const struct sim_knobs *knobs, s
     if (fault->kind >= SIM_FAULT_member_add && fault->kind <= SIM_FAULT_leader_move) {
         fault->end_ms = fault->at_ms + prng_between(prng, 100, 6000);
     }
+    if (fault->kind == SIM_FAULT_client_late) {
+        fault->place %= knobs->locker_count;
+        fault->end_ms = fault->at_ms + 2ul * knobs->ttl_ms;
+    }
     fault->other = fault->kind == SIM_FAULT_split ? draw_set(prng, knobs->node_count)
                                                   : (uint32_t)prng_below(prng, knobs->node_count);
     fault->amount = prng_next(prng);

@@ -67,7 +67,8 @@ enum {
     X(leader_move, 2)                                                                              \
     X(client_cut, 2)                                                                               \
     X(client_break, 2)                                                                             \
-    X(client_pause, 2)
+    X(client_pause, 2)                                                                             \
+    X(client_late, 2)
 
 enum sim_fault_kind {
 #define X(name, weight) SIM_FAULT_##name,
@@ -215,7 +216,14 @@ struct sim_known {
     uint64_t chain;
 };
 
-enum { SIM_KNOWN_COUNT = 6 };
+enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256 };
+
+/* A vote, as it left the voter. */
+struct sim_ballot {
+    uint64_t term;
+    uint64_t voter;
+    uint64_t candidate;
+};
 
 struct sim_index {
     uint64_t committed; /* Chain; 0: not known to be committed. */
@@ -232,7 +240,9 @@ struct sim_checks {
     uint64_t *leaders;        /* Ids, by term. */
     uint64_t term_capacity;
     uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
-    uint64_t newest_term;                   /* That a leader had. */
+    struct sim_ballot ballots[SIM_BALLOT_COUNT]; /* The last ones. */
+    uint32_t ballot_count;                       /* Of all that there were. */
+    uint64_t newest_term;                        /* That a leader had. */
     uint32_t newest_leader;
 };
 
@@ -336,6 +346,9 @@ struct sim_client {
     uint32_t pause_count;
     uint32_t cut_count;
     uint32_t blocked; /* Nodes that it cannot reach, as bits. */
+    bool is_mute;     /* What it says stands still, */
+    bool is_deaf;     /* or what it is told. */
+    uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
     struct sim_link links[SIM_LINK_COUNT];
     struct sim_call calls[SIM_CALL_COUNT];
@@ -461,6 +474,7 @@ void sim_members_identify(struct sim *sim, uint32_t place, const struct node *no
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
 /* Of one that begins to lead. */
 void sim_members_check_leader(struct sim *sim, const struct sim_node *node);
+void sim_members_check_votes(struct sim *sim, const struct sim_node *node, uint64_t term);
 /* Empties the disk of a node that does not run. */
 void sim_members_wipe(struct sim *sim, uint32_t place);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
@@ -546,7 +560,9 @@ uint64_t sim_client_clock(const struct sim *sim, const struct sim_client *client
 void sim_client_break(struct sim *sim, struct sim_client *client);
 /* Its connections to the node break. */
 void sim_client_leave(struct sim *sim, struct sim_client *client, uint32_t place);
-/* Its connections stand still or go on, as `cut_count` and `blocked` say. */
+/* Its answers are late: they stand still, then its requests too, then its requests alone. */
+void sim_client_delay(struct sim *sim, uint32_t number);
+/* Its connections stand still or go on, as `cut_count`, `blocked`, `is_mute` and `is_deaf` say. */
 void sim_client_cut(struct sim *sim, struct sim_client *client);
 
 /* --- work.c -------------------------------------------------------------------------------------

@@ -55,8 +55,12 @@ static struct fake_pipe *input_of(struct world *world, uint32_t number)
 
 static bool is_cut_off(const struct world *world, const struct fake_connection *connection)
 {
-    return connection->is_peer ? world->cluster->is_cut[connection->source][world->place]
-                               : world->cluster->clients[connection->source].is_cut;
+    if (connection->is_peer) {
+        return world->cluster->is_cut[connection->source][world->place];
+    }
+    const struct fake_client *client = &world->cluster->clients[connection->source];
+
+    return client->is_cut || client->is_mute;
 }
 
 static void collect_data(struct world *world, struct batch *batch)
@@ -292,7 +296,7 @@ static uint64_t clients_due_ms(const struct fake_cluster *cluster)
     uint64_t due_ms = UINT64_MAX;
 
     for (uint32_t i = 0; i < cluster->client_count; i++) {
-        if (!cluster->clients[i].is_cut) {
+        if (!cluster->clients[i].is_cut && !cluster->clients[i].is_deaf) {
             due_ms = earlier(due_ms, pipe_due_ms(&cluster->clients[i].back));
         }
     }
@@ -302,7 +306,7 @@ static uint64_t clients_due_ms(const struct fake_cluster *cluster)
 static void advance_clients(struct fake_cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->client_count; i++) {
-        if (!cluster->clients[i].is_cut) {
+        if (!cluster->clients[i].is_cut && !cluster->clients[i].is_deaf) {
             fake_pipe_advance(cluster, &cluster->clients[i].back);
         }
     }

@@ -79,7 +79,9 @@ struct fake_message {
 struct fake_client {
     bool is_free; /* The number may be given to another. */
     bool is_open;
-    bool is_cut; /* What both sides say stands still. */
+    bool is_cut;  /* What both sides say stands still. */
+    bool is_mute; /* What it says does, */
+    bool is_deaf; /* and what it is told. */
     uint32_t node;
     uint32_t connection;
     bool reads; /* A client that does not leaves its answers in the pipe. */
