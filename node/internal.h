@@ -16,6 +16,7 @@
 #include "node/machine.h"
 #include "node/member.h"
 #include "node/node.h"
+#include "node/origin.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
 #include "raft/raft.h"
@@ -73,13 +74,6 @@ void connection_drop(struct node *node, world_connection number); /* Closes it, 
 void clients_take(struct node *node, struct node_event *event);
 
 /* --- answers.c: what clients are told -------------------------------------------------------- */
-
-/* Who asked. */
-struct origin {
-    world_connection connection;
-    uint32_t generation;
-    uint64_t rpc_id;
-};
 
 void answer_body(struct node *node, const struct origin *origin, struct bytes body);
 void answer_failure(struct node *node, const struct origin *origin,
@@ -520,6 +514,7 @@ struct node {
     struct applier applier;
     struct compaction compaction;
     struct shipping shipping;
+    struct backups backups;
     struct installation installation;
     struct restoration restoration;
     struct agreement agreement;

@@ -238,6 +238,8 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_member_remove:
     case WIRE_METHOD_member_promote:
     case WIRE_METHOD_leader_move:
+    case WIRE_METHOD_snapshot_open:
+    case WIRE_METHOD_snapshot_read:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
         return ERR_UNKNOWN_METHOD;

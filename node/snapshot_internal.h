@@ -153,7 +153,7 @@ struct snapshots {
     bool is_loading;
     raft_index load_index;
     struct receive receive;
-    struct sender senders[SNAPSHOT_SENDER_COUNT_MAX];
+    struct sender senders[SNAPSHOT_READER_COUNT_MAX];
     struct event_ring events;
 };
 
