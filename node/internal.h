@@ -272,6 +272,7 @@ struct peer {
     uint32_t connection_count;  /* Live connections from it that said hello. */
     bool hello_formed;          /* What it said last. */
     bool hello_agrees;          /* Its list of members is ours. */
+    uint64_t hello_restores;    /* The backup that it has; 0: none. */
     uint64_t hello_incarnation; /* 0: it was never heard. */
     uint64_t heard_ms;          /* When something was taken from it last; NEVER. */
     uint64_t member_ms;         /* The same of a disk that is a member's; NEVER. */
@@ -515,6 +516,7 @@ struct node {
     struct compaction compaction;
     struct shipping shipping;
     struct backups backups;
+    struct backing backing;
     struct installation installation;
     struct restoration restoration;
     struct agreement agreement;

@@ -413,6 +413,17 @@ void machine_commit(struct machine *machine)
     }
 }
 
+void machine_refound(struct machine *machine, raft_index index, uint64_t token_raise)
+{
+    ASSERT_VALUES(index >= machine->applied_index, index, machine->applied_index);
+    windows_clear(machine->windows);
+    lease_restart(machine->table, token_raise);
+    machine->applied_index = index;
+    machine->dirty = true;
+    machine->hash_is_known = false;
+    machine_commit(machine);
+}
+
 uint64_t machine_hash(struct machine *machine)
 {
     if (!machine->hash_is_known || machine->hash_index != machine->applied_index) {

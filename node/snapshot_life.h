@@ -128,6 +128,23 @@ void backups_answer(struct node *node, const struct origin *origin, raft_index i
 void backups_read(struct node *node, const struct origin *origin, struct bytes params);
 void backups_tick(struct node *node);
 
+/* --- backing.c: a backup founds a cluster -----------------------------------------------------
+ */
+
+struct backing {
+    uint64_t id; /* Of the file `restore`; 0: there is none. */
+    raft_term term;
+};
+
+/* Reads the file, if there is one: the table has its state from now on. */
+MUST_USE enum error backing_open(struct node *node);
+/* Before the identity is saved; false when the node has failed. */
+MUST_USE bool backing_found(struct node *node, const struct identity *identity);
+/* And when it is; false likewise. */
+MUST_USE bool backing_remove(struct node *node);
+/* The node goes on from the state. */
+void backing_end(struct node *node);
+
 /* --- agreement.c: are the states of the members equal? -----------------------------------------
  */
 
