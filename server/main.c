@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -113,6 +114,7 @@ static int help(void)
 
     text_init(&text, memory, sizeof(memory));
     config_help(&text);
+    ASSERT(!text.truncated);
     return folder_write_all(STDOUT_FILENO, bytes_of(text.data, text.size)) == ERR_OK ? 0 : 1;
 }
 
