@@ -518,6 +518,34 @@ struct holdfast_call *holdfast_leader_move(struct holdfast *client, const char *
     return submit(call);
 }
 
+struct holdfast_call *holdfast_snapshot_open(struct holdfast *client, uint64_t index_min,
+                                             holdfast_callback callback, void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_snapshot_open, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    call->core.request.snapshot_open.index_min = index_min;
+    return submit(call);
+}
+
+struct holdfast_call *holdfast_snapshot_read(struct holdfast *client,
+                                             const struct holdfast_snapshot *snapshot,
+                                             uint64_t offset, holdfast_callback callback,
+                                             void *context)
+{
+    struct holdfast_call *call = take_call(client, WIRE_METHOD_snapshot_read, callback, context);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    call->core.request.snapshot_read.index = snapshot->index;
+    call->core.request.snapshot_read.id = snapshot->id;
+    call->core.request.snapshot_read.offset = offset;
+    return submit(call);
+}
+
 struct holdfast_call *holdfast_node_status(struct holdfast *client, const char *endpoint,
                                            uint32_t timeout_ms, holdfast_callback callback,
                                            void *context)

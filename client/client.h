@@ -62,6 +62,7 @@ struct client_scratch {
     struct holdfast_member_info members[16];
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
+    struct holdfast_snapshot snapshot;
     size_t text_size;
     char text[CLIENT_TEXT_SIZE];
 };

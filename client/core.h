@@ -108,6 +108,8 @@ union core_request {
     struct wire_member_remove member_remove;
     struct wire_member_promote member_promote;
     struct wire_leader_move leader_move;
+    struct wire_snapshot_open snapshot_open;
+    struct wire_snapshot_read snapshot_read;
 };
 
 union core_answer {
@@ -128,6 +130,8 @@ union core_answer {
     struct wire_member_remove_result member_remove;
     struct wire_member_promote_result member_promote;
     struct wire_leader_move_result leader_move;
+    struct wire_snapshot_open_result snapshot_open;
+    struct wire_snapshot_read_result snapshot_read;
 };
 
 /* A request under way. The owner fills in the first part; bytes in it stay valid until the call is

@@ -9,6 +9,8 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_session_list:
     case WIRE_METHOD_lock_show:
     case WIRE_METHOD_lock_list:
+    case WIRE_METHOD_snapshot_open:
+    case WIRE_METHOD_snapshot_read:
         return CORE_READ;
     case WIRE_METHOD_put:
     case WIRE_METHOD_delete:
@@ -183,6 +185,10 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
     case WIRE_METHOD_member_promote:
     case WIRE_METHOD_leader_move:
         return encode_change(call, now_ms, output);
+    case WIRE_METHOD_snapshot_open:
+        return wire_snapshot_open_encode(&request->snapshot_open, output);
+    case WIRE_METHOD_snapshot_read:
+        return wire_snapshot_read_encode(&request->snapshot_read, output);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
@@ -251,6 +257,10 @@ enum error call_decode(struct core_call *call, struct bytes body)
         return wire_member_promote_result_decode(&body, &answer->member_promote);
     case WIRE_METHOD_leader_move:
         return wire_leader_move_result_decode(&body, &answer->leader_move);
+    case WIRE_METHOD_snapshot_open:
+        return wire_snapshot_open_result_decode(&body, &answer->snapshot_open);
+    case WIRE_METHOD_snapshot_read:
+        return wire_snapshot_read_result_decode(&body, &answer->snapshot_read);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:

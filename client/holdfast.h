@@ -153,13 +153,22 @@ struct holdfast_node_status {
     size_t waiting_count;
 };
 
+/* A whole snapshot of the state, as a file that the leader keeps. */
+struct holdfast_snapshot {
+    uint64_t index; /* Of the log: what it stands for. */
+    uint64_t term;
+    uint64_t size; /* Bytes; 0: it is being made. */
+    uint64_t id;   /* Stands for every byte of it. */
+    uint64_t state_hash;
+};
+
 struct holdfast_result {
     enum holdfast_status status;
     enum holdfast_outcome outcome;
     const char *text;  /* Why, for people; never NULL. */
     uint64_t revision; /* put, get, delete, cas. */
     uint64_t token;    /* acquire. */
-    const void *value; /* get. */
+    const void *value; /* get, snapshot_read. */
     size_t value_size;
     uint32_t retry_after_ms;           /* HOLDFAST_OVERLOADED. */
     uint32_t floor_ms;                 /* HOLDFAST_TTL_TOO_SHORT. */
@@ -175,6 +184,7 @@ struct holdfast_result {
     const struct holdfast_lock_info *queue; /* lock_show. */
     size_t queue_count;
     const struct holdfast_node_status *node; /* node_status. */
+    const struct holdfast_snapshot *snapshot; /* snapshot_open. */
 };
 
 typedef void (*holdfast_callback)(const struct holdfast_result *result, void *context);
@@ -302,6 +312,20 @@ struct holdfast_call *holdfast_member_promote(struct holdfast *client, const cha
                                               void *context);
 struct holdfast_call *holdfast_leader_move(struct holdfast *client, const char *name,
                                            holdfast_callback callback, void *context);
+
+/* --- Backups: a file of the leader's, piece by piece ------------------------------------------- */
+
+/* `index_min` 0: the snapshot has everything that was acknowledged before this call. While it is
+ * being made the size is 0: ask again a little later with its index as `index_min`. */
+struct holdfast_call *holdfast_snapshot_open(struct holdfast *client, uint64_t index_min,
+                                             holdfast_callback callback, void *context);
+
+/* result.value: bytes of it from `offset` on, at most 64 KiB. HOLDFAST_NOT_FOUND when the leader,
+ * perhaps another by now, does not have that file: open again with its index. */
+struct holdfast_call *holdfast_snapshot_read(struct holdfast *client,
+                                             const struct holdfast_snapshot *snapshot,
+                                             uint64_t offset, holdfast_callback callback,
+                                             void *context);
 
 /* --- Synchronous calls: only for clients with an own thread, from any other thread. They copy what
  *     they return: `value` is freed by holdfast_free(). ---------------------------------------- */

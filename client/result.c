@@ -159,6 +159,18 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
     result->node = node;
 }
 
+static void snapshot_of(struct client_scratch *scratch,
+                        const struct wire_snapshot_open_result *opened,
+                        struct holdfast_result *result)
+{
+    scratch->snapshot = (struct holdfast_snapshot){.index = opened->index,
+                                                   .term = opened->term,
+                                                   .size = opened->size,
+                                                   .id = opened->id,
+                                                   .state_hash = opened->state_hash};
+    result->snapshot = &scratch->snapshot;
+}
+
 static void answer_of(struct client_scratch *scratch, const struct core_call *call,
                       struct holdfast_result *result)
 {
@@ -199,6 +211,13 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         return;
     case WIRE_METHOD_status:
         node_of(scratch, &answer->status, result);
+        return;
+    case WIRE_METHOD_snapshot_open:
+        snapshot_of(scratch, &answer->snapshot_open, result);
+        return;
+    case WIRE_METHOD_snapshot_read:
+        result->value = answer->snapshot_read.bytes.data;
+        result->value_size = answer->snapshot_read.bytes.size;
         return;
     case WIRE_METHOD_member_add:
     case WIRE_METHOD_member_remove:

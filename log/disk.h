@@ -75,7 +75,7 @@ void disk_submit(struct disk *disk, const struct disk_request *request);
 /* The synchronous calls: only while opening, never once requests were submitted. */
 
 /* The names in the folder that begin with `prefix`, sorted. ERR_FULL when there are more than
- * `names_max`. Temporary files that an interrupted DISK_FILL or disk_save() left are not listed. */
+ * `names_max`: then so many of them, whichever. Temporary files that an interrupted DISK_FILL or disk_save() left are not listed. */
 MUST_USE enum error disk_list(struct disk *disk, const char *prefix, struct disk_name *names,
                               uint32_t names_max, uint32_t *names_count);
 
@@ -96,6 +96,13 @@ MUST_USE enum error disk_save(struct disk *disk, const struct disk_name *name, s
 
 /* The same as DISK_FILL, at once. */
 MUST_USE enum error disk_fill(struct disk *disk, const struct disk_name *name, uint64_t size);
+
+/* The same as DISK_STAGE, DISK_PUBLISH and DISK_REMOVE, at once. */
+MUST_USE enum error disk_stage(struct disk *disk, const struct disk_name *name, uint64_t offset,
+                               struct bytes bytes);
+MUST_USE enum error disk_publish(struct disk *disk, const struct disk_name *name,
+                                 const struct disk_name *target, uint64_t size);
+MUST_USE enum error disk_remove(struct disk *disk, const struct disk_name *name);
 
 /* Renames and syncs the folder. An existing target is replaced. */
 MUST_USE enum error disk_rename(struct disk *disk, const struct disk_name *source,

@@ -49,6 +49,8 @@ VIEW_PLAIN(member_add)
 VIEW_PLAIN(member_remove)
 VIEW_PLAIN(member_promote)
 VIEW_PLAIN(leader_move)
+VIEW_PLAIN(snapshot_open)
+VIEW_PLAIN(snapshot_read)
 
 static enum error view_session_open(struct bytes params, struct view *view)
 {
@@ -113,6 +115,10 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_member_promote(rpc->body);
     case WIRE_METHOD_leader_move:
         return view_leader_move(rpc->body);
+    case WIRE_METHOD_snapshot_open:
+        return view_snapshot_open(rpc->body);
+    case WIRE_METHOD_snapshot_read:
+        return view_snapshot_read(rpc->body);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
@@ -265,6 +271,14 @@ static void admit(struct node *node, const struct origin *origin, const struct w
     }
     if (is_change(rpc->method)) {
         changes_take(node, origin, rpc);
+        return;
+    }
+    if (rpc->method == WIRE_METHOD_snapshot_open) {
+        backups_open(node, origin, rpc->body);
+        return;
+    }
+    if (rpc->method == WIRE_METHOD_snapshot_read) {
+        backups_read(node, origin, rpc->body);
         return;
     }
     ASSERT_VALUES(machine_is_write(rpc->method), rpc->method, view->session);

@@ -6,6 +6,9 @@
  * one. So two wiped nodes of three never found a new cluster: the third does not say that it is
  * empty.
  *
+ * With --restore all of them must have the same backup: then the state in it is what they found the
+ * cluster with (backing.c).
+ *
  * A node that finds others formed waits. When a committed configuration has it as a member, those
  * who know that tell it the same frame, with its id in it: it saves that, and opens its log. Until
  * it says that it is formed it is told again: a crash at any point heals. */
@@ -72,7 +75,7 @@ static bool save(struct node *node, const struct identity *identity)
 
 static void settle(struct node *node, const struct identity *identity)
 {
-    if (!save(node, identity)) {
+    if (!backing_found(node, identity) || !save(node, identity) || !backing_remove(node)) {
         return;
     }
     log_formed(node);
@@ -80,14 +83,16 @@ static void settle(struct node *node, const struct identity *identity)
         ASSERT(node->problem != NULL);
         return;
     }
+    backing_end(node);
     for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
         peers_send_hello(node, i);
     }
 }
 
-static bool is_ready_to_form(const struct peer *peer)
+static bool is_ready_to_form(const struct node *node, const struct peer *peer)
 {
-    return peer->connection_count > 0 && !peer->hello_formed && peer->hello_agrees;
+    return peer->connection_count > 0 && !peer->hello_formed && peer->hello_agrees &&
+           peer->hello_restores == node->backing.id;
 }
 
 static bool all_are_ready(const struct node *node)
@@ -96,7 +101,7 @@ static bool all_are_ready(const struct node *node)
         return false;
     }
     for (uint32_t i = 0; i < node->options.member_count; i++) {
-        if (i != node->options.self && !is_ready_to_form(&node->peers[i])) {
+        if (i != node->options.self && !is_ready_to_form(node, &node->peers[i])) {
             return false;
         }
     }
@@ -222,6 +227,8 @@ void formation_describe(const struct node *node, struct text *text)
         const char *reason = peer->connection_count == 0 ? " is silent: start it"
                              : !peer->hello_agrees
                                  ? " has another list of members: compare --cluster"
+                             : peer->hello_restores != node->backing.id
+                                 ? " has another backup, or none: give all the same --restore"
                                  : NULL;
 
         if (i != node->options.self && reason != NULL) {

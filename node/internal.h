@@ -16,6 +16,7 @@
 #include "node/machine.h"
 #include "node/member.h"
 #include "node/node.h"
+#include "node/origin.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
 #include "raft/raft.h"
@@ -73,13 +74,6 @@ void connection_drop(struct node *node, world_connection number); /* Closes it, 
 void clients_take(struct node *node, struct node_event *event);
 
 /* --- answers.c: what clients are told -------------------------------------------------------- */
-
-/* Who asked. */
-struct origin {
-    world_connection connection;
-    uint32_t generation;
-    uint64_t rpc_id;
-};
 
 void answer_body(struct node *node, const struct origin *origin, struct bytes body);
 void answer_failure(struct node *node, const struct origin *origin,
@@ -278,6 +272,7 @@ struct peer {
     uint32_t connection_count;  /* Live connections from it that said hello. */
     bool hello_formed;          /* What it said last. */
     bool hello_agrees;          /* Its list of members is ours. */
+    uint64_t hello_restores;    /* The backup that it has; 0: none. */
     uint64_t hello_incarnation; /* 0: it was never heard. */
     uint64_t heard_ms;          /* When something was taken from it last; NEVER. */
     uint64_t member_ms;         /* The same of a disk that is a member's; NEVER. */
@@ -520,6 +515,8 @@ struct node {
     struct applier applier;
     struct compaction compaction;
     struct shipping shipping;
+    struct backups backups;
+    struct backing backing;
     struct installation installation;
     struct restoration restoration;
     struct agreement agreement;

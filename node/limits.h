@@ -84,6 +84,7 @@ enum {
     SHIPMENT_PATIENCE = 10,   /* and given up after so many of the largest election timeouts. */
     SHIPMENT_STEP_MS = 5,     /* Until a link without room is tried again. */
     RESTORATION_ASK_MS = 500, /* Between two requests for a snapshot. */
+    BACKUP_IDLE_MS = 10000,   /* A client that has not asked for so long may lose its file. */
 };
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */

@@ -238,6 +238,8 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_member_remove:
     case WIRE_METHOD_member_promote:
     case WIRE_METHOD_leader_move:
+    case WIRE_METHOD_snapshot_open:
+    case WIRE_METHOD_snapshot_read:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
         return ERR_UNKNOWN_METHOD;
@@ -409,6 +411,17 @@ void machine_commit(struct machine *machine)
     if (table_dirty_bytes(machine->table) != 0) {
         table_commit(machine->table);
     }
+}
+
+void machine_refound(struct machine *machine, raft_index index, uint64_t token_raise)
+{
+    ASSERT_VALUES(index >= machine->applied_index, index, machine->applied_index);
+    windows_clear(machine->windows);
+    lease_restart(machine->table, token_raise);
+    machine->applied_index = index;
+    machine->dirty = true;
+    machine->hash_is_known = false;
+    machine_commit(machine);
 }
 
 uint64_t machine_hash(struct machine *machine)

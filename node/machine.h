@@ -29,6 +29,10 @@ struct machine *machine_open(struct arena *arena, struct table *table);
 /* The table was replaced as a whole: goes on from what it holds now. */
 void machine_reload(struct machine *machine);
 
+/* The state founds another cluster, behind `index`, which is not in front of what is applied: its
+ * sessions have ended, its locks are free, and their tokens rise by `token_raise`. Commits it. */
+void machine_refound(struct machine *machine, raft_index index, uint64_t token_raise);
+
 /* What became of one entry. */
 struct machine_result {
     uint8_t method; /* Of the envelope; 0 for an entry that is not ours to understand. */

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "node/internal.h"
+#include "node/refounding.h"
 #include "node/recovery.h"
 
 _Static_assert((int)NODE_MEMBER_COUNT_MAX == (int)RAFT_MEMBER_COUNT_MAX, "all members vote");
@@ -206,8 +207,14 @@ static enum error mint_identity(struct node *node)
 
 static enum error open_identity(struct node *node)
 {
-    enum error error = identity_load(node->disk, &node->identity);
+    enum error error = refounding_finish(node->disk);
 
+    if (error != ERR_OK) {
+        node_fail(node, error_text(error), "completing a recovery, in the file refounded",
+                  "keep the data folder; run `holdfastd recover` on another node's");
+        return error;
+    }
+    error = identity_load(node->disk, &node->identity);
     if (error == ERR_MISSING) {
         node->identity = (struct identity){0};
         return mint_identity(node);
@@ -275,6 +282,9 @@ enum error node_open(struct node **node, struct arena *arena, const struct node_
 
     enum error error = open_identity(opened);
 
+    if (error == ERR_OK) {
+        error = backing_open(opened);
+    }
     if (error == ERR_OK) {
         log_start(opened);
         opened->committed_index = machine_applied_index(opened->machine);

@@ -44,6 +44,7 @@ static void send_hello_on(struct node *node, uint32_t place, enum world_lane lan
         .peer = bytes_of_text(node->options.addresses[node->options.self]),
         .configuration = newest_configuration(node),
         .joins = node->identity.joins,
+        .restores = node->backing.id,
     };
     struct buffer out = buffer_of(memory, HELLO_SIZE_MAX);
     size_t start = 0;

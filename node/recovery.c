@@ -401,10 +401,10 @@ static enum error begin_restoring(struct node *node, struct findings *found)
 
 /* --- All of it -------------------------------------------------------------------------------- */
 
-/* Even our vote is gone, which no other node can give back. */
+/* Even our vote is gone, which no other node can give back. A backup has no log yet. */
 static enum error refuse_lost_log(struct node *node, const struct findings *found)
 {
-    if (machine_applied_index(node->machine) <= found->log.last_index ||
+    if (node->backing.id != 0 || machine_applied_index(node->machine) <= found->log.last_index ||
         found->hard_state.term != 0) {
         return ERR_OK;
     }

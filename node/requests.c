@@ -175,6 +175,10 @@ static void answer_with_result(struct node *node, const struct pending *pending,
                         ERR_OK);
         return;
     }
+    if (pending->method == WIRE_METHOD_snapshot_open) {
+        backups_answer(node, &pending->origin, pending->index);
+        return;
+    }
     if (pending->method == WIRE_METHOD_session_open && result->error == ERR_OK) {
         sessions_note(node, pending->index, &pending->origin);
     } else if (pending->session != 0 && result->error != ERR_SESSION_EXPIRED) {

@@ -178,7 +178,7 @@ static void check_files(const struct snapshots *snapshots)
         }
         pins += kept->pin_count;
     }
-    for (uint32_t slot = 0; slot < SNAPSHOT_SENDER_COUNT_MAX; slot++) {
+    for (uint32_t slot = 0; slot < SNAPSHOT_READER_COUNT_MAX; slot++) {
         senders += snapshots->senders[slot].state != SNAPSHOT_SEND_FREE ? 1 : 0;
     }
     /* (2) A file is kept for each sender. */

@@ -43,6 +43,8 @@ struct snapshots; /* Opaque; lives in the arena's memory. */
 
 enum {
     SNAPSHOT_SENDER_COUNT_MAX = 8,      /* Peers that are sent to at once. */
+    SNAPSHOT_BACKUP_COUNT_MAX = 2,      /* Clients that fetch a file at once. */
+    SNAPSHOT_READER_COUNT_MAX = SNAPSHOT_SENDER_COUNT_MAX + SNAPSHOT_BACKUP_COUNT_MAX,
     SNAPSHOT_CHUNK_SIZE_MAX = 64 << 10, /* Of one read for a peer, and of one received chunk. */
     SNAPSHOT_EVENT_COUNT_MAX = 64,
 };
@@ -167,9 +169,16 @@ MUST_USE enum error snapshots_load_now(struct snapshots *snapshots, raft_index i
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-/* The reader of `slot` (below SNAPSHOT_SENDER_COUNT_MAX) takes the newest file and keeps it from
+/* The reader of `slot` (below SNAPSHOT_READER_COUNT_MAX) takes the newest file and keeps it from
  * being removed. NULL when there is none. Borrowed until snapshots_send_end(). */
 const struct snapshot_file *snapshots_send_begin(struct snapshots *snapshots, uint32_t slot);
+
+/* The same with the file at `index`, if it has this id. */
+const struct snapshot_file *snapshots_send_begin_at(struct snapshots *snapshots, uint32_t slot,
+                                                    raft_index index, uint64_t id);
+
+/* Of a slot that is not free. */
+const struct snapshot_file *snapshots_send_file(const struct snapshots *snapshots, uint32_t slot);
 
 /* Asks for the bytes from `offset` on, SNAPSHOT_CHUNK_SIZE_MAX or up to the end of the file. Any
  * offset below the size. One read at a time. */

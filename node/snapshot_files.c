@@ -292,7 +292,7 @@ struct snapshot_base snapshots_base(const struct snapshots *snapshots,
 }
 
 _Static_assert(offsetof(struct kept, file) == 0, "a kept file begins with its file");
-_Static_assert((int)KEPT_COUNT_MAX > (int)SNAPSHOT_SENDER_COUNT_MAX + (int)KEEP_COUNT,
+_Static_assert((int)KEPT_COUNT_MAX > (int)SNAPSHOT_READER_COUNT_MAX + (int)KEEP_COUNT,
                "one is always free to go");
 
 /* --- Removal ---------------------------------------------------------------------------------- */

@@ -330,6 +330,11 @@ enum error snapshot_read_block(struct snapshot_chain *chain, struct bytes bytes,
     return ERR_OK;
 }
 
+raft_index snapshot_read_index(const uint8_t *head)
+{
+    return load_u64(head + INDEX_AT);
+}
+
 enum error snapshot_read_head(struct bytes body, raft_index index, struct snapshot_base *base)
 {
     if (body.size < HEAD_CONFIGURATION_AT) {

@@ -138,6 +138,10 @@ MUST_USE enum error snapshot_read_block(struct snapshot_chain *chain, struct byt
 MUST_USE enum error snapshot_read_head(struct bytes body, raft_index index,
                                        struct snapshot_base *base);
 
+/* Of a file that is known by its bytes alone: what its first SNAPSHOT_BLOCK_HEADER_SIZE bytes say.
+ * Nothing is checked. */
+raft_index snapshot_read_index(const uint8_t *head);
+
 /* What the end of a file says by itself. */
 struct snapshot_end {
     uint64_t file_size;

@@ -153,7 +153,7 @@ struct snapshots {
     bool is_loading;
     raft_index load_index;
     struct receive receive;
-    struct sender senders[SNAPSHOT_SENDER_COUNT_MAX];
+    struct sender senders[SNAPSHOT_READER_COUNT_MAX];
     struct event_ring events;
 };
 
@@ -197,10 +197,10 @@ void snapshots_scan_begin(struct scan *scan, enum snapshot_name_kind kind, raft_
                           uint64_t size);
 /* Asks for more where there is room; by submitting, or at once. */
 void snapshots_scan_fill(struct snapshots *snapshots);
-void snapshots_scan_fill_now(struct snapshots *snapshots);
+void snapshots_scan_fill_now(struct scan *scan, struct disk *disk);
 void snapshots_scan_completed(struct scan *scan, enum error error);
 
-/* Looks at one block. `table`: where the pairs go; NULL: nowhere. */
+/* Looks at one block. `cluster`: whose it must be; NULL: anybody's. `table`: where the pairs go; NULL: nowhere. */
 enum scan_step snapshots_scan_take(struct scan *scan, const uint8_t *cluster, struct table *table);
 
 /* Blocks until the slice is used up or something else than SCAN_BLOCK comes: what it was. */

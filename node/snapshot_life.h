@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "node/limits.h"
 #include "node/node.h"
+#include "node/origin.h"
 #include "node/snapshot.h"
 #include "raft/raft.h"
 #include "wire/frame.h"
@@ -105,6 +106,44 @@ MUST_USE bool installation_take_chunk(struct node *node, const struct wire_frame
 void installation_received(struct node *node, const struct snapshot_event *event);
 void installation_begin(struct node *node, const struct snapshot_file *file);
 void installation_loaded(struct node *node, const struct snapshot_event *event);
+
+/* --- backups.c: a client fetches a snapshot ----------------------------------------------------
+ */
+
+struct backup {
+    struct origin origin; /* Who asked last; the file is kept for that connection. */
+    raft_index index;     /* Of its file; 0: the slot is free. */
+    uint64_t id;
+    bool is_asked; /* A chunk is owed. */
+    uint64_t heard_ms;
+};
+
+struct backups {
+    struct backup slots[SNAPSHOT_BACKUP_COUNT_MAX];
+};
+
+void backups_open(struct node *node, const struct origin *origin, struct bytes params);
+/* Everything acknowledged before the request is at or before `index`, which is applied. */
+void backups_answer(struct node *node, const struct origin *origin, raft_index index);
+void backups_read(struct node *node, const struct origin *origin, struct bytes params);
+void backups_tick(struct node *node);
+
+/* --- backing.c: a backup founds a cluster -----------------------------------------------------
+ */
+
+struct backing {
+    uint64_t id; /* Of the file `restore`; 0: there is none. */
+    raft_term term;
+};
+
+/* Reads the file, if there is one: the table has its state from now on. */
+MUST_USE enum error backing_open(struct node *node);
+/* Before the identity is saved; false when the node has failed. */
+MUST_USE bool backing_found(struct node *node, const struct identity *identity);
+/* And when it is; false likewise. */
+MUST_USE bool backing_remove(struct node *node);
+/* The node goes on from the state. */
+void backing_end(struct node *node);
 
 /* --- agreement.c: are the states of the members equal? -----------------------------------------
  */

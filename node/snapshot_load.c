@@ -89,7 +89,7 @@ enum error snapshots_load_now(struct snapshots *snapshots, raft_index index)
         return error;
     }
     while (step == SCAN_WAIT || step == SCAN_BLOCK) {
-        snapshots_scan_fill_now(snapshots);
+        snapshots_scan_fill_now(&snapshots->scan, snapshots->disk);
         step = snapshots_scan_take(&snapshots->scan, snapshots->options.cluster, snapshots->table);
     }
     return finish(snapshots, step);

@@ -84,16 +84,15 @@ void snapshots_scan_completed(struct scan *scan, enum error error)
     ASSERT_VALUES(scan->end <= SCAN_BUFFER_SIZE, scan->end, scan->begin);
 }
 
-void snapshots_scan_fill_now(struct snapshots *snapshots)
+void snapshots_scan_fill_now(struct scan *scan, struct disk *disk)
 {
-    struct scan *scan = &snapshots->scan;
     size_t size = make_room(scan);
     uint64_t size_read = 0;
 
     if (size == 0) {
         return;
     }
-    scan->error = disk_read(snapshots->disk, &scan->name, scan->read_offset,
+    scan->error = disk_read(disk, &scan->name, scan->read_offset,
                             scan->memory + scan->end, size, &size_read);
     if (scan->error == ERR_OK && size_read != size) {
         scan->error = ERR_CORRUPT;
@@ -118,7 +117,7 @@ static enum scan_step take_head(struct scan *scan, struct bytes body, const uint
     if (error != ERR_OK) {
         return refuse(scan, error);
     }
-    if (memcmp(scan->base.cluster, cluster, SNAPSHOT_CLUSTER_SIZE) != 0) {
+    if (cluster != NULL && memcmp(scan->base.cluster, cluster, SNAPSHOT_CLUSTER_SIZE) != 0) {
         return refuse(scan, ERR_WRONG_CLUSTER);
     }
     size_t size = scan->base.configuration.size;

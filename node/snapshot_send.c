@@ -7,36 +7,59 @@ enum { READ_CAPACITY = SNAPSHOT_CHUNK_SIZE_MAX + DISK_ALIGNMENT };
 
 size_t snapshots_send_memory_size(void)
 {
-    return SNAPSHOT_SENDER_COUNT_MAX * arena_cost(1, READ_CAPACITY + DISK_ALIGNMENT);
+    return SNAPSHOT_READER_COUNT_MAX * arena_cost(1, READ_CAPACITY + DISK_ALIGNMENT);
 }
 
 void snapshots_send_open(struct sender *senders, struct arena *arena)
 {
-    for (uint32_t slot = 0; slot < SNAPSHOT_SENDER_COUNT_MAX; slot++) {
+    for (uint32_t slot = 0; slot < SNAPSHOT_READER_COUNT_MAX; slot++) {
         senders[slot].memory = arena_take_aligned(arena, READ_CAPACITY, DISK_ALIGNMENT);
     }
 }
 
 static struct sender *sender_at(struct snapshots *snapshots, uint32_t slot)
 {
-    ASSERT_VALUES(slot < SNAPSHOT_SENDER_COUNT_MAX, slot, SNAPSHOT_SENDER_COUNT_MAX);
+    ASSERT_VALUES(slot < SNAPSHOT_READER_COUNT_MAX, slot, SNAPSHOT_READER_COUNT_MAX);
     return &snapshots->senders[slot];
+}
+
+static const struct snapshot_file *begin(struct snapshots *snapshots, struct sender *sender,
+                                         const struct snapshot_file *file)
+{
+    ASSERT(sender->state == SNAPSHOT_SEND_FREE);
+    sender->file = *file;
+    sender->state = sender->in_flight ? SNAPSHOT_SEND_READING : SNAPSHOT_SEND_READY;
+    sender->chunk = (struct snapshot_chunk){.error = ERR_OK};
+    snapshots_files_find(snapshots, file->index)->pin_count++;
+    return &sender->file;
 }
 
 const struct snapshot_file *snapshots_send_begin(struct snapshots *snapshots, uint32_t slot)
 {
-    struct sender *sender = sender_at(snapshots, slot);
-
-    ASSERT(sender->state == SNAPSHOT_SEND_FREE);
     const struct snapshot_file *newest = snapshots_newest(snapshots);
+
     if (newest == NULL || snapshots->is_stopping) {
         return NULL;
     }
-    sender->file = *newest;
-    sender->state = sender->in_flight ? SNAPSHOT_SEND_READING : SNAPSHOT_SEND_READY;
-    sender->chunk = (struct snapshot_chunk){.error = ERR_OK};
-    snapshots_files_find(snapshots, newest->index)->pin_count++;
-    return &sender->file;
+    return begin(snapshots, sender_at(snapshots, slot), newest);
+}
+
+const struct snapshot_file *snapshots_send_begin_at(struct snapshots *snapshots, uint32_t slot,
+                                                    raft_index index, uint64_t id)
+{
+    const struct kept *kept = snapshots_files_find(snapshots, index);
+
+    if (kept == NULL || kept->file.id != id || snapshots->is_stopping) {
+        return NULL;
+    }
+    return begin(snapshots, sender_at(snapshots, slot), &kept->file);
+}
+
+const struct snapshot_file *snapshots_send_file(const struct snapshots *snapshots, uint32_t slot)
+{
+    ASSERT_VALUES(slot < SNAPSHOT_READER_COUNT_MAX, slot, SNAPSHOT_READER_COUNT_MAX);
+    ASSERT(snapshots->senders[slot].state != SNAPSHOT_SEND_FREE);
+    return &snapshots->senders[slot].file;
 }
 
 void snapshots_send_read(struct snapshots *snapshots, uint32_t slot, uint64_t offset)
@@ -96,7 +119,7 @@ enum snapshot_send_state snapshots_send_state(const struct snapshots *snapshots,
 {
     const struct sender *sender = &snapshots->senders[slot];
 
-    ASSERT_VALUES(slot < SNAPSHOT_SENDER_COUNT_MAX, slot, SNAPSHOT_SENDER_COUNT_MAX);
+    ASSERT_VALUES(slot < SNAPSHOT_READER_COUNT_MAX, slot, SNAPSHOT_READER_COUNT_MAX);
     if (sender->state == SNAPSHOT_SEND_READY) {
         *chunk = sender->chunk;
     }

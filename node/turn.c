@@ -253,6 +253,7 @@ void turn_advance(struct node *node)
     changes_tick(node);
     applier_fetch(node);
     shipping_tick(node);
+    backups_tick(node);
     compaction_tick(node);
     log_flush(node->log);
     disk_watch_tick(node);

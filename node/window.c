@@ -83,6 +83,25 @@ void windows_forget(struct windows *windows)
     }
 }
 
+void windows_clear(struct windows *windows)
+{
+    static const uint8_t prefix[] = {WINDOW_KEY_PREFIX};
+    struct bytes found;
+    struct bytes value;
+
+    windows_forget(windows);
+    while (table_seek(windows->table, bytes_of(prefix, sizeof(prefix)), true, &found, &value) &&
+           found.data[0] == WINDOW_KEY_PREFIX) {
+        uint8_t key[KEY_SIZE];
+
+        ASSERT_VALUES(found.size == KEY_SIZE, found.size, KEY_SIZE);
+        memcpy(key, found.data, KEY_SIZE);
+        if (!table_delete(windows->table, bytes_of(key, KEY_SIZE))) {
+            return; /* The table has failed. */
+        }
+    }
+}
+
 static struct list *bucket_of(struct windows *windows, uint64_t session)
 {
     /* Sessions are log indexes: mix them, so that neighbours spread. */

@@ -29,6 +29,9 @@ struct windows *windows_open(struct arena *arena, struct table *table);
 /* The table was replaced: what is kept of the old one, written out or not, counts no more. */
 void windows_forget(struct windows *windows);
 
+/* The sessions are gone with their cluster: no results are kept, in the table either. */
+void windows_clear(struct windows *windows);
+
 enum window_verdict {
     WINDOW_NEXT,     /* The next one in sequence: execute it, then windows_store(). */
     WINDOW_REPEATED, /* Executed before: *result is what it gave. */

@@ -56,6 +56,7 @@ struct config {
     char advertise_client[CONFIG_ADDRESS_SIZE]; /* Likewise. */
     char config[CONFIG_PATH_SIZE];              /* The INI file, or empty. */
     char dump[CONFIG_PATH_SIZE];                /* Print this folder's log and end, or empty. */
+    char restore[CONFIG_PATH_SIZE]; /* A backup that founds the cluster, or empty. */
     struct config_members cluster;
     struct config_members dial; /* Where this node alone dials others, listed or not. */
     uint64_t election_min_ms;
@@ -68,6 +69,7 @@ struct config {
     uint64_t max_segments; /* Files of the log. */
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
+    bool accepts_loss; /* Of `holdfastd recover`: it is not asked any more. */
     bool help;
     bool version;
     uint8_t sources[CONFIG_SETTING_COUNT_MAX]; /* Private: which source each setting is from. */
@@ -92,6 +94,9 @@ MUST_USE bool config_parse_text(struct config *config, const char *path, struct 
 /* Whether the whole is consistent; fills in what follows from other settings (peer,
  * advertise_client). To be called once, after everything was parsed. */
 MUST_USE bool config_check(struct config *config, struct config_problem *problem);
+
+/* The same for `holdfastd recover`, which needs a folder alone. */
+MUST_USE bool config_check_recover(const struct config *config, struct config_problem *problem);
 
 /* The place of `name` in the list, or `members->count`. */
 uint32_t config_member_find(const struct config_members *members, const char *name);

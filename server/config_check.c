@@ -46,6 +46,11 @@ static bool required_are_given(const struct config *config, struct config_proble
                       "--name n1",
                       NULL, NULL, NULL);
     }
+    if (config->accepts_loss) {
+        return refuse(problem,
+                      "--yes-i-accept-loss is of `holdfastd recover`: leave it out to start a node",
+                      NULL, NULL, NULL);
+    }
     if (config->data[0] == '\0') {
         return refuse(problem,
                       "--data is missing: give a folder of this node alone, as --data "
@@ -160,4 +165,15 @@ bool config_check(struct config *config, struct config_problem *problem)
     return required_are_given(config, problem) && name_is_listed(config, problem) &&
            addresses_are_unique(config, problem) && peer_is_settled(config, problem) &&
            client_is_settled(config, problem) && timings_agree(config, problem);
+}
+
+bool config_check_recover(const struct config *config, struct config_problem *problem)
+{
+    if (config->data[0] == '\0') {
+        return refuse(problem,
+                      "--data is missing: give the folder of the node that is left, as "
+                      "--data /var/lib/holdfast",
+                      NULL, NULL, NULL);
+    }
+    return true;
 }

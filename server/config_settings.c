@@ -43,6 +43,10 @@ static const struct config_setting settings[] = {
      "what the log grows by, at least, between two snapshots [64MiB]"},
     {"map-size", CONFIG_SIZE, FIELD(map_size), 16 << 20, (uint64_t)1 << 46, "SIZE",
      "what the table may grow to [16GiB]"},
+    {"restore", CONFIG_PATH, FIELD(restore), 0, 0, "FILE",
+     "found the cluster from a saved snapshot, the same on all nodes"},
+    {"yes-i-accept-loss", CONFIG_SWITCH, FIELD(accepts_loss), 0, 0, NULL,
+     "recover: do it without asking"},
     {"dump", CONFIG_PATH, FIELD(dump), 0, 0, "DIR", "print the log in DIR as JSON lines and end"},
     {"version", CONFIG_SWITCH, FIELD(version), 0, 0, NULL, "print the version and end"},
     {"help", CONFIG_SWITCH, FIELD(help), 0, 0, NULL, "print this and end"},
@@ -434,7 +438,8 @@ bool config_setting_apply(struct config *config, const struct config_setting *se
 void config_help(struct text *text)
 {
     text_add(text, "usage: holdfastd --name NAME --data DIR --client HOST:PORT --cluster LIST\n"
-                   "       holdfastd --dump DIR\n\n"
+                   "       holdfastd --dump DIR\n"
+                   "       holdfastd recover --data DIR [--yes-i-accept-loss]\n\n"
                    "Each setting is taken from its flag, else from the environment\n"
                    "(--election-min is HOLDFAST_ELECTION_MIN), else from the INI file.\n\n");
     for (size_t i = 0; i < COUNT_OF(settings); i++) {

@@ -22,6 +22,7 @@
 #include "server/folder.h"
 #include "server/logger.h"
 #include "server/loop.h"
+#include "server/restore.h"
 #include "server/table_behind.h"
 #include "server/world_uv.h"
 
@@ -183,6 +184,19 @@ static bool folder_open(struct daemon *daemon)
     return folder_fatal(daemon, "opening the folder", error, number);
 }
 
+static bool backup_take(struct daemon *daemon)
+{
+    char memory[LOGGER_LINE_SIZE];
+    struct text problem;
+
+    if (daemon->config->restore[0] == '\0') {
+        return true;
+    }
+    text_init(&problem, memory, sizeof(memory));
+    return restore_prepare(daemon->config->data, daemon->config->restore, &problem) ||
+           fatal(daemon, PIECES(memory));
+}
+
 static bool disk_open(struct daemon *daemon)
 {
     daemon->loop = loop_open(&daemon->logger);
@@ -289,7 +303,7 @@ static bool open_all(struct daemon *daemon)
     bool table_was_clean = false;
 
     if (!memory_open(daemon) || !descriptors_raise(daemon) || !folder_open(daemon) ||
-        !disk_open(daemon) || !world_open(daemon) || !table_open(daemon, &table_was_clean)) {
+        !backup_take(daemon) || !disk_open(daemon) || !world_open(daemon) || !table_open(daemon, &table_was_clean)) {
         return false;
     }
     started_log(daemon, table_was_clean);

@@ -526,3 +526,20 @@ enum error disk_rename(struct disk *disk, const struct disk_name *source,
 {
     return noted(disk, source, disk_files_rename(&disk->files, source, target));
 }
+
+enum error disk_stage(struct disk *disk, const struct disk_name *name, uint64_t offset,
+                      struct bytes bytes)
+{
+    return noted(disk, name, disk_files_stage(&disk->files, name, offset, bytes));
+}
+
+enum error disk_publish(struct disk *disk, const struct disk_name *name,
+                        const struct disk_name *target, uint64_t size)
+{
+    return noted(disk, name, disk_files_publish(&disk->files, name, target, size));
+}
+
+enum error disk_remove(struct disk *disk, const struct disk_name *name)
+{
+    return noted(disk, name, disk_files_remove(&disk->files, name));
+}

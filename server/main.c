@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -13,6 +14,7 @@
 #include "server/daemon.h"
 #include "server/dump.h"
 #include "server/folder.h"
+#include "server/recover.h"
 
 enum { HELP_SIZE = 4096 };
 
@@ -81,13 +83,16 @@ static bool file_apply(struct config *config, struct config_problem *problem)
     return is_valid;
 }
 
-/* Everything that can be known before anything is opened. */
-static bool configure(struct config *config, int argument_count, char **arguments,
+/* Everything that can be known before anything is opened. `recovers`: the flags stand behind the
+ * word `recover`, and name a folder rather than a node. */
+static bool configure(struct config *config, bool recovers, int argument_count, char **arguments,
                       struct config_problem *problem)
 {
+    int skipped = recovers ? 2 : 1;
+
     config_init(config);
-    if (!config_parse_flags(config, argument_count - 1, (const char *const *)arguments + 1,
-                            problem)) {
+    if (!config_parse_flags(config, argument_count - skipped,
+                            (const char *const *)arguments + skipped, problem)) {
         return false;
     }
     if (config->help || config->version || config->dump[0] != '\0') {
@@ -99,7 +104,7 @@ static bool configure(struct config *config, int argument_count, char **argument
     if (config->config[0] != '\0' && !file_apply(config, problem)) {
         return false;
     }
-    return config_check(config, problem);
+    return recovers ? config_check_recover(config, problem) : config_check(config, problem);
 }
 
 static int help(void)
@@ -109,6 +114,7 @@ static int help(void)
 
     text_init(&text, memory, sizeof(memory));
     config_help(&text);
+    ASSERT(!text.truncated);
     return folder_write_all(STDOUT_FILENO, bytes_of(text.data, text.size)) == ERR_OK ? 0 : 1;
 }
 
@@ -117,7 +123,9 @@ int main(int argument_count, char **arguments)
     struct config config;
     struct config_problem problem;
 
-    if (!configure(&config, argument_count, arguments, &problem)) {
+    bool recovers = argument_count > 1 && strcmp(arguments[1], "recover") == 0;
+
+    if (!configure(&config, recovers, argument_count, arguments, &problem)) {
         print(STDERR_FILENO, "holdfastd: ", problem.text);
         return problem.exit_status;
     }
@@ -131,5 +139,5 @@ int main(int argument_count, char **arguments)
     if (config.dump[0] != '\0') {
         return dump_print(config.dump, STDOUT_FILENO);
     }
-    return daemon_run(&config);
+    return recovers ? recover_run(&config) : daemon_run(&config);
 }

@@ -60,6 +60,8 @@ static int dispatch(struct run *run)
     case COMMAND_MEMBER_PROMOTE:
     case COMMAND_LEADER_MOVE:
         return member_run(run);
+    case COMMAND_SNAPSHOT_SAVE:
+        return snapshot_save_run(run);
     case COMMAND_BENCH:
         return bench_run(run);
     case COMMAND_HELP:

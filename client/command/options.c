@@ -379,6 +379,8 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
                           problem) &&
                (options->replace == NULL || check_size("the name of --replace", options->replace,
                                                        OPTIONS_NODE_SIZE_MAX, problem));
+    case COMMAND_SNAPSHOT_SAVE:
+        return check_size("the file's name", options->operands[0], OPTIONS_PATH_SIZE_MAX, problem);
     case COMMAND_BENCH:
         return check_bench(options, problem);
     case COMMAND_DEV:

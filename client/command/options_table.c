@@ -81,6 +81,8 @@ static const struct command_row command_rows[] = {
      "a member leaves; its process ends"},
     {COMMAND_MEMBER_PROMOTE, "member", "promote", 1, 1, true, "NODE", "a learner becomes a voter"},
     {COMMAND_LEADER_MOVE, "leader", "move", 1, 1, true, "NODE", "hands leadership over to a voter"},
+    {COMMAND_SNAPSHOT_SAVE, "snapshot", "save", 1, 1, true, "FILE",
+     "the whole state into a file: a backup, for holdfastd --restore"},
     {COMMAND_BENCH, "bench", NULL, 1, 1, true, "put|get|lock|handoff",
      "measures a cluster under load"},
     {COMMAND_HELP, "help", NULL, 0, 1, false, "[COMMAND]", "this text"},

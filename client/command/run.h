@@ -49,6 +49,7 @@ int dev_restart_run(struct run *run);
 int dev_add_run(struct run *run);
 int member_run(struct run *run);
 int member_ls_run(struct run *run);
+int snapshot_save_run(struct run *run);
 int bench_run(struct run *run);
 
 #endif

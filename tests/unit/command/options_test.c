@@ -159,6 +159,13 @@ static void changes_of_the_cluster_name_a_node(void **state)
     assert_true(line.options.learner);
     assert_true(parse(&line, "leader move n3"));
     assert_int_equal(line.options.command, COMMAND_LEADER_MOVE);
+    assert_true(parse(&line, "snapshot save /tmp/backup"));
+    assert_int_equal(line.options.command, COMMAND_SNAPSHOT_SAVE);
+    assert_string_equal(line.options.operands[0], "/tmp/backup");
+    assert_false(parse(&line, "snapshot save"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    assert_false(parse(&line, "snapshot take"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
     assert_true(parse(&line, "dev add --dir /tmp/d"));
     assert_int_equal(line.options.command, COMMAND_DEV_ADD);
     assert_true(parse(&line, "member ls"));

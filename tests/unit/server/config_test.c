@@ -393,6 +393,31 @@ static void required_settings_are_asked_for_in_turn(void **state)
     assert_true(checked(fixture));
 }
 
+static void recovering_needs_a_folder_and_nothing_else(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_false(config_check_recover(&fixture->config, &fixture->problem));
+    assert_int_equal(fixture->problem.exit_status, CONFIG_EXIT_INVALID);
+    assert_non_null(strstr(fixture->problem.text, "--data is missing"));
+    assert_true(flags(fixture, "--data /d --yes-i-accept-loss"));
+    assert_true(config_check_recover(&fixture->config, &fixture->problem));
+    assert_true(fixture->config.accepts_loss);
+}
+
+static void accepting_loss_starts_no_node(void **state)
+{
+    struct fixture *fixture = *state;
+
+    good_flags(fixture);
+    assert_true(flags(fixture, "--restore /backup"));
+    assert_true(checked(fixture));
+    assert_string_equal(fixture->config.restore, "/backup");
+    assert_true(flags(fixture, "--yes-i-accept-loss"));
+    assert_false(checked(fixture));
+    assert_non_null(strstr(fixture->problem.text, "holdfastd recover"));
+}
+
 static void contradictions_are_refused(void **state)
 {
     struct fixture *fixture = *state;
@@ -500,6 +525,8 @@ int main(void)
         LAW(file_cannot_name_another_file),
         LAW(whole_configuration_is_completed),
         LAW(required_settings_are_asked_for_in_turn),
+        LAW(recovering_needs_a_folder_and_nothing_else),
+        LAW(accepting_loss_starts_no_node),
         LAW(contradictions_are_refused),
         LAW(peer_may_listen_on_all_interfaces_at_its_port),
         LAW(longest_values_fit),

@@ -412,6 +412,44 @@ static void renamed_file_replaces_its_target(void **state)
     assert_int_equal(disk_size(fixture->disk, &source, &size), ERR_MISSING);
 }
 
+static void staged_bytes_are_a_file_once_they_are_published(void **state)
+{
+    struct fixture *fixture = *state;
+    struct disk_name source = name_of("snap.new");
+    struct disk_name target = name_of("snap");
+    uint64_t size;
+
+    memset(fixture->page, 's', DISK_ALIGNMENT);
+    struct bytes page = bytes_of(fixture->page, DISK_ALIGNMENT);
+    assert_int_equal(disk_stage(fixture->disk, &source, 0, page), ERR_OK);
+    assert_int_equal(disk_stage(fixture->disk, &source, DISK_ALIGNMENT, page), ERR_OK);
+    assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_MISSING);
+
+    assert_int_equal(disk_publish(fixture->disk, &source, &target, 2 * DISK_ALIGNMENT), ERR_OK);
+    assert_int_equal(disk_size(fixture->disk, &source, &size), ERR_MISSING);
+    assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_OK);
+    assert_int_equal(size, 2 * DISK_ALIGNMENT);
+    assert_int_equal(disk_remove(fixture->disk, &target), ERR_OK);
+    assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_MISSING);
+    assert_int_equal(disk_remove(fixture->disk, &target), ERR_OK);
+}
+
+static void a_list_that_is_too_long_gives_as_many_as_fit(void **state)
+{
+    struct fixture *fixture = *state;
+    struct disk_name names[2];
+    uint32_t count = 0;
+
+    temporary_file_write(&fixture->folder, "many-1", "", 0);
+    temporary_file_write(&fixture->folder, "many-2", "", 0);
+    temporary_file_write(&fixture->folder, "many-3", "", 0);
+
+    assert_int_equal(disk_list(fixture->disk, "many-", names, 2, &count), ERR_FULL);
+    assert_int_equal(count, 2);
+    assert_memory_equal(names[0].text, "many-", 5);
+    assert_memory_equal(names[1].text, "many-", 5);
+}
+
 static void synchronous_write_changes_only_its_range(void **state)
 {
     struct fixture *fixture = *state;
@@ -519,6 +557,8 @@ int main(void)
         LAW(disk_without_a_loop_changes_nothing),
         LAW(saved_file_replaces_the_one_before),
         LAW(renamed_file_replaces_its_target),
+        LAW(staged_bytes_are_a_file_once_they_are_published),
+        LAW(a_list_that_is_too_long_gives_as_many_as_fit),
         LAW(synchronous_write_changes_only_its_range),
     };
 
