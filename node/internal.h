@@ -224,6 +224,7 @@ struct reads {
     uint32_t served_count; /* In this turn. */
     size_t served_bytes;
     bool has_more; /* The budget of this turn ended it. */
+    uint64_t promised_count; /* Answered without a round, as the promises of a majority held. */
 };
 
 size_t reads_memory_size(const struct node_options *options);
@@ -505,6 +506,7 @@ struct node {
     uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
     uint64_t commit_ms;         /* Of the table, next. */
     raft_index committed_index; /* Applied index of the last commit of the table. */
+    uint32_t promise_wait_ms;   /* Longest promise ever given: waited out at the start. */
 
     struct connection *connections;
     struct peer peers[NODE_PEER_COUNT_MAX]; /* Our own place is options.self. */

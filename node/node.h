@@ -41,6 +41,10 @@ struct node_options {
     uint32_t election_ms_max;      /* 500 */
     uint32_t heartbeat_ms;         /* 50 */
     uint32_t clock_rate_ppm;       /* rho: how far clock rates may differ; 10000 is 1 %. */
+    uint32_t promise_ms;           /* Reads without a round (docs/raft.md, Promises): how long a voter
+                                      votes for nobody else after each heartbeat. 0: not at all; else
+                                      2 heartbeats to election_ms_min. A leader counts what each
+                                      voter promised, so nodes may differ. */
     uint32_t margin_ms;            /* Of a holder's deadline; 100. */
     uint32_t renew_batch_ms;       /* Renewals wait this long for company; 20. */
     uint32_t commit_interval_ms;   /* Of the table's transaction; 1000. */

@@ -206,6 +206,14 @@ static void refresh_hash(struct node *node)
     }
 }
 
+/* How long reads need no round any more, if no voter is heard again. */
+static uint32_t lease_left_ms(const struct node *node)
+{
+    uint64_t until_ms = node_leads(node) ? node->status.lease_ms : 0;
+
+    return until_ms > node->now_ms ? (uint32_t)(until_ms - node->now_ms) : 0;
+}
+
 void status_answer(struct node *node, const struct origin *origin)
 {
     uint8_t members_memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
@@ -243,6 +251,9 @@ void status_answer(struct node *node, const struct origin *origin)
             node->raft != NULL && (!node->status.configuration_is_committed ||
                                    raft_configuration_is_joint(raft_configuration(node->raft))),
         .waiting = waiting,
+        .lease_ms = node->options.promise_ms,
+        .lease_left_ms = lease_left_ms(node),
+        .lease_reads = node->reads.promised_count,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

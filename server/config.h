@@ -23,7 +23,7 @@ enum {
     CONFIG_NAME_SIZE = NODE_NAME_SIZE_MAX + 1,
     CONFIG_ADDRESS_SIZE = NODE_ADDRESS_SIZE_MAX + 1,
     CONFIG_PROBLEM_SIZE = 768,
-    CONFIG_SETTING_COUNT_MAX = 24,
+    CONFIG_SETTING_COUNT_MAX = 32,
     CONFIG_TEXT_SIZE_MAX = 1 << 16, /* Of an INI file. */
 };
 
@@ -62,6 +62,7 @@ struct config {
     uint64_t election_max_ms;
     uint64_t heartbeat_ms;
     uint64_t clock_rate_ppm;
+    uint64_t read_lease_ms; /* 0: reads always have a round. */
     uint64_t margin_ms;
     uint64_t max_connections; /* Of clients. */
     uint64_t max_sessions;

@@ -31,6 +31,8 @@ static const struct config_setting settings[] = {
      "interval of a leader's heartbeats [50ms]"},
     {"clock-rate-ppm", CONFIG_NUMBER, FIELD(clock_rate_ppm), 0, 100000, "N",
      "how far clock rates may differ, in millionths [10000]"},
+    {"read-lease", CONFIG_DURATION, FIELD(read_lease_ms), 0, 60000, "DURATION",
+     "reads need no round while a majority promised this; 0ms: off [0ms]"},
     {"margin", CONFIG_DURATION, FIELD(margin_ms), 1, 60000, "DURATION",
      "taken off every holder's deadline [100ms]"},
     {"max-connections", CONFIG_NUMBER, FIELD(max_connections), 1, 60000, "N",

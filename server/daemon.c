@@ -118,6 +118,7 @@ static void options_fill(struct daemon *daemon)
     options->election_ms_max = (uint32_t)config->election_max_ms;
     options->heartbeat_ms = (uint32_t)config->heartbeat_ms;
     options->clock_rate_ppm = (uint32_t)config->clock_rate_ppm;
+    options->promise_ms = (uint32_t)config->read_lease_ms;
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;

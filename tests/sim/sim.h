@@ -111,6 +111,8 @@ struct sim_knobs {
     bool has_liveness;          /* Then a quorum is healed and the rest stays as it is for ever. */
     bool has_faults;            /* False: none at all, nor a bad network. */
     uint64_t snapshot_log_size; /* As node_options have it; 0: the default. */
+    uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
+    bool promise_varies;        /* It is another one on each node, and at each start. */
     uint32_t check_turn;        /* The costly checks are made once in so many turns. */
 };
 
@@ -199,7 +201,8 @@ struct sim_node {
     uint64_t vote_term;       /* The newest vote that left it, or its newest candidacy. */
     uint64_t vote_for;
     uint64_t turn_count;
-    uint64_t paused_ms; /* Since. */
+    uint64_t promised_read_count; /* Reads that had no round, since it started. */
+    uint64_t paused_ms;           /* Since. */
     bool wrote;         /* A write was in flight when it crashed. */
 };
 
@@ -365,6 +368,7 @@ struct sim {
     enum sim_phase phase;
     uint32_t healed_places; /* A set, as bits. */
     struct prng heal_prng;
+    struct prng option_prng;
     uint64_t limit_ms; /* Of what is awaited. */
     uint32_t next_fault;
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
