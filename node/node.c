@@ -32,6 +32,7 @@ void node_options_init(struct node_options *options)
         .snapshot_log_size = 64 << 20,
         .snapshot_pace = 64 << 20,
         .shipping_pace = 64 << 20,
+        .disk_low_size = 128 << 20,
     };
 }
 
@@ -424,6 +425,9 @@ static void take_event(struct node *node, struct node_event *event)
         return;
     case NODE_DISK_DONE:
         return; /* Taken before all others: it makes room. */
+    case NODE_DISK_SPACE:
+        disk_space_take(node, event->free_size);
+        return;
     case NODE_STOP:
         begin_stopping(node);
         return;

@@ -57,6 +57,8 @@ struct node_options {
     uint32_t state_mark_interval; /* The states are compared at each multiple of this index. */
     uint64_t snapshot_log_size; /* Bytes that the log grows by, at least, between two snapshots. */
     uint64_t snapshot_pace;     /* Bytes in a second that a snapshot is written with, */
+    uint64_t disk_low_size;     /* A disk with less free bytes is low, until it has an eighth more.
+                                   While a majority is low clients' writes are refused. 0: never. */
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
 };
 
@@ -88,6 +90,7 @@ enum node_event_kind {
     NODE_LINK_DATA, /* The peer answered on a connection that we dialed: a refusal. */
     NODE_LINK_DOWN,
     NODE_DISK_DONE,
+    NODE_DISK_SPACE, /* What the disk has left was looked up. */
     NODE_STOP, /* Asked to stop: hand leadership over, finish writes, then node_is_stopped(). */
 };
 
@@ -104,6 +107,7 @@ struct node_event {
      * (node_wake_ms() says when at the latest) even if no more bytes arrive. */
     bool again;
     struct disk_completion completion; /* NODE_DISK_DONE. */
+    uint64_t free_size;                /* NODE_DISK_SPACE: bytes. */
 };
 
 /* Takes all events, and then whatever time asks for. `now_ms` is monotonic, including suspended

@@ -68,6 +68,7 @@ struct config {
     uint64_t max_sessions;
     uint64_t max_segments; /* Files of the log. */
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
+    uint64_t disk_low;     /* Bytes: a disk with less left is low; 0: never. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
     bool help;
     bool version;

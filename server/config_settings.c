@@ -43,6 +43,8 @@ static const struct config_setting settings[] = {
      "files of 64 MiB that the log may have [1024]"},
     {"snapshot-log", CONFIG_SIZE, FIELD(snapshot_log), 1 << 20, (uint64_t)1 << 40, "SIZE",
      "what the log grows by, at least, between two snapshots [64MiB]"},
+    {"disk-low", CONFIG_SIZE, FIELD(disk_low), 0, (uint64_t)1 << 60, "SIZE",
+     "a disk with less left is low; a low majority refuses writes [128MiB]"},
     {"map-size", CONFIG_SIZE, FIELD(map_size), 16 << 20, (uint64_t)1 << 46, "SIZE",
      "what the table may grow to [16GiB]"},
     {"dump", CONFIG_PATH, FIELD(dump), 0, 0, "DIR", "print the log in DIR as JSON lines and end"},

@@ -122,6 +122,7 @@ static void options_fill(struct daemon *daemon)
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;
+    options->disk_low_size = config->disk_low;
     options->snapshot_log_size = config->snapshot_log;
     world->client_count_max = (uint32_t)config->max_connections;
     /* All of these were parsed before: config_check() has seen them. */
@@ -293,6 +294,7 @@ static bool open_all(struct daemon *daemon)
         !disk_open(daemon) || !world_open(daemon) || !table_open(daemon, &table_was_clean)) {
         return false;
     }
+    loop_watch_space(daemon->loop, daemon->config->data);
     started_log(daemon, table_was_clean);
     return node_start(daemon);
 }

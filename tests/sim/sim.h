@@ -57,6 +57,7 @@ enum {
     X(disk_slow, 2)                                                                                \
     X(disk_error, 1)                                                                               \
     X(disk_full, 1)                                                                                \
+    X(disk_low, 2)                                                                                 \
     X(member_add, 3)                                                                               \
     X(member_remove, 2)                                                                            \
     X(member_promote, 1)                                                                           \
@@ -380,6 +381,7 @@ struct sim {
     uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
     uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
     uint32_t down_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t low_counts[FAKE_NODE_COUNT_MAX];
     struct prng disk_prng;
 };
 
