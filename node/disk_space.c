@@ -197,8 +197,7 @@ bool disk_space_refuses(struct node *node, const struct origin *origin, enum wir
 {
     char memory[FAILURE_TEXT_SIZE_MAX + 1];
     struct text text;
-    struct wire_failure failure = {.code = ERR_OVERLOADED,
-                                   .retry_after_ms = RETRY_MS_DISK_LOW};
+    struct wire_failure failure = {.code = ERR_OVERLOADED, .retry_after_ms = RETRY_MS_DISK_LOW};
 
     if (!node->disk_space.refuses || makes_room(method)) {
         return false;

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "node/cluster_time.h"
+#include "node/disk_space.h"
 #include "node/identity.h"
 #include "node/limits.h"
 #include "node/machine.h"
@@ -223,7 +224,7 @@ struct reads {
     uint64_t params_tail;
     uint32_t served_count; /* In this turn. */
     size_t served_bytes;
-    bool has_more; /* The budget of this turn ended it. */
+    bool has_more;           /* The budget of this turn ended it. */
     uint64_t promised_count; /* Answered without a round, as the promises of a majority held. */
 };
 
@@ -265,13 +266,6 @@ enum address_source { ADDRESS_TOLD, ADDRESS_CONFIGURED, ADDRESS_LISTED, ADDRESS_
 
 /* A place is a name, and one pair of links. Where a name is that of two members, one of them is a
  * disk that is gone: the place is that of the disk that was heard last. */
-/* What a node says of its disk (disk_space.c). */
-struct told_space {
-    uint64_t incarnation; /* Of that disk; 0: nothing is known. */
-    uint64_t free_size;
-    bool is_low;
-};
-
 struct peer {
     char name[NODE_NAME_SIZE_MAX + 1]; /* Empty: the place is free. */
     raft_id id;                        /* 0: raft does not know it. */
@@ -419,29 +413,6 @@ struct disk_watch {
 void disk_watch_tick(struct node *node);
 /* When it is to be looked at again, or FAR_FUTURE_MS. */
 uint64_t disk_watch_wake_ms(const struct node *node);
-
-/* --- disk_space.c: disks that are nearly full -------------------------------------------------- */
-
-struct disk_space {
-    struct told_space own;
-    uint64_t tell_ms;  /* When the others are told again. */
-    uint64_t judge_ms; /* When it is looked at again who is low. */
-    bool refuses;      /* A majority is low. */
-};
-
-/* The world says how much room our disk has. */
-void disk_space_take(struct node *node, uint64_t free_size);
-/* The node at that place says it of its own. False when the frame is not valid. */
-MUST_USE bool disk_space_take_frame(struct node *node, uint32_t place,
-                                    const struct wire_frame *frame);
-void disk_space_tick(struct node *node);
-/* When it is to be looked at again, or FAR_FUTURE_MS. */
-uint64_t disk_space_wake_ms(const struct node *node);
-/* NULL: nothing is known. */
-const struct told_space *disk_space_of(const struct node *node, const struct raft_member *listed);
-/* True: the write has been refused, with a sentence that names the low disks. */
-MUST_USE bool disk_space_refuses(struct node *node, const struct origin *origin,
-                                 enum wire_method method);
 
 /* --- recovery.c: log and raft, opened once the cluster is known ------------------------------ */
 

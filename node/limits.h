@@ -78,11 +78,11 @@ enum {
     CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
     CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
     CHANGE_MS_MAX = 600000,
-    SPACE_TELL_MS = 1000,      /* What a disk has left is told to the others again. */
-    SPACE_JUDGE_MS = 100,      /* Who is low is looked at again: members may have changed. */
-    SPACE_BODY_SIZE_MAX = 64,  /* An encoded wire_peer_space. */
+    SPACE_TELL_MS = 1000,     /* What a disk has left is told to the others again. */
+    SPACE_JUDGE_MS = 100,     /* Who is low is looked at again: members may have changed. */
+    SPACE_BODY_SIZE_MAX = 64, /* An encoded wire_peer_space. */
     FAILURE_TEXT_SIZE_MAX = 255,
-    DISK_LOW_GAP = 8, /* A low disk is no longer low when it has this part more. */
+    DISK_LOW_GAP = 8,         /* A low disk is no longer low when it has this part more. */
     STATE_MARK_COUNT = 8,     /* Hashes of the state that are kept for those who come later. */
     SNAPSHOT_RETRY_MS = 2000, /* After one that failed. */
     SHIPMENT_WINDOW_SIZE = 4 * SNAPSHOT_CHUNK_SIZE_MAX, /* Of chunks under way to one peer. */

@@ -240,8 +240,7 @@ static enum error open_identity(struct node *node)
 /* Before any promise is given. */
 static enum error open_promise(struct node *node)
 {
-    enum error error =
-        promise_settle(node->disk, node->options.promise_ms, &node->promise_wait_ms);
+    enum error error = promise_settle(node->disk, node->options.promise_ms, &node->promise_wait_ms);
 
     if (error != ERR_OK) {
         node_fail(node, error_text(error), "the file promise",

@@ -35,19 +35,19 @@ struct node_options {
     const char *members[NODE_MEMBER_COUNT_MAX];
     const char *addresses[NODE_MEMBER_COUNT_MAX];
     uint32_t member_count;
-    uint32_t self;                 /* Our place in `members`; the address there is what we tell. */
-    const char *client_address;    /* What clients are told to dial for this node. */
-    uint32_t election_ms_min;      /* 250 */
-    uint32_t election_ms_max;      /* 500 */
-    uint32_t heartbeat_ms;         /* 50 */
-    uint32_t clock_rate_ppm;       /* rho: how far clock rates may differ; 10000 is 1 %. */
-    uint32_t promise_ms;           /* Reads without a round (docs/raft.md, Promises): how long a voter
-                                      votes for nobody else after each heartbeat. 0: not at all; else
-                                      2 heartbeats to election_ms_min. A leader counts what each
-                                      voter promised, so nodes may differ. */
-    uint32_t margin_ms;            /* Of a holder's deadline; 100. */
-    uint32_t renew_batch_ms;       /* Renewals wait this long for company; 20. */
-    uint32_t commit_interval_ms;   /* Of the table's transaction; 1000. */
+    uint32_t self;               /* Our place in `members`; the address there is what we tell. */
+    const char *client_address;  /* What clients are told to dial for this node. */
+    uint32_t election_ms_min;    /* 250 */
+    uint32_t election_ms_max;    /* 500 */
+    uint32_t heartbeat_ms;       /* 50 */
+    uint32_t clock_rate_ppm;     /* rho: how far clock rates may differ; 10000 is 1 %. */
+    uint32_t promise_ms;         /* Reads without a round (docs/raft.md, Promises): how long a voter
+                                    votes for nobody else after each heartbeat. 0: not at all; else
+                                    2 heartbeats to election_ms_min. A leader counts what each
+                                    voter promised, so nodes may differ. */
+    uint32_t margin_ms;          /* Of a holder's deadline; 100. */
+    uint32_t renew_batch_ms;     /* Renewals wait this long for company; 20. */
+    uint32_t commit_interval_ms; /* Of the table's transaction; 1000. */
     uint32_t connection_count_max; /* world_connection is below this. */
     uint32_t session_count_max;    /* Open sessions; more are refused OVERLOADED. */
     uint32_t request_count_max;    /* Requests under way in all. */

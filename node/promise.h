@@ -1,15 +1,16 @@
 /* node/promise.h: the longest promise that a voter with this disk has ever given.
  *
  * A voter that starts has forgotten until when it promised a leader to vote for nobody else, so it
- * waits out the longest promise first (docs/raft.md, Promises). What it is configured to promise now
- * says nothing about that: an operator may have lowered it. So the disk has one small file,
+ * waits out the longest promise first (docs/raft.md, Promises). What it is configured to promise
+ * now says nothing about that: an operator may have lowered it. So the disk has one small file,
  * `promise`, which is written before a longer promise is given and never says less afterwards:
  *
  *     0       4         8          12         16
  *     | magic | version | promise  | reserved | checksum
  *     | u32   | u32     | u32 (ms) | u32 0    | u64
  *
- * Little endian; the checksum covers all before it. A disk without the file has promised nothing. */
+ * Little endian; the checksum covers all before it. A disk without the file has promised nothing.
+ */
 #ifndef NODE_PROMISE_H
 #define NODE_PROMISE_H
 

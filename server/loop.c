@@ -138,8 +138,8 @@ static uint32_t gather(struct loop *loop)
 
 static bool has_news(const struct loop *loop)
 {
-    return loop->disk_is_ready || space_is_new(&loop->space) || (loop->is_stopping && !loop->is_told_stopping) ||
-           world_uv_is_ready(loop->world);
+    return loop->disk_is_ready || space_is_new(&loop->space) ||
+           (loop->is_stopping && !loop->is_told_stopping) || world_uv_is_ready(loop->world);
 }
 
 /* Runs before every poll: timers and closed handles may have left work that no socket announces,

@@ -106,8 +106,7 @@ static void draw_promises(struct sim_knobs *knobs, uint64_t seed)
 
     prng_init(&prng, seed ^ 0x70726f6d697365u);
     if (chance(&prng, 50)) {
-        knobs->promise_ms =
-            chance(&prng, 50) ? knobs->election_ms_min : 2 * knobs->heartbeat_ms;
+        knobs->promise_ms = chance(&prng, 50) ? knobs->election_ms_min : 2 * knobs->heartbeat_ms;
         knobs->promise_varies = chance(&prng, 30);
     }
 }

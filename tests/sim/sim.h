@@ -204,7 +204,7 @@ struct sim_node {
     uint64_t turn_count;
     uint64_t promised_read_count; /* Reads that had no round, since it started. */
     uint64_t paused_ms;           /* Since. */
-    bool wrote;         /* A write was in flight when it crashed. */
+    bool wrote;                   /* A write was in flight when it crashed. */
 };
 
 struct sim_known {
