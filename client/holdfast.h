@@ -132,8 +132,10 @@ struct holdfast_member_info {
     const char *peer;   /* Where other nodes dial it; likewise. */
     const char *member; /* "voter", "learner", "leaving", "waiting"; empty before it is known. */
     uint64_t id;
-    bool is_connected; /* To the node that says so. */
-    bool is_caught_up; /* As the leader knows it. */
+    bool is_connected;  /* To the node that says so. */
+    bool is_caught_up;  /* As the leader knows it. */
+    bool disk_is_low;   /* As that node has told; */
+    uint64_t disk_free; /* bytes; 0 and not low: not known. */
 };
 
 struct holdfast_node_status {
@@ -151,6 +153,11 @@ struct holdfast_node_status {
     size_t member_count;
     const struct holdfast_member_info *waiting; /* Nodes that ask to join. */
     size_t waiting_count;
+    uint32_t lease_ms; /* What it promises a leader with each heartbeat; 0: reads have rounds. */
+    uint32_t
+        lease_left_ms;    /* A leader reads without a round for so long, if no more is promised. */
+    uint64_t lease_reads; /* Reads that had none, since it was started. */
+    bool refuses_writes;  /* A majority of the disks is low. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

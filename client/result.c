@@ -131,7 +131,9 @@ static size_t members_of(struct client_scratch *scratch, struct wire_items items
                                                        .member = text_of(scratch, member.member),
                                                        .id = member.id,
                                                        .is_connected = member.connected,
-                                                       .is_caught_up = member.caught_up};
+                                                       .is_caught_up = member.caught_up,
+                                                       .disk_is_low = member.disk_low,
+                                                       .disk_free = member.disk_free};
         count++;
     }
     return count;
@@ -153,7 +155,11 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .configuration = status->configuration,
                                           .is_changing = status->changing,
                                           .members = scratch->members,
-                                          .waiting = scratch->waiting};
+                                          .waiting = scratch->waiting,
+                                          .lease_ms = status->lease_ms,
+                                          .lease_left_ms = status->lease_left_ms,
+                                          .lease_reads = status->lease_reads,
+                                          .refuses_writes = status->refuses_writes};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;

@@ -285,6 +285,9 @@ static void admit(struct node *node, const struct origin *origin, const struct w
     if (answer_repeated(node, origin, view)) {
         return;
     }
+    if (disk_space_refuses(node, origin, rpc->method)) {
+        return;
+    }
     if (!requests_have_room(node)) {
         answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
         return;

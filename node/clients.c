@@ -144,6 +144,7 @@ void clients_take(struct node *node, struct node_event *event)
     case NODE_LINK_DATA:
     case NODE_LINK_DOWN:
     case NODE_DISK_DONE:
+    case NODE_DISK_SPACE:
     case NODE_STOP:
         break;
     }

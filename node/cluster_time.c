@@ -14,16 +14,17 @@ void cluster_time_init(struct cluster_time *time, uint64_t gap_ms_max, uint64_t 
     *time = (struct cluster_time){.turn_ms = now_ms, .gap_ms_max = gap_ms_max};
 }
 
-void cluster_time_turn(struct cluster_time *time, uint64_t now_ms)
+bool cluster_time_turn(struct cluster_time *time, uint64_t now_ms)
 {
     ASSERT_VALUES(now_ms >= time->turn_ms, now_ms, time->turn_ms);
     uint64_t elapsed_ms = now_ms - time->turn_ms;
+    bool is_gap = time->leading && elapsed_ms > time->gap_ms_max;
 
     time->turn_ms = now_ms;
     if (!time->leading) {
-        return;
+        return false;
     }
-    if (elapsed_ms > time->gap_ms_max) {
+    if (is_gap) {
         /* We may have been frozen, and another may lead: go on slowly, and stamp nothing until a
          * majority has answered something that was sent after the gap. */
         elapsed_ms = time->gap_ms_max;
@@ -31,6 +32,7 @@ void cluster_time_turn(struct cluster_time *time, uint64_t now_ms)
     }
     time->clock_ms += elapsed_ms;
     time->heard_ms = time->clock_ms;
+    return is_gap;
 }
 
 void cluster_time_appended(struct cluster_time *time, uint64_t log_ms)

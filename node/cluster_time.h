@@ -28,8 +28,8 @@ struct cluster_time {
 
 void cluster_time_init(struct cluster_time *time, uint64_t gap_ms_max, uint64_t now_ms);
 
-/* At the start of each turn. */
-void cluster_time_turn(struct cluster_time *time, uint64_t now_ms);
+/* At the start of each turn. True: we lead, and there was a gap. */
+bool cluster_time_turn(struct cluster_time *time, uint64_t now_ms);
 
 /* The last entry of our log carries `log_ms` now; smaller than before after a truncation. */
 void cluster_time_appended(struct cluster_time *time, uint64_t log_ms);

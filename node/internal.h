@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "log/log.h"
 #include "node/cluster_time.h"
+#include "node/disk_space.h"
 #include "node/identity.h"
 #include "node/limits.h"
 #include "node/machine.h"
@@ -217,7 +218,8 @@ struct reads {
     uint64_t params_tail;
     uint32_t served_count; /* In this turn. */
     size_t served_bytes;
-    bool has_more; /* The budget of this turn ended it. */
+    bool has_more;           /* The budget of this turn ended it. */
+    uint64_t promised_count; /* Answered without a round, as the promises of a majority held. */
 };
 
 size_t reads_memory_size(const struct node_options *options);
@@ -278,6 +280,7 @@ struct peer {
     uint64_t member_ms;         /* The same of a disk that is a member's; NEVER. */
     uint64_t form_ms;           /* When FORM was sent last; NEVER. */
     raft_index fetch_index;     /* Old entries that raft wants for it; 0: none. */
+    struct told_space space;
 };
 
 void places_open(struct node *node);
@@ -500,12 +503,14 @@ struct node {
     uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
     uint64_t commit_ms;         /* Of the table, next. */
     raft_index committed_index; /* Applied index of the last commit of the table. */
+    uint32_t promise_wait_ms;   /* Longest promise ever given: waited out at the start. */
 
     struct connection *connections;
     struct peer peers[NODE_PEER_COUNT_MAX]; /* Our own place is options.self. */
     struct members members;
     struct changes changes;
     struct disk_watch disk_watch;
+    struct disk_space disk_space;
     struct requests requests;
     struct renewals renewals;
     struct reads reads;

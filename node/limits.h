@@ -66,6 +66,7 @@ enum {
     HASH_AGE_MS_MAX = 100,     /* Of the hash in an answer to status. */
     RETRY_MS_NO_LEADER = 50,   /* What a client is told to wait for an election. */
     RETRY_MS_OVERLOADED = 20,
+    RETRY_MS_DISK_LOW = 500,  /* Until somebody has made room. */
     FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
     SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
     FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
@@ -77,6 +78,11 @@ enum {
     CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
     CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
     CHANGE_MS_MAX = 600000,
+    SPACE_TELL_MS = 1000,     /* What a disk has left is told to the others again. */
+    SPACE_JUDGE_MS = 100,     /* Who is low is looked at again: members may have changed. */
+    SPACE_BODY_SIZE_MAX = 64, /* An encoded wire_peer_space. */
+    FAILURE_TEXT_SIZE_MAX = 255,
+    DISK_LOW_GAP = 8,         /* A low disk is no longer low when it has this part more. */
     STATE_MARK_COUNT = 8,     /* Hashes of the state that are kept for those who come later. */
     SNAPSHOT_RETRY_MS = 2000, /* After one that failed. */
     SHIPMENT_WINDOW_SIZE = 4 * SNAPSHOT_CHUNK_SIZE_MAX, /* Of chunks under way to one peer. */

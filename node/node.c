@@ -3,8 +3,9 @@
 
 #include "base/assert.h"
 #include "node/internal.h"
-#include "node/refounding.h"
+#include "node/promise.h"
 #include "node/recovery.h"
+#include "node/refounding.h"
 
 _Static_assert((int)NODE_MEMBER_COUNT_MAX == (int)RAFT_MEMBER_COUNT_MAX, "all members vote");
 
@@ -32,6 +33,7 @@ void node_options_init(struct node_options *options)
         .snapshot_log_size = 64 << 20,
         .snapshot_pace = 64 << 20,
         .shipping_pace = 64 << 20,
+        .disk_low_size = 128 << 20,
     };
 }
 
@@ -63,6 +65,11 @@ static const char *times_problem(const struct node_options *options)
     }
     if (options->election_ms_max <= options->election_ms_min || options->election_ms_max > 60000) {
         return "the largest election timeout must exceed the least, and be at most a minute";
+    }
+    if (options->promise_ms != 0 && (options->promise_ms < 2 * options->heartbeat_ms ||
+                                     options->promise_ms > options->election_ms_min)) {
+        return "the lease of reads must be two heartbeats at least, and at most the least election "
+               "timeout";
     }
     if (options->clock_rate_ppm > 100000) {
         return "clock rates may differ by 10 % at most";
@@ -237,6 +244,18 @@ static enum error open_identity(struct node *node)
     return ERR_OK;
 }
 
+/* Before any promise is given. */
+static enum error open_promise(struct node *node)
+{
+    enum error error = promise_settle(node->disk, node->options.promise_ms, &node->promise_wait_ms);
+
+    if (error != ERR_OK) {
+        node_fail(node, error_text(error), "the file promise",
+                  "check that the data folder can be read and written to");
+    }
+    return error;
+}
+
 static void log_start(struct node *node)
 {
     struct line line;
@@ -245,6 +264,8 @@ static void log_start(struct node *node)
     line_add(&line, "members", node->formation.members);
     line_add_u64(&line, "formed", node->identity.formed ? 1 : 0);
     line_add_u64(&line, "memory_bytes_max", node_memory_size(&node->options));
+    line_add_u64(&line, "read_lease_ms", node->options.promise_ms);
+    line_add_u64(&line, "promised_ms", node->promise_wait_ms);
     line_add_u64(&line, "connections_max", node->options.connection_count_max);
     line_add_u64(&line, "sessions_max", node->options.session_count_max);
     line_add_u64(&line, "requests_max", node->options.request_count_max);
@@ -286,6 +307,9 @@ enum error node_open(struct node **node, struct arena *arena, const struct node_
         error = backing_open(opened);
     }
     if (error == ERR_OK) {
+        error = open_promise(opened);
+    }
+    if (error == ERR_OK) {
         log_start(opened);
         opened->committed_index = machine_applied_index(opened->machine);
     }
@@ -308,7 +332,10 @@ static void begin_turn(struct node *node, uint64_t now_ms)
     ASSERT_VALUES(now_ms >= node->now_ms, now_ms, node->now_ms);
     node->now_ms = now_ms;
     node->lamport++;
-    cluster_time_turn(&node->time, now_ms);
+    if (cluster_time_turn(&node->time, now_ms)) {
+        /* Promises are counted by the clock that has just jumped: those of before are not. */
+        raft_doubt_promises(node->raft, now_ms);
+    }
 }
 
 static void take_completion(struct node *node, const struct disk_completion *completion)
@@ -407,6 +434,9 @@ static void take_event(struct node *node, struct node_event *event)
         return;
     case NODE_DISK_DONE:
         return; /* Taken before all others: it makes room. */
+    case NODE_DISK_SPACE:
+        disk_space_take(node, event->free_size);
+        return;
     case NODE_STOP:
         begin_stopping(node);
         return;

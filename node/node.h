@@ -39,15 +39,19 @@ struct node_options {
     const char *members[NODE_MEMBER_COUNT_MAX];
     const char *addresses[NODE_MEMBER_COUNT_MAX];
     uint32_t member_count;
-    uint32_t self;                 /* Our place in `members`; the address there is what we tell. */
-    const char *client_address;    /* What clients are told to dial for this node. */
-    uint32_t election_ms_min;      /* 250 */
-    uint32_t election_ms_max;      /* 500 */
-    uint32_t heartbeat_ms;         /* 50 */
-    uint32_t clock_rate_ppm;       /* rho: how far clock rates may differ; 10000 is 1 %. */
-    uint32_t margin_ms;            /* Of a holder's deadline; 100. */
-    uint32_t renew_batch_ms;       /* Renewals wait this long for company; 20. */
-    uint32_t commit_interval_ms;   /* Of the table's transaction; 1000. */
+    uint32_t self;               /* Our place in `members`; the address there is what we tell. */
+    const char *client_address;  /* What clients are told to dial for this node. */
+    uint32_t election_ms_min;    /* 250 */
+    uint32_t election_ms_max;    /* 500 */
+    uint32_t heartbeat_ms;       /* 50 */
+    uint32_t clock_rate_ppm;     /* rho: how far clock rates may differ; 10000 is 1 %. */
+    uint32_t promise_ms;         /* Reads without a round (docs/raft.md, Promises): how long a voter
+                                    votes for nobody else after each heartbeat. 0: not at all; else
+                                    2 heartbeats to election_ms_min. A leader counts what each
+                                    voter promised, so nodes may differ. */
+    uint32_t margin_ms;          /* Of a holder's deadline; 100. */
+    uint32_t renew_batch_ms;     /* Renewals wait this long for company; 20. */
+    uint32_t commit_interval_ms; /* Of the table's transaction; 1000. */
     uint32_t connection_count_max; /* world_connection is below this. */
     uint32_t session_count_max;    /* Open sessions; more are refused OVERLOADED. */
     uint32_t request_count_max;    /* Requests under way in all. */
@@ -57,6 +61,8 @@ struct node_options {
     uint32_t state_mark_interval; /* The states are compared at each multiple of this index. */
     uint64_t snapshot_log_size; /* Bytes that the log grows by, at least, between two snapshots. */
     uint64_t snapshot_pace;     /* Bytes in a second that a snapshot is written with, */
+    uint64_t disk_low_size;     /* A disk with less free bytes is low, until it has an eighth more.
+                                   While a majority is low clients' writes are refused. 0: never. */
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
 };
 
@@ -88,6 +94,7 @@ enum node_event_kind {
     NODE_LINK_DATA, /* The peer answered on a connection that we dialed: a refusal. */
     NODE_LINK_DOWN,
     NODE_DISK_DONE,
+    NODE_DISK_SPACE, /* What the disk has left was looked up. */
     NODE_STOP, /* Asked to stop: hand leadership over, finish writes, then node_is_stopped(). */
 };
 
@@ -104,6 +111,7 @@ struct node_event {
      * (node_wake_ms() says when at the latest) even if no more bytes arrive. */
     bool again;
     struct disk_completion completion; /* NODE_DISK_DONE. */
+    uint64_t free_size;                /* NODE_DISK_SPACE: bytes. */
 };
 
 /* Takes all events, and then whatever time asks for. `now_ms` is monotonic, including suspended

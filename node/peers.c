@@ -295,6 +295,7 @@ static bool take_snapshot_frame(struct node *node, const struct wire_frame *fram
         return shipping_take_request(node, frame);
     case WIRE_FRAME_STATE:
         return agreement_take(node, frame);
+    case WIRE_FRAME_SPACE:
     case WIRE_FRAME_HELLO:
     case WIRE_FRAME_REFUSE:
     case WIRE_FRAME_FORM:
@@ -335,6 +336,11 @@ static void take_frame(struct node *node, world_connection number, const struct 
     case WIRE_FRAME_STATE:
         if (node->raft != NULL && !take_snapshot_frame(node, frame)) {
             refuse_peer(node, number, ERR_MALFORMED, "its frame about a snapshot is not valid");
+        }
+        return;
+    case WIRE_FRAME_SPACE:
+        if (!disk_space_take_frame(node, node->connections[number].peer, frame)) {
+            refuse_peer(node, number, ERR_MALFORMED, "its frame about its disk is not valid");
         }
         return;
     case WIRE_FRAME_HELLO:
@@ -389,6 +395,7 @@ void peers_take_connection(struct node *node, struct node_event *event)
     case NODE_LINK_DATA:
     case NODE_LINK_DOWN:
     case NODE_DISK_DONE:
+    case NODE_DISK_SPACE:
     case NODE_STOP:
         break;
     }

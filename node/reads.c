@@ -116,6 +116,7 @@ void reads_ready(struct node *node, const struct raft_effects *effects)
         if (batch->state == READ_BATCH_WAITS) {
             batch->state = ready->error == ERR_OK ? READ_BATCH_READY : READ_BATCH_FAILED;
             batch->index = ready->index;
+            node->reads.promised_count += ready->by_promises ? batch->count : 0;
         }
     }
 }

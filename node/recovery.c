@@ -39,6 +39,8 @@ void recovery_raft_options(const struct node_options *options, const struct iden
         .window_count_max = options->window_size / WINDOW_ENTRY_SIZE,
         .uncommitted_size_max = options->window_size / 4,
         .read_count_max = READ_BATCH_COUNT_MAX,
+        .promise_ms = options->promise_ms,
+        .clock_rate_ppm = options->clock_rate_ppm,
     };
 }
 
@@ -318,6 +320,7 @@ static enum error open_raft(struct node *node, const struct findings *found)
     enum error error;
 
     recovery_raft_options(&node->options, &node->identity, &options);
+    options.promise_wait_ms = node->promise_wait_ms;
     world_entropy(node->world, &options.seed, sizeof(options.seed));
     arena_init(&node->raft_arena, node->raft_memory, node->raft_memory_size);
     error = raft_open(&node->raft, &node->raft_arena, &options, &found->hard_state, &found->base);

@@ -4,7 +4,7 @@
 
 #define PPM UINT64_C(1000000)
 
-enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 400 };
+enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 416 };
 
 /* The least T with T(1 - 2 rho) - margin >= T/3 + two commits + an election + slack, so that a
  * holder that renews every T/3 outlives the slowest election (DESIGN section 6). */
@@ -119,6 +119,7 @@ static void encode_member(const struct node *node, const struct raft_member *lis
     bool connected = members_is_heard(node, listed);
     uint32_t place =
         listed->id == node->identity.self ? node->options.self : place_of_id(node, listed->id);
+    const struct told_space *space = disk_space_of(node, listed);
     const struct wire_member member = {
         .name = bytes_of_text(known.name),
         .client = bytes_of_text(connected ? node->peers[place].client : known.client),
@@ -127,6 +128,8 @@ static void encode_member(const struct node *node, const struct raft_member *lis
         .id = listed->id,
         .member = bytes_of_text(part_name(listed)),
         .caught_up = has_caught_up(node, listed),
+        .disk_low = space != NULL && space->is_low,
+        .disk_free = space != NULL ? space->free_size : 0,
     };
 
     encode_item(&member, items, out);
@@ -206,6 +209,14 @@ static void refresh_hash(struct node *node)
     }
 }
 
+/* How long reads need no round any more, if no voter is heard again. */
+static uint32_t lease_left_ms(const struct node *node)
+{
+    uint64_t until_ms = node_leads(node) ? node->status.lease_ms : 0;
+
+    return until_ms > node->now_ms ? (uint32_t)(until_ms - node->now_ms) : 0;
+}
+
 void status_answer(struct node *node, const struct origin *origin)
 {
     uint8_t members_memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
@@ -243,6 +254,10 @@ void status_answer(struct node *node, const struct origin *origin)
             node->raft != NULL && (!node->status.configuration_is_committed ||
                                    raft_configuration_is_joint(raft_configuration(node->raft))),
         .waiting = waiting,
+        .lease_ms = node->options.promise_ms,
+        .lease_left_ms = lease_left_ms(node),
+        .lease_reads = node->reads.promised_count,
+        .refuses_writes = node->disk_space.refuses,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

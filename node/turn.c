@@ -257,6 +257,7 @@ void turn_advance(struct node *node)
     compaction_tick(node);
     log_flush(node->log);
     disk_watch_tick(node);
+    disk_space_tick(node);
     commit_table(node);
 }
 
@@ -309,6 +310,7 @@ void turn_plan(struct node *node)
         wake_at(node, node->now_ms);
     }
     wake_at(node, disk_watch_wake_ms(node));
+    wake_at(node, disk_space_wake_ms(node));
     if (node->requests.orphan_ms != NEVER) {
         wake_at(node, node->requests.orphan_ms);
     }

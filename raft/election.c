@@ -25,14 +25,19 @@ void raft_election_arm(struct raft *raft)
     set_timeout(raft);
 }
 
-/* A voter that starts has forgotten what it promised, so it waits out the longest promise. */
+/* A voter that starts has forgotten what it promised, so it waits out the longest promise that it
+ * has ever given, whatever it is configured to promise now. */
 void raft_election_begin(struct raft *raft)
 {
+    uint32_t wait_ms = raft->options.promise_wait_ms > raft->options.promise_ms
+                           ? raft->options.promise_wait_ms
+                           : raft->options.promise_ms;
+
     set_timeout(raft);
     if (raft_voters(raft) == 1U << RAFT_SELF) {
         raft->election_ms = raft->now_ms; /* Nobody else could lead. */
-    } else if (raft->options.promise_ms > 0) {
-        raft->promise_ms = raft->now_ms + raft->options.promise_ms;
+    } else if (wait_ms > 0) {
+        raft->promise_ms = raft->now_ms + wait_ms;
     }
 }
 

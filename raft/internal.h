@@ -253,6 +253,7 @@ struct raft_read_request {
     uint64_t round;   /* 0: no round begun for it yet. */
     raft_index index; /* Commit index when the round began. */
     bool is_ready;
+    bool by_promises;
     enum error error;
 };
 
@@ -322,7 +323,8 @@ struct raft {
 
     /* A leader's own. */
     uint64_t leader_since_ms;
-    uint64_t heartbeat_ms; /* When the next one is due. */
+    uint64_t promises_since_ms; /* Promises that were asked for before do not count. */
+    uint64_t heartbeat_ms;      /* When the next one is due. */
     bool noop_is_owed;
     bool round_is_owed; /* The newest round has not left yet. */
     uint64_t leave_ms;  /* We hand over and step down, at this time at the latest; 0: we stay. */

@@ -45,9 +45,9 @@ struct raft_options {
     uint32_t uncommitted_size_max; /* Bytes of proposals not yet committed; < window_size / 2. */
     uint32_t read_count_max;       /* Reads waiting for their round. */
     uint32_t promise_ms;           /* Lease reads: what voters promise with each heartbeat; at most
-                                      election_ms_min; 0: none. Raised at will, but lowered only when
-                                      the longer promises have run out on every voter: one that
-                                      starts waits `promise_ms` before it votes. */
+                                      election_ms_min; 0: none. */
+    uint32_t promise_wait_ms;      /* A voter that starts waits so long before it votes, and no less
+                                      than promise_ms: at least what it has ever promised. */
     uint32_t clock_rate_ppm;       /* No two clocks differ in rate by more than this. */
 };
 
@@ -228,10 +228,15 @@ void raft_resign(struct raft *raft, uint64_t now_ms);
  * nobody campaigns with such a disk. Ends with the next raft_persisted(). */
 void raft_disk_stalled(struct raft *raft, uint64_t now_ms);
 
+/* As leader: our clock may have stood still until now. Promises that were asked for before do not
+ * count. */
+void raft_doubt_promises(struct raft *raft, uint64_t now_ms);
+
 struct raft_read_ready {
     uint64_t id;
     enum error error; /* ERR_OK, or ERR_NOT_LEADER: leadership was lost before the round ended. */
     raft_index index; /* Serve once this is applied. */
+    bool by_promises; /* Without a round of its own. */
 };
 
 struct raft_fetch {

@@ -62,6 +62,15 @@ uint64_t raft_lease_until(const struct raft *raft)
     return raft_quorum_value(&raft->quorum, values);
 }
 
+void raft_doubt_promises(struct raft *raft, uint64_t now_ms)
+{
+    raft_time_set(raft, now_ms);
+    raft->promises_since_ms = now_ms;
+    for (uint32_t at = 0; at < RAFT_PLACE_COUNT; at++) {
+        raft->peers[at].lease_ms = 0;
+    }
+}
+
 /* All reads that wait are as good as answered by a majority now. */
 static void confirm_by_lease(struct raft *raft)
 {
@@ -69,6 +78,7 @@ static void confirm_by_lease(struct raft *raft)
         struct raft_read_request *read = read_at(raft, raft->read_ready_count);
         read->index = read->round == 0 ? raft->commit_index : read->index;
         read->is_ready = true;
+        read->by_promises = true;
         read->error = ERR_OK;
     }
 }
@@ -147,6 +157,7 @@ uint32_t raft_read_take_ready(struct raft *raft)
             .id = read->id,
             .error = read->error,
             .index = read->index,
+            .by_promises = read->by_promises,
         };
     }
     raft->read_first = (raft->read_first + count) % raft->options.read_count_max;

@@ -15,6 +15,7 @@ void raft_lead_begin(struct raft *raft)
     raft->role = RAFT_LEADER;
     raft->leader = raft->options.self;
     raft->leader_since_ms = raft->now_ms;
+    raft->promises_since_ms = raft->now_ms;
     raft->noop_is_owed = true;
     raft->fetched_peer = 0;
     for (uint32_t at = RAFT_SELF + 1; at < RAFT_PLACE_COUNT; at++) {
@@ -171,7 +172,7 @@ static void note_promise(struct raft *raft, uint32_t at, const struct raft_heart
     uint64_t sent_ms = raft->round_ms[reply->round % RAFT_ROUND_HISTORY_COUNT];
     uint64_t held_ms = reply->promise_ms * million / (million + raft->options.clock_rate_ppm);
     uint64_t lease_ms = held_ms > CLOCK_CUT_MS ? sent_ms + held_ms - CLOCK_CUT_MS : 0;
-    if (sent_ms >= raft->leader_since_ms && lease_ms > peer->lease_ms) {
+    if (sent_ms >= raft->promises_since_ms && lease_ms > peer->lease_ms) {
         peer->lease_ms = lease_ms;
     }
 }

@@ -8,8 +8,9 @@
 #include <stdint.h>
 
 struct clock {
-    uint64_t last_ms;      /* The newest reading. */
-    uint64_t suspended_ns; /* The newest trusted difference. */
+    uint64_t last_ms; /* The newest reading. */
+    uint64_t
+        suspended_ns; /* The newest known; never more than there was, but for READING_NS_MAX. */
 };
 
 void clock_init(struct clock *clock);

@@ -28,6 +28,7 @@ void config_init(struct config *config)
     config->max_sessions = 10000;
     config->max_segments = 1024;
     config->snapshot_log = (uint64_t)64 << 20;
+    config->disk_low = (uint64_t)128 << 20;
     config->map_size = (uint64_t)16 << 30;
 }
 

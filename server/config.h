@@ -63,11 +63,13 @@ struct config {
     uint64_t election_max_ms;
     uint64_t heartbeat_ms;
     uint64_t clock_rate_ppm;
+    uint64_t read_lease_ms; /* 0: reads always have a round. */
     uint64_t margin_ms;
     uint64_t max_connections; /* Of clients. */
     uint64_t max_sessions;
     uint64_t max_segments; /* Files of the log. */
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
+    uint64_t disk_low;     /* Bytes: a disk with less left is low; 0: never. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
     bool accepts_loss; /* Of `holdfastd recover`: it is not asked any more. */
     bool help;

@@ -157,6 +157,13 @@ static bool timings_agree(const struct config *config, struct config_problem *pr
                       " and must be at most half of --election-min, which is ",
                       duration_to_text(config->election_min_ms, right));
     }
+    if (config->read_lease_ms != 0 && (config->read_lease_ms < 2 * config->heartbeat_ms ||
+                                       config->read_lease_ms > config->election_min_ms)) {
+        return refuse(problem, "--read-lease must be 0ms, or at least twice --heartbeat, which is ",
+                      duration_to_text(config->heartbeat_ms, left),
+                      ", and at most --election-min, which is ",
+                      duration_to_text(config->election_min_ms, right));
+    }
     return true;
 }
 

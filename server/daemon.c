@@ -119,9 +119,11 @@ static void options_fill(struct daemon *daemon)
     options->election_ms_max = (uint32_t)config->election_max_ms;
     options->heartbeat_ms = (uint32_t)config->heartbeat_ms;
     options->clock_rate_ppm = (uint32_t)config->clock_rate_ppm;
+    options->promise_ms = (uint32_t)config->read_lease_ms;
     options->margin_ms = (uint32_t)config->margin_ms;
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;
+    options->disk_low_size = config->disk_low;
     options->snapshot_log_size = config->snapshot_log;
     world->client_count_max = (uint32_t)config->max_connections;
     /* All of these were parsed before: config_check() has seen them. */
@@ -306,6 +308,7 @@ static bool open_all(struct daemon *daemon)
         !backup_take(daemon) || !disk_open(daemon) || !world_open(daemon) || !table_open(daemon, &table_was_clean)) {
         return false;
     }
+    loop_watch_space(daemon->loop, daemon->config->data);
     started_log(daemon, table_was_clean);
     return node_start(daemon);
 }

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "server/disk_posix.h"
+#include "server/space.h"
 #include "server/world_uv.h"
 
 enum {
@@ -30,6 +31,7 @@ struct loop {
     uv_timer_t timer;
     uv_timer_t stop_timer;
     uv_signal_t signals[2];
+    struct space space;
     struct clock clock;
     struct logger *logger;
     struct node *node; /* NULL while the loop does not run. */
@@ -122,6 +124,11 @@ static uint32_t gather(struct loop *loop)
                 (struct node_event){.kind = NODE_DISK_DONE, .completion = completions[i]};
         }
     }
+    struct node_event room = {.kind = NODE_DISK_SPACE};
+
+    if (space_take(&loop->space, &room.free_size)) {
+        loop->events[count++] = room;
+    }
     if (loop->is_stopping && !loop->is_told_stopping) {
         loop->is_told_stopping = true;
         loop->events[count++] = (struct node_event){.kind = NODE_STOP};
@@ -131,8 +138,8 @@ static uint32_t gather(struct loop *loop)
 
 static bool has_news(const struct loop *loop)
 {
-    return loop->disk_is_ready || (loop->is_stopping && !loop->is_told_stopping) ||
-           world_uv_is_ready(loop->world);
+    return loop->disk_is_ready || space_is_new(&loop->space) ||
+           (loop->is_stopping && !loop->is_told_stopping) || world_uv_is_ready(loop->world);
 }
 
 /* Runs before every poll: timers and closed handles may have left work that no socket announces,
@@ -279,6 +286,11 @@ undo_memory:
     return NULL;
 }
 
+void loop_watch_space(struct loop *loop, const char *path)
+{
+    space_open(&loop->space, &loop->uv, path);
+}
+
 enum loop_end loop_run(struct loop *loop, struct node *node, struct world *world, struct disk *disk)
 {
     ASSERT(loop->node == NULL);
@@ -316,6 +328,7 @@ void loop_close(struct loop *loop)
     handle_close((uv_handle_t *)&loop->due);
     handle_close((uv_handle_t *)&loop->timer);
     handle_close((uv_handle_t *)&loop->stop_timer);
+    space_close(&loop->space);
     for (size_t i = 0; i < COUNT_OF(loop->signals); i++) {
         if (loop->signals[i].data != NULL) {
             handle_close((uv_handle_t *)&loop->signals[i]);

@@ -26,6 +26,10 @@ uv_loop_t *loop_uv(struct loop *loop);
 uv_async_t *loop_wake(struct loop *loop);
 struct clock *loop_clock(struct loop *loop);
 
+/* From now on the node is told what the disk of `path` has left. The path is borrowed until
+ * loop_close(). */
+void loop_watch_space(struct loop *loop, const char *path);
+
 enum loop_end {
     LOOP_STOPPED, /* A signal came, and the node has finished. */
     LOOP_LATE,    /* A signal came, and the node did not finish in time. */

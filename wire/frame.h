@@ -29,6 +29,7 @@ enum wire_frame_kind {
     WIRE_FRAME_SNAPSHOT_REPLY = 7,   /* wire_peer_snapshot_reply, to each of these. */
     WIRE_FRAME_SNAPSHOT_REQUEST = 8, /* wire_peer_snapshot_request; whoever leads answers. */
     WIRE_FRAME_STATE = 9,            /* wire_peer_state. */
+    WIRE_FRAME_SPACE = 10,           /* wire_peer_space, to all that the sender is linked to. */
 };
 
 /* What a receiver says of a snapshot. */

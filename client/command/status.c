@@ -31,6 +31,12 @@ struct asked {
     uint64_t commit;
     uint64_t applied;
     uint64_t state_hash;
+    uint32_t lease_ms;
+    uint32_t lease_left_ms;
+    uint64_t lease_reads;
+    bool refuses_writes;
+    bool disk_is_low; /* As it says itself. */
+    uint64_t disk_free;
 };
 
 struct member {
@@ -132,6 +138,17 @@ static void take_answer(struct asked *asked, const struct holdfast_node_status *
     asked->commit = node->commit;
     asked->applied = node->applied;
     asked->state_hash = node->state_hash;
+    asked->lease_ms = node->lease_ms;
+    asked->lease_left_ms = node->lease_left_ms;
+    asked->lease_reads = node->lease_reads;
+    asked->refuses_writes = node->refuses_writes;
+    for (size_t i = 0; i < node->member_count; i++) {
+        if (strcmp(node->members[i].name, node->node) == 0 &&
+            (node->members[i].disk_is_low || node->members[i].disk_free != 0)) {
+            asked->disk_is_low = node->members[i].disk_is_low;
+            asked->disk_free = node->members[i].disk_free;
+        }
+    }
     if (node->cluster[0] != '\0') { /* One whose disk is empty knows none. */
         copy(status->cluster, sizeof(status->cluster), node->cluster);
     }
@@ -207,6 +224,34 @@ static const struct asked *find_leader(const struct status *status)
     return leader;
 }
 
+static void add_flag(struct output *output, const char *name, const bool *flag)
+{
+    output_name(output, name);
+    text_add(&output->text, flag == NULL ? "null" : *flag ? "true" : "false");
+}
+
+static void add_options_json(struct output *output, const struct asked *asked)
+{
+    bool knows_disk = asked != NULL && (asked->disk_is_low || asked->disk_free != 0);
+
+    add_flag(output, "disk_low", knows_disk ? &asked->disk_is_low : NULL);
+    if (knows_disk) {
+        output_u64(output, "disk_free", asked->disk_free);
+    } else {
+        output_null(output, "disk_free");
+    }
+    add_flag(output, "refuses_writes", asked == NULL ? NULL : &asked->refuses_writes);
+    if (asked == NULL) {
+        output_null(output, "lease_ms");
+        output_null(output, "lease_left_ms");
+        output_null(output, "lease_reads");
+    } else {
+        output_u64(output, "lease_ms", asked->lease_ms);
+        output_u64(output, "lease_left_ms", asked->lease_left_ms);
+        output_u64(output, "lease_reads", asked->lease_reads);
+    }
+}
+
 static void add_node_json(struct output *output, const struct member *member)
 {
     const struct asked *asked = member->asked;
@@ -242,6 +287,7 @@ static void add_node_json(struct output *output, const struct member *member)
     } else {
         output_u64(output, "state_hash", asked->state_hash);
     }
+    add_options_json(output, asked);
     text_add(&output->text, "}");
 }
 
@@ -302,8 +348,32 @@ static void print_text(struct output *output, const struct status *status,
         if (asked != NULL) {
             output_column_u64(output, asked->term, 8);
             output_column_u64(output, asked->commit, 12);
-            text_add_u64(&output->text, asked->applied);
+            if (asked->disk_is_low) {
+                output_column_u64(output, asked->applied, 12);
+                text_add(&output->text, "disk low");
+            } else {
+                text_add_u64(&output->text, asked->applied);
+            }
         }
+        output_line(output);
+    }
+}
+
+/* What holds for the whole cluster, as its leader says. */
+static void print_state(struct output *output, const struct asked *leader)
+{
+    if (leader == NULL) {
+        return;
+    }
+    if (leader->refuses_writes) {
+        text_add(&output->text, "writes are refused: the disks of a majority are low; make room "
+                                "there, or delete keys");
+        output_line(output);
+    }
+    if (leader->lease_ms != 0) {
+        text_add(&output->text, "reads by lease: ");
+        text_add_u64(&output->text, leader->lease_reads);
+        text_add(&output->text, leader->lease_left_ms != 0 ? "; the lease holds" : "; no lease");
         output_line(output);
     }
 }
@@ -355,6 +425,7 @@ int status_run(struct run *run)
         print_json(&run->output, &status, leader);
     } else {
         print_text(&run->output, &status, leader);
+        print_state(&run->output, leader);
     }
     return leader == NULL ? EXIT_NO_QUORUM : EXIT_DONE;
 }

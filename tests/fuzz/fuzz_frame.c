@@ -84,6 +84,9 @@ static void check_body(const struct wire_frame *frame)
     case WIRE_FRAME_STATE:
         check_map(WIRE_MESSAGE_peer_state, frame->body);
         return;
+    case WIRE_FRAME_SPACE:
+        check_map(WIRE_MESSAGE_peer_space, frame->body);
+        return;
     }
     UNREACHABLE();
 }
@@ -123,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint8_t magic[] = {'h', 'f', 'P', '1'};
     memcpy(healed_memory, magic, sizeof(magic));
     store_u32(healed_memory + 4, (uint32_t)size);
-    healed_memory[64] = (uint8_t)(1 + healed_memory[64] % 4);
+    healed_memory[64] = (uint8_t)(1 + healed_memory[64] % WIRE_FRAME_SPACE);
     memset(healed_memory + 65, 0, 3);
     store_u32(healed_memory + 68, WIRE_FRAME_VERSION);
     store_u64(healed_memory + 8, checksum(bytes_of(healed_memory + 16, size - 16), size));

@@ -30,6 +30,11 @@ sources_of() {
         echo base/*.c node/snapshot*.c tests/support/base/memory_table.c \
             tests/support/log/memory_disk.c tests/support/node/snapshot_fixture.c
         ;;
+    configuration) echo base/*.c raft/configuration.c raft/entry.c node/member.c node/snapshot_format.c ;;
+    identity)
+        echo base/*.c raft/configuration.c raft/entry.c node/member.c node/identity.c node/promise.c \
+            tests/support/log/memory_disk.c
+        ;;
     config) echo base/*.c server/config*.c server/address.c ;;
     esac
 }

@@ -198,7 +198,8 @@ def fill_until_end(cluster, nodes):
 
 
 def fill_disks(count):
-    with DiskCluster() as cluster:
+    # Without the watermark: else writes are refused before two disks are full.
+    with DiskCluster(extra=["--disk-low", "0"]) as cluster:
         leader = cluster.leader()
         load = Load(cluster)
         load.await_acked(200)
@@ -233,3 +234,29 @@ def test_a_full_disk_ends_its_node_with_a_clear_line_and_the_others_go_on():
 
 def test_two_full_disks_stop_writes_and_lose_nothing():
     return fill_disks(2)
+
+
+def test_two_low_disks_refuse_writes_and_go_on_by_themselves_when_there_is_room():
+    """No process ends or is started again: the room alone decides."""
+    with DiskCluster() as cluster:
+        leader = cluster.leader()
+        load = Load(cluster)
+        load.await_acked(200)
+        low = [cluster.disks[node.number - 1] for node in cluster.nodes if node is not leader]
+        for disk in low:
+            await_true(lambda: segments_are_made(disk), 20, "the segments ahead")
+            disk.balloon(64)
+
+        def refuses():
+            return next(n["refuses_writes"] for n in cluster.status()["nodes"] if n["name"] == leader.name)
+
+        await_true(refuses, 20, "writes to be refused")
+        put = cluster.holdfast("--timeout", "1s", "put", "k", "v")
+        expect(put.code == 69 and "disk low on n" in put.err, f"a write beside two low disks: {put}")
+        for disk in low:
+            disk.burst()
+        await_true(lambda: not refuses(), 20, "writes to be taken again")
+        load.await_acked(load.acked + 200)
+        expect(all(node.is_alive() for node in cluster.nodes), "a node ended")
+        operations, counts = finish(cluster, load)
+        return str(counts)

@@ -137,6 +137,33 @@ void sim_check_costly(struct sim *sim, uint32_t place)
     }
 }
 
+/* As long as a leader may read without asking anybody, nobody leads a newer term; by the clock of
+ * that leader, whatever it is doing. */
+static void check_leases(struct sim *sim, uint32_t place, const struct raft *raft)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        struct world *world = &sim->cluster->worlds[i];
+
+        if (i == place || !world->runs || world->node->raft == NULL) {
+            continue;
+        }
+        const struct raft *other = world->node->raft;
+
+        SIM_CHECK(sim, a_lease_keeps_newer_leaders_away,
+                  other->role != RAFT_LEADER || other->term >= raft->term ||
+                      raft_lease_until(other) <= fake_clock(world),
+                  i, place);
+    }
+}
+
+static void note_reads(struct sim *sim, struct sim_node *known, const struct node *node)
+{
+    if (node->reads.promised_count > known->promised_read_count) {
+        SOMETIMES(sim, read_by_lease);
+    }
+    known->promised_read_count = node->reads.promised_count;
+}
+
 void sim_check_turn(struct sim *sim, uint32_t place)
 {
     struct world *world = &sim->cluster->worlds[place];
@@ -173,6 +200,10 @@ void sim_check_turn(struct sim *sim, uint32_t place)
     sim_commit_follow(sim, known, node->raft);
     sim_members_turn(sim, place, node);
     follow_role(sim, place, node->raft);
+    if (node->raft->role == RAFT_LEADER) {
+        check_leases(sim, place, node->raft);
+        note_reads(sim, known, node);
+    }
     if (!node_state_is_away(node)) {
         check_state(sim, known, node);
     } else {

@@ -49,6 +49,22 @@ static void begin_down(struct sim *sim, uint32_t number)
     }
 }
 
+/* The disk of the place alone, or of as many as a majority, has little left, as the nodes are told.
+ */
+static void set_low(struct sim *sim, uint32_t number, bool is_low)
+{
+    uint32_t node_count = sim->cluster->node_count;
+    uint32_t count = sim->plan->faults[number].amount % 3 == 0 ? 1 : node_count / 2 + 1;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = (sim->fault_place[number] + i) % node_count;
+
+        ASSERT(is_low || sim->low_counts[place] > 0);
+        sim->low_counts[place] += is_low ? 1u : UINT32_MAX;
+        fake_set_free(sim->cluster, place, sim->low_counts[place] > 0 ? 0 : UINT64_MAX);
+    }
+}
+
 static void begin_disk(struct sim *sim, uint32_t number, bool is_leader)
 {
     const struct sim_fault *fault = &sim->plan->faults[number];
@@ -74,6 +90,9 @@ static void begin_disk(struct sim *sim, uint32_t number, bool is_leader)
     case SIM_FAULT_disk_full:
         memory_disk_limit(world->disk, size_of(world->disk));
         known->may_fail = true;
+        return;
+    case SIM_FAULT_disk_low:
+        set_low(sim, number, true);
         return;
     default:
         UNREACHABLE();
@@ -176,6 +195,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_disk_slow:
     case SIM_FAULT_disk_error:
     case SIM_FAULT_disk_full:
+    case SIM_FAULT_disk_low:
         begin_disk(sim, number, is_leader);
         return;
     case SIM_FAULT_member_add:
@@ -299,6 +319,9 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_disk_full:
         memory_disk_limit(sim->cluster->worlds[place].disk, UINT64_MAX);
         return;
+    case SIM_FAULT_disk_low:
+        set_low(sim, number, false);
+        return;
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
@@ -407,6 +430,8 @@ static void heal_node(struct sim *sim, uint32_t place)
     sim->stall_counts[place] = 0;
     world->disk_is_stalled = false;
     world->disk_ms_max = 0;
+    sim->low_counts[place] = 0;
+    fake_set_free(sim->cluster, place, UINT64_MAX);
     sim_repair_disk(sim, place);
     sim->down_counts[place] = 0;
     sim_start_node(sim, place);

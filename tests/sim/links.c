@@ -52,6 +52,7 @@ static bool fault_cuts(const struct sim *sim, uint32_t number, uint32_t source, 
     case SIM_FAULT_disk_slow:
     case SIM_FAULT_disk_error:
     case SIM_FAULT_disk_full:
+    case SIM_FAULT_disk_low:
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:

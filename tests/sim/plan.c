@@ -105,6 +105,18 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     knobs->check_turn = CHOOSE(prng, 1, 16, 64, 64, 64, 64);
 }
 
+/* Apart from the other knobs, so that a seed means the same otherwise. */
+static void draw_promises(struct sim_knobs *knobs, uint64_t seed)
+{
+    struct prng prng;
+
+    prng_init(&prng, seed ^ 0x70726f6d697365u);
+    if (chance(&prng, 50)) {
+        knobs->promise_ms = chance(&prng, 50) ? knobs->election_ms_min : 2 * knobs->heartbeat_ms;
+        knobs->promise_varies = chance(&prng, 30);
+    }
+}
+
 /* --- Faults -------------------------------------------------------------------------------------
  */
 
@@ -234,6 +246,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, bool has_faults)
     prng_init(&prng, seed);
     plan->knobs.has_faults = has_faults;
     draw_knobs(&plan->knobs, &prng);
+    draw_promises(&plan->knobs, seed);
     if (has_faults) {
         draw_faults(plan, &prng);
     }
@@ -246,12 +259,13 @@ void sim_plan_print(const struct sim_plan *plan)
 
     printf("nodes=%u formed=%u clients=%u lockers=%u keys=%u election=%u..%u heartbeat=%u ttl=%u "
            "margin=%u "
-           "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d\n",
+           "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d promise=%u%s\n",
            knobs->node_count, knobs->formed_count, knobs->client_count, knobs->locker_count,
            knobs->key_count, knobs->election_ms_min, knobs->election_ms_max, knobs->heartbeat_ms,
            knobs->ttl_ms, knobs->margin_ms, (unsigned long long)knobs->delay_ms_max,
            (unsigned long long)knobs->disk_ms_max, knobs->loss_ppm, knobs->again_ppm,
-           knobs->late_ppm, knobs->has_liveness);
+           knobs->late_ppm, knobs->has_liveness, knobs->promise_ms,
+           knobs->promise_varies ? " varies" : "");
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         const struct sim_fault *fault = &plan->faults[i];
 

@@ -15,6 +15,17 @@ void sim_repair_disk(struct sim *sim, uint32_t place)
     sim->checks.nodes[place].may_fail = false;
 }
 
+/* What its operator has it promise this time: the same as ever, or not. */
+static uint32_t draw_promise(struct sim *sim)
+{
+    const struct sim_knobs *knobs = &sim->plan->knobs;
+
+    if (!knobs->promise_varies || prng_below(&sim->option_prng, 2) == 0) {
+        return knobs->promise_ms;
+    }
+    return prng_below(&sim->option_prng, 2) == 0 ? 0 : 2 * knobs->heartbeat_ms;
+}
+
 void sim_start_node(struct sim *sim, uint32_t place)
 {
     struct sim_node *known = &sim->checks.nodes[place];
@@ -25,6 +36,7 @@ void sim_start_node(struct sim *sim, uint32_t place)
         return;
     }
     sim->totals.turn_count++;
+    world->options.promise_ms = draw_promise(sim);
     enum error error = fake_try_start(sim->cluster, place, &problem);
 
     sim_trace(sim, error);

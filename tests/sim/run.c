@@ -145,6 +145,7 @@ static void open_run(struct sim *sim, const struct sim_plan *plan)
     memset(sim, 0, sizeof(*sim));
     sim->plan = plan;
     sim->cluster = fake_cluster_open(plan->knobs.node_count, plan->seed);
+    prng_init(&sim->option_prng, plan->seed ^ 0x6f7074696f6e73u);
     prng_init(&sim->disk_prng, plan->seed ^ 0x6469736bu);
     configure(sim);
     fake_form_with(sim->cluster, plan->knobs.formed_count);

@@ -60,6 +60,7 @@ enum {
     X(disk_slow, 2)                                                                                \
     X(disk_error, 1)                                                                               \
     X(disk_full, 1)                                                                                \
+    X(disk_low, 2)                                                                                 \
     X(member_add, 3)                                                                               \
     X(member_remove, 2)                                                                            \
     X(member_promote, 1)                                                                           \
@@ -118,6 +119,8 @@ struct sim_knobs {
     bool has_faults;            /* False: none at all, nor a bad network. */
     uint64_t snapshot_log_size; /* As node_options have it; 0: the default. */
     uint64_t shipping_pace;     /* The same. */
+    uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
+    bool promise_varies;        /* It is another one on each node, and at each start. */
     uint32_t check_turn;        /* The costly checks are made once in so many turns. */
 };
 
@@ -207,8 +210,9 @@ struct sim_node {
     uint64_t vote_term;       /* The newest vote that left it, or its newest candidacy. */
     uint64_t vote_for;
     uint64_t turn_count;
-    uint64_t paused_ms; /* Since. */
-    bool wrote;         /* A write was in flight when it crashed. */
+    uint64_t promised_read_count; /* Reads that had no round, since it started. */
+    uint64_t paused_ms;           /* Since. */
+    bool wrote;                   /* A write was in flight when it crashed. */
 };
 
 struct sim_known {
@@ -396,6 +400,7 @@ struct sim {
     enum sim_phase phase;
     uint32_t healed_places; /* A set, as bits. */
     struct prng heal_prng;
+    struct prng option_prng;
     uint64_t limit_ms; /* Of what is awaited. */
     uint32_t next_fault;
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
@@ -407,6 +412,7 @@ struct sim {
     uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
     uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
     uint32_t down_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t low_counts[FAKE_NODE_COUNT_MAX];
     struct prng disk_prng;
 };
 

@@ -383,6 +383,16 @@ static void read_list(struct sim *sim, struct sim_client *client, struct sim_cal
     }
 }
 
+static bool some_disk_is_low(const struct sim *sim)
+{
+    bool is_some = false;
+
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        is_some = is_some || sim->low_counts[i] > 0;
+    }
+    return is_some;
+}
+
 static void end_key(struct sim *sim, struct sim_client *client, struct sim_call *call)
 {
     struct sim_operation *operation = &sim->history.operations[call->operation];
@@ -406,6 +416,9 @@ static void end_key(struct sim *sim, struct sim_client *client, struct sim_call 
             operation->value = sim_value_of(answer->get.value);
             break;
         }
+        if (operation->kind != SIM_GET && some_disk_is_low(sim)) {
+            SOMETIMES(sim, write_beside_low_disk);
+        }
         client->seen[operation->key] = operation->kind == SIM_DELETE ? 0 : operation->value;
         sim_history_end(sim, call->operation);
         return;
@@ -423,6 +436,9 @@ static void end_key(struct sim *sim, struct sim_client *client, struct sim_call 
     }
     if (operation->kind == SIM_GET || call->core.outcome == OUTCOME_REJECTED) {
         SOMETIMES(sim, write_rejected);
+        if (bytes_has_prefix(call->core.failure.text, bytes_of_text("disk low on "))) {
+            SOMETIMES(sim, write_refused_for_disks);
+        }
         sim_history_drop(sim, call->operation);
         return;
     }

@@ -155,11 +155,26 @@ enum error fake_try_start(struct fake_cluster *cluster, uint32_t place, const ch
 
     world->runs = error == ERR_OK;
     world->due_is_known = false;
+    if (world->runs && world->knows_free_size) {
+        fake_set_free(cluster, place, world->free_size);
+    }
     for (uint32_t i = 0; i < FAKE_NODE_COUNT_MAX; i++) {
         world->links[i][WORLD_LANE_BULK].dial_ms = cluster->now_ms;
         world->links[i][WORLD_LANE_FAST].dial_ms = cluster->now_ms;
     }
     return error;
+}
+
+void fake_set_free(struct fake_cluster *cluster, uint32_t place, uint64_t free_size)
+{
+    struct world *world = &cluster->worlds[place];
+
+    world->knows_free_size = true;
+    world->free_size = free_size;
+    if (world->runs) {
+        fake_queue_event(world,
+                         (struct node_event){.kind = NODE_DISK_SPACE, .free_size = free_size});
+    }
 }
 
 void fake_start(struct fake_cluster *cluster, uint32_t place)

@@ -138,6 +138,8 @@ struct world {
     uint64_t disk_ms[DISK_LANE_COUNT]; /* When the head of each lane completes; 0: not drawn yet. */
     bool disk_is_stalled;
     bool asked_to_stop;
+    bool knows_free_size;
+    uint64_t free_size; /* Of its disk, as it is told; see fake_set_free(). */
     struct fake_connection connections[FAKE_CONNECTION_COUNT_MAX];
     uint32_t connection_end; /* All that were ever open are below. */
     /* Which node a number of world_set_peer() is; FAKE_NODE_COUNT_MAX: nobody. Links are by node.
@@ -252,6 +254,9 @@ void fake_stop(struct fake_cluster *cluster, uint32_t place, uint64_t ms);
 void fake_stopped(struct fake_cluster *cluster, uint32_t place);
 /* The disk is emptied; the node must not run. */
 void fake_wipe(struct fake_cluster *cluster, uint32_t place);
+
+/* From now on the disk of the node has so many bytes left, as far as it is told. */
+void fake_set_free(struct fake_cluster *cluster, uint32_t place, uint64_t free_size);
 
 void fake_cut(struct fake_cluster *cluster, uint32_t a, uint32_t b, bool is_cut);
 void fake_isolate(struct fake_cluster *cluster, uint32_t place, bool is_cut);

@@ -116,6 +116,93 @@ static void reads_of_one_turn_are_all_answered_in_order(void **state)
     (void)state;
 }
 
+/* Formed, with a value, and a leader whose lease stands. */
+static struct fake_cluster *open_with_leases(uint64_t seed, uint32_t *leader, uint32_t *client)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, seed);
+
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster->worlds[i].options.promise_ms = 200;
+        cluster->worlds[i].clock_rate_ppm = 4500 * ((int64_t)i - 1);
+    }
+    fake_start_all(cluster);
+    *leader = fake_leader(cluster);
+    *client = fake_client_open(cluster, *leader);
+    fake_answer(cluster, *client, fake_put(cluster, *client, 0, 0, "a", "old"));
+    fake_run(cluster, 200);
+    return cluster;
+}
+
+static uint64_t lease_reads(struct fake_cluster *cluster, uint32_t place)
+{
+    return fake_status(cluster, place).lease_reads;
+}
+
+static void reads_need_no_round_while_a_majority_has_promised(void **state)
+{
+    uint32_t leader = 0;
+    uint32_t client = 0;
+    struct fake_cluster *cluster = open_with_leases(47, &leader, &client);
+    uint64_t before = lease_reads(cluster, leader);
+
+    fake_isolate(cluster, leader, true);
+    assert_value(fake_answer(cluster, client, fake_get(cluster, client, "a")), "old");
+
+    assert_int_equal(lease_reads(cluster, leader), before + 1);
+    assert_true(fake_status(cluster, leader).lease_left_ms > 0);
+    assert_int_equal(fake_status(cluster, leader).lease_ms, 200);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void a_cut_off_leader_stops_reading_before_another_can_write(void **state)
+{
+    uint32_t leader = 0;
+    uint32_t client = 0;
+    struct fake_cluster *cluster = open_with_leases(48, &leader, &client);
+
+    fake_isolate(cluster, leader, true);
+    fake_run(cluster, 200);
+    uint64_t id = fake_get(cluster, client, "a");
+
+    assert_int_equal(fake_outcome(cluster, client, id), ERR_NOT_LEADER);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void a_leader_that_stood_still_does_not_read_by_what_was_promised_before(void **state)
+{
+    uint32_t leader = 0;
+    uint32_t client = 0;
+    struct fake_cluster *cluster = open_with_leases(49, &leader, &client);
+
+    cluster->worlds[leader].is_paused = true;
+    fake_run(cluster, 130); /* A gap, and yet shorter than the lease. */
+    fake_isolate(cluster, leader, true);
+    cluster->worlds[leader].is_paused = false;
+    uint64_t id = fake_get(cluster, client, "a");
+
+    assert_int_equal(fake_outcome(cluster, client, id), ERR_NOT_LEADER);
+    assert_int_equal(fake_status(cluster, leader).lease_left_ms, 0);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+static void without_the_option_every_read_has_its_round(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 50);
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t client = fake_client_open(cluster, leader);
+    fake_answer(cluster, client, fake_put(cluster, client, 0, 0, "a", "1"));
+
+    assert_value(fake_answer(cluster, client, fake_get(cluster, client, "a")), "1");
+
+    assert_int_equal(lease_reads(cluster, leader), 0);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 static void reads_beyond_their_limit_are_refused(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(3, 45);
@@ -233,6 +320,10 @@ int main(void)
         cmocka_unit_test(a_read_waits_until_what_was_committed_is_applied),
         cmocka_unit_test(a_leader_that_cannot_reach_the_majority_serves_no_read),
         cmocka_unit_test(reads_of_one_turn_are_all_answered_in_order),
+        cmocka_unit_test(reads_need_no_round_while_a_majority_has_promised),
+        cmocka_unit_test(a_cut_off_leader_stops_reading_before_another_can_write),
+        cmocka_unit_test(a_leader_that_stood_still_does_not_read_by_what_was_promised_before),
+        cmocka_unit_test(without_the_option_every_read_has_its_round),
         cmocka_unit_test(reads_beyond_their_limit_are_refused),
         cmocka_unit_test(reads_of_one_turn_are_bounded_in_number),
         cmocka_unit_test(reads_of_one_turn_are_bounded_in_bytes),

@@ -204,6 +204,68 @@ static void member_of_a_higher_term_promises_nothing(void **state)
     member_close(&member);
 }
 
+/* It may have been configured to promise less since; the test restarts it with none at all. */
+static void voter_that_promises_less_now_waits_out_what_it_promised_before(void **state)
+{
+    struct member member;
+    struct raft_options options = member_options();
+    struct raft_hard_state hard_state = {.term = 1};
+    struct raft_message request = message_vote_request(3, 2, 0, 0);
+    (void)state;
+    options.promise_wait_ms = PROMISE_MS;
+    member_open(&member, &options, &hard_state, NULL);
+
+    member.now_ms += PROMISE_MS - 1;
+    member_receive(&member, &request);
+    assert_false(member_collect(&member));
+    member.now_ms += 1;
+    member_receive(&member, &request);
+    assert_true(member_collect(&member));
+
+    assert_true(member_sent_durable(&member, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+    member_close(&member);
+}
+
+/* A leader that is configured to read by promises, among voters that are not, and the reverse. */
+static void only_promises_that_were_given_count(void **state)
+{
+    struct member member;
+    struct raft_base base = member_base(3, 0);
+    (void)state;
+    lead_ready(&member, &base);
+    struct raft_message reply =
+        message_heartbeat_reply(2, raft_status(member.raft).term, 1, 1); /* It promises nothing. */
+
+    member_receive(&member, &reply);
+    (void)member_collect(&member);
+    assert_int_equal(raft_status(member.raft).lease_ms, 0);
+    member.raft->options.promise_ms = 0;
+    promise(&member, 2, 1);
+
+    assert_int_equal(raft_status(member.raft).lease_ms, 0);
+    member_close(&member);
+}
+
+static void promises_asked_for_before_a_doubt_do_not_count(void **state)
+{
+    struct member member;
+    struct raft_base base = member_base(3, 0);
+    (void)state;
+    lead_ready(&member, &base);
+    promise(&member, 2, 1);
+    assert_true(reads_at_once(&member));
+    member.now_ms += 10;
+
+    raft_doubt_promises(member.raft, member.now_ms);
+
+    assert_false(reads_at_once(&member));
+    promise(&member, 3, 1); /* It comes late: its heartbeat left before. */
+    assert_int_equal(raft_status(member.raft).lease_ms, 0);
+    promise(&member, 3, 2); /* The round of that read. */
+    assert_int_equal(raft_status(member.raft).lease_ms, member.now_ms + LEASE_MS);
+    member_close(&member);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +276,9 @@ int main(void)
         cmocka_unit_test(voter_keeps_its_promise_when_its_leader_is_gone),
         cmocka_unit_test(voter_that_starts_waits_out_the_longest_promise),
         cmocka_unit_test(member_of_a_higher_term_promises_nothing),
+        cmocka_unit_test(voter_that_promises_less_now_waits_out_what_it_promised_before),
+        cmocka_unit_test(only_promises_that_were_given_count),
+        cmocka_unit_test(promises_asked_for_before_a_doubt_do_not_count),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,18 @@ static void interrupted_reading_adds_nothing(void **state)
     assert_int_equal(clock_advance(&clock, 1001 * ms, 901 * ms, 901 * ms, 901 * ms), 1001);
 }
 
+/* Else the first reading after a sleep could make a lease look young that is long over. */
+static void interrupted_reading_after_a_sleep_counts_it(void **state)
+{
+    struct clock clock;
+
+    (void)state;
+    clock_init(&clock);
+    assert_int_equal(clock_advance(&clock, 1000 * ms, 900 * ms, 900 * ms, 900 * ms), 1000);
+    assert_int_equal(clock_advance(&clock, 1001 * ms, 901 * ms, 5903 * ms, 911 * ms), 5993);
+    assert_int_equal(clock_advance(&clock, 1020 * ms, 912 * ms, 5912 * ms, 912 * ms), 6020);
+}
+
 static void noise_between_the_clocks_adds_nothing(void **state)
 {
     struct clock clock;
@@ -87,6 +99,7 @@ int main(void)
         cmocka_unit_test(raw_clock_alone_counts_while_nothing_is_suspended),
         cmocka_unit_test(suspended_time_is_added),
         cmocka_unit_test(interrupted_reading_adds_nothing),
+        cmocka_unit_test(interrupted_reading_after_a_sleep_counts_it),
         cmocka_unit_test(noise_between_the_clocks_adds_nothing),
         cmocka_unit_test(reading_that_goes_back_is_not_believed),
     };

@@ -201,6 +201,7 @@ static void every_frame_is_what_it_was(void **state)
         {"snapshot_reply", WIRE_FRAME_SNAPSHOT_REPLY, WIRE_MESSAGE_peer_snapshot_reply},
         {"snapshot_request", WIRE_FRAME_SNAPSHOT_REQUEST, WIRE_MESSAGE_peer_snapshot_request},
         {"state", WIRE_FRAME_STATE, WIRE_MESSAGE_peer_state},
+        {"space", WIRE_FRAME_SPACE, WIRE_MESSAGE_peer_space},
     };
     uint8_t body_memory[4096];
 
