@@ -467,8 +467,9 @@ bool node_table_has_failed(struct node *node)
     if (error == ERR_OK) {
         return false;
     }
-    node_fail(node, error_text(error), "the table",
-              "check the disk and remove the table's files: they are built again from the log");
+    node_fail(
+        node, error_text(error), "the table",
+        "check the disk and start again: the table is built again from a snapshot and the log");
     ASSERT(node->problem != NULL);
     return true;
 }

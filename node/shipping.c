@@ -56,6 +56,24 @@ void shipping_note_needs(struct node *node, const struct raft_effects *effects)
     }
 }
 
+/* How far it is, and what that has cost: `from` is where it goes on. */
+static void log_shipment(struct node *node, const struct shipment *shipment, const char *event,
+                         uint64_t from)
+{
+    uint32_t place = place_of_id(node, shipment->peer);
+    struct line line;
+
+    line_begin(&line, event);
+    if (place != NO_PEER) {
+        line_add(&line, "peer", node->peers[place].name);
+    }
+    line_add_u64(&line, "index", shipment->file.index);
+    line_add_u64(&line, "size", shipment->file.size);
+    line_add_u64(&line, "from", from);
+    line_add_u64(&line, "sent", shipment->sent_bytes);
+    line_write_limited(node, WORLD_INFO, &line, &node->snapshot_lines);
+}
+
 static void end(struct node *node, struct shipment *shipment)
 {
     snapshots_send_end(node->snapshots, slot_of(node, shipment));
@@ -68,6 +86,8 @@ static void finish(struct node *node, struct shipment *shipment, bool ok)
     raft_id peer = shipment->peer;
     raft_index index = shipment->file.index;
 
+    log_shipment(node, shipment, ok ? "snapshot_sent" : "snapshot_not_sent",
+                 shipment->taken_offset);
     end(node, shipment);
     raft_snapshot_sent(node->raft, peer, index, ok, node->now_ms);
     node_refresh_status(node);
@@ -122,6 +142,7 @@ static bool take_file(struct node *node, struct shipment *shipment)
         return false;
     }
     shipment->file = *newest;
+    shipment->sent_bytes = 0;
     shipment->flows = false;
     send_offer(node, shipment);
     return true;
@@ -148,6 +169,7 @@ static bool send_chunk(struct node *node, struct shipment *shipment,
     }
     shipment->next_offset = chunk->offset + chunk->bytes.size;
     node->shipping.tokens -= (int64_t)chunk->bytes.size;
+    shipment->sent_bytes += chunk->bytes.size;
     node->shipping.sent_bytes += chunk->bytes.size;
     return true;
 }
@@ -269,6 +291,9 @@ static void rewind_to(struct node *node, struct shipment *shipment, uint64_t off
 {
     if (shipment->flows && node->now_ms < shipment->rewound_ms + SHIPMENT_STEP_MS) {
         return;
+    }
+    if (!shipment->flows) {
+        log_shipment(node, shipment, "snapshot_sending", offset);
     }
     shipment->taken_offset = offset;
     shipment->next_offset = offset;

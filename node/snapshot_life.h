@@ -62,6 +62,7 @@ struct shipment {
     bool flows;                /* The peer has said where it is. */
     uint64_t taken_offset;     /* Up to here the peer has it, */
     uint64_t next_offset;      /* and up to here it was sent. */
+    uint64_t sent_bytes;       /* Of chunks; what was lost on the way was sent again. */
     uint64_t heard_ms;
     uint64_t offered_ms;
     uint64_t rewound_ms;

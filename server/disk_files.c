@@ -268,7 +268,9 @@ enum error disk_files_stage(struct disk_files *files, const struct disk_name *na
         /* Past the page cache: else the sync at the end would have all of it to write at once, and
          * the log's writes would wait behind that. */
         int descriptor = descriptor_of(files, name, DISK_MODE_STAGE_DIRECT);
-        int number = descriptor < 0 ? errno : stage_at(descriptor, offset, bytes, true);
+        int number = descriptor < 0 ? errno
+                                    : FAILPOINT(name->text, "write",
+                                                stage_at(descriptor, offset, bytes, true));
 
         if (number == 0) {
             return ERR_OK;
@@ -283,7 +285,7 @@ enum error disk_files_stage(struct disk_files *files, const struct disk_name *na
     if (descriptor < 0) {
         return failed(files, "make");
     }
-    errno = stage_at(descriptor, offset, bytes, false);
+    errno = FAILPOINT(name->text, "write", stage_at(descriptor, offset, bytes, false));
     if (errno != 0) {
         return failed(files, "write");
     }
@@ -336,10 +338,10 @@ enum error disk_files_publish(struct disk_files *files, const struct disk_name *
     if (descriptor < 0) {
         return failed(files, "open");
     }
-    if (ftruncate(descriptor, (off_t)size) != 0) {
+    if (FAILPOINT_CALL(name->text, "cut", ftruncate(descriptor, (off_t)size)) != 0) {
         return failed(files, "cut");
     }
-    if (fsync(descriptor) != 0) {
+    if (FAILPOINT_CALL(name->text, "sync", fsync(descriptor)) != 0) {
         return failed(files, "sync");
     }
     return rename_synced(files, name->text, target->text);

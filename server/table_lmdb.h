@@ -5,8 +5,8 @@
  *
  * The environment is disposable: it is used again only after a clean stop, which leaves a marker
  * (DIR/env/clean) that opening removes. Without the marker, or when it was left under another
- * identity than the present one (DIR/identity), all of it is thrown away, and the node rebuilds it
- * from its log. So nothing is synced between opening and a clean stop.
+ * identity than the present one (DIR/identity) or for other bytes, all of it is thrown away, and
+ * the node rebuilds it from its log. So nothing is synced between opening and a clean stop.
  *
  * Every stored value is followed by a checksum over key and value, compared at each read. */
 #ifndef SERVER_TABLE_LMDB_H

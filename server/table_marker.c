@@ -17,11 +17,20 @@
 enum {
     FILE_MODE = 0600,
     IDENTITY_SIZE_MAX = 64 << 10, /* Far more than an identity has. */
-    MARKER_SIZE = 8,
+    PIECE_SIZE = 64 << 10,        /* Of the environment, under one checksum. */
+    MARKER_SIZE = 24,
+};
+
+/* The marker's bytes: checksum of the identity | size of the environment | its checksum. */
+struct vouched {
+    uint64_t identity_sum;
+    uint64_t size;
+    uint64_t sum;
 };
 
 static const char marker_name[] = "env/clean";
 static const char environment_name[] = "env";
+static const char pairs_name[] = "env/data.mdb";
 static const char identity_name[] = "identity";
 
 static int open_in(const char *folder, const char *name, int flags)
@@ -35,28 +44,44 @@ static int open_in(const char *folder, const char *name, int flags)
     return open(path, flags | O_CLOEXEC, FILE_MODE);
 }
 
-/* The first `capacity` bytes of a file, however often reading them is interrupted. */
+/* The next `capacity` bytes, fewer at the end of the file, however often that is interrupted. */
+static enum error piece_read(int descriptor, uint8_t *data, size_t capacity, size_t *size)
+{
+    ssize_t result = 1;
+
+    *size = 0;
+    while (*size < capacity && result != 0) {
+        result = read(descriptor, data + *size, capacity - *size);
+        if (result < 0 && errno != EINTR) {
+            return folder_error(errno);
+        }
+        *size += result > 0 ? (size_t)result : 0;
+    }
+    return ERR_OK;
+}
+
+/* Leaves errno as it is. */
+static void file_close(int descriptor)
+{
+    int number = errno;
+
+    close(descriptor);
+    errno = number;
+}
+
+/* The first `capacity` bytes of a file. */
 static enum error file_read(const char *folder, const char *name, uint8_t *data, size_t capacity,
                             size_t *size)
 {
     int descriptor = open_in(folder, name, O_RDONLY);
-    ssize_t result = 1;
 
     *size = 0;
     if (descriptor < 0) {
         return folder_error(errno);
     }
-    while (*size < capacity && result != 0) {
-        result = read(descriptor, data + *size, capacity - *size);
-        if (result < 0 && errno != EINTR) {
-            break;
-        }
-        *size += result > 0 ? (size_t)result : 0;
-    }
-    int number = result < 0 ? errno : 0;
-    close(descriptor);
-    errno = number;
-    return folder_error(number);
+    enum error error = piece_read(descriptor, data, capacity, size);
+    file_close(descriptor);
+    return error;
 }
 
 static enum error identity_checksum(const char *folder, uint64_t *sum)
@@ -71,20 +96,51 @@ static enum error identity_checksum(const char *folder, uint64_t *sum)
     return error;
 }
 
-/* Whether the marker is there and of the present identity. */
+/* Of all of the environment, in pieces that are chained by their seeds. */
+static enum error pairs_checksum(const char *folder, uint64_t *size, uint64_t *sum)
+{
+    uint8_t piece[PIECE_SIZE];
+    size_t piece_size = sizeof(piece);
+    int descriptor = open_in(folder, pairs_name, O_RDONLY);
+    enum error error = ERR_OK;
+
+    if (descriptor < 0) {
+        return folder_error(errno);
+    }
+    *size = 0;
+    *sum = 0;
+    while (error == ERR_OK && piece_size == sizeof(piece)) {
+        error = piece_read(descriptor, piece, sizeof(piece), &piece_size);
+        *size += piece_size;
+        *sum = checksum(bytes_of(piece, piece_size), *sum);
+    }
+    file_close(descriptor);
+    return error;
+}
+
+static enum error vouch(const char *folder, struct vouched *vouched)
+{
+    enum error error = identity_checksum(folder, &vouched->identity_sum);
+
+    return error == ERR_OK ? pairs_checksum(folder, &vouched->size, &vouched->sum) : error;
+}
+
+/* Whether the marker is there, of the present identity, and the environment as it was then. What
+ * cannot be read of the environment is as lost as what has rotted. */
 static enum error marker_look(const char *folder, bool *is_ours)
 {
     uint8_t marker[MARKER_SIZE + 1];
-    uint64_t sum = 0;
+    struct vouched vouched = {0};
     size_t size;
     enum error error = file_read(folder, marker_name, marker, sizeof(marker), &size);
 
     *is_ours = false;
     if (error == ERR_OK) {
-        error = identity_checksum(folder, &sum);
+        error = identity_checksum(folder, &vouched.identity_sum);
     }
-    if (error == ERR_OK) {
-        *is_ours = size == MARKER_SIZE && load_u64(marker) == sum;
+    if (error == ERR_OK && size == MARKER_SIZE && load_u64(marker) == vouched.identity_sum) {
+        *is_ours = pairs_checksum(folder, &vouched.size, &vouched.sum) == ERR_OK &&
+                   load_u64(marker + 8) == vouched.size && load_u64(marker + 16) == vouched.sum;
     }
     return error == ERR_MISSING ? ERR_OK : error;
 }
@@ -122,13 +178,15 @@ enum error table_marker_take(const char *folder, bool *was_clean)
 enum error table_marker_leave(const char *folder)
 {
     uint8_t marker[MARKER_SIZE];
-    uint64_t sum = 0;
-    enum error error = identity_checksum(folder, &sum);
+    struct vouched vouched;
+    enum error error = vouch(folder, &vouched);
 
     if (error != ERR_OK) {
         return error;
     }
-    store_u64(marker, sum);
+    store_u64(marker, vouched.identity_sum);
+    store_u64(marker + 8, vouched.size);
+    store_u64(marker + 16, vouched.sum);
     int descriptor = open_in(folder, marker_name, O_WRONLY | O_CREAT | O_TRUNC);
     if (descriptor < 0) {
         return folder_error(errno);

@@ -88,6 +88,12 @@ fuzz: deps
 bench: deps
 	@$(MAKE) --no-print-directory -s -j2 binaries
 	@tools/bench.sh
+# OLD=FOLDER has another build's holdfastd and holdfast (tools/bench/pair.py, stall.py).
+bench-pair: binaries
+	@python3 tools/bench/pair.py $(or $(OLD),$(error OLD=FOLDER names the build to compare with)) $(BIN)
+bench-stall: binaries
+	@python3 tools/bench/stall.py $(BIN)
+.PHONY: bench-pair bench-stall
 golden-update: $(UNIT)
 	@GOLDEN_UPDATE=1 tools/run-tests.sh $(filter %golden_test %format_test,$(UNIT))
 	@git diff --stat -- tests/golden

@@ -40,7 +40,7 @@ static const char *const steps[] = {
     "log.write",       "log.sync",        "log.read",       "log.fill",      "log.rename",
     "log.remove",      "hard.write",      "hard.sync",      "hard.read",     "hard.rename",
     "hard.remove",     "identity.read",   "identity.write", "identity.sync", "identity.rename",
-    "identity.remove", "snapshot.read",   "snapshot.write", "snapshot.sync", "snapshot.fill",
+    "identity.remove", "snapshot.read",   "snapshot.write", "snapshot.cut",  "snapshot.sync",
     "snapshot.rename", "snapshot.remove", "folder.sync",    "format.write",  "format.sync",
     "format.rename",   "marker.remove",   "marker.write",   "marker.sync",   "env.sync",
     "memory.get",

@@ -86,11 +86,20 @@ def free_dev_port(nodes=3):
             continue
 
 
-class Folder:
-    """A temporary folder on a real disk, removed on close."""
+def memory_base():
+    """Where files cost no disk, for tests that are not about disks but make thousands of segments."""
+    try:
+        room = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    return "/dev/shm" if room.f_bavail * room.f_frsize > 2 << 30 else None
 
-    def __init__(self):
-        base = os.environ.get("TMPDIR", "/var/tmp")
+
+class Folder:
+    """A temporary folder on a real disk, or below `base`, removed on close."""
+
+    def __init__(self, base=None):
+        base = base or os.environ.get("TMPDIR", "/var/tmp")
         self.path = tempfile.mkdtemp(prefix="holdfast-test-", dir=base)
 
     def __enter__(self):
@@ -150,15 +159,16 @@ def run(arguments, timeout=30, input=None, env=None):
 
 
 class Node:
-    def __init__(self, cluster, number):
+    def __init__(self, cluster, number, ports=None):
+        client, peer = ports or (cluster.ports[number - 1], cluster.ports[cluster.size + number - 1])
         self.cluster, self.number = cluster, number
         self.name = f"n{number}"
         self.folder = os.path.join(cluster.folder, self.name)
         os.makedirs(self.folder, exist_ok=True)
         self.data = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "log")
-        self.client = f"127.0.0.1:{cluster.ports[number - 1]}"
-        self.peer = f"127.0.0.1:{cluster.ports[cluster.size + number - 1]}"
+        self.client = f"127.0.0.1:{client}"
+        self.peer = f"127.0.0.1:{peer}"
         self.process = None
         self.extra = []         # Flags of this node alone.
         self.environment = {}   # Variables of this node alone.
@@ -199,9 +209,9 @@ class Node:
 class Cluster:
     """Three (or `size`) holdfastd processes. As a context manager it ends them and its folder."""
 
-    def __init__(self, size=3, extra=(), start=True, program=HOLDFASTD):
+    def __init__(self, size=3, extra=(), start=True, program=HOLDFASTD, base=None):
         self.size, self.extra, self.program = size, list(extra), program
-        self.keeper = Folder()
+        self.keeper = Folder(base)
         self.folder = self.keeper.path
         self.ports = free_ports(2 * size)
         self.nodes = []

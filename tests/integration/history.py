@@ -8,6 +8,7 @@ import json
 import os
 
 from harness import expect
+from rpc import Rpc
 
 
 def read_histories(folder):
@@ -164,6 +165,38 @@ def check(operations, dumps):
     check_revisions(acked, model)
     check_locks(acked, model)
     return {"operations": len(operations), "acknowledged": len(acked), "entries": len(entries)}
+
+
+def newest_writes(operations):
+    """Of each key the acknowledged write of the highest revision."""
+    newest = {}
+    for operation in operations:
+        if operation["status"] == "OK" and operation["op"] in ("put", "cas"):
+            last = newest.get(operation["key"])
+            if last is None or operation["number"] > last["number"]:
+                newest[operation["key"]] = operation
+    return newest
+
+
+def check_values(newest, found):
+    """`found`, by key: (revision, value). The newest acknowledged write is there, or a later one."""
+    for key, last in newest.items():
+        revision, value = found.get(key, (0, None))
+        expect(revision >= last["number"],
+               f"acknowledged write is missing: {last}; there is {revision}")
+        expect(revision > last["number"] or value == last["value"],
+               f"another value than the acknowledged one: {last}; there is {value}")
+
+
+def check_kept(operations, leader):
+    """For logs that were cut: compares with what `leader` answers. Returns counts."""
+    newest = newest_writes(operations)
+    with Rpc(leader.client) as rpc:
+        answers = rpc.call_all([("get", {"key": key.encode()}) for key in newest])
+    found = {key: (result["revision"], result["value"].decode())
+             for key, (error, result) in zip(newest, answers) if error is None}
+    check_values(newest, found)
+    return {"operations": len(operations), "keys": len(newest)}
 
 
 def check_writes(acked, model):

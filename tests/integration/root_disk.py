@@ -206,7 +206,7 @@ def fill_disks(count):
         full = [node for node in cluster.nodes if node is not leader][:count]
         disks = [cluster.disks[node.number - 1] for node in full]
         for disk in disks:
-            await_true(lambda: segments_are_made(disk), 20, "the segments ahead")
+            await_true(lambda: segments_are_made(disk), 90, "the segments ahead")
             disk.balloon(1)
         fill_until_end(cluster, full)
         if count == 1:

@@ -66,3 +66,16 @@ def test_every_planted_wrong_is_found():
     back = copy.deepcopy(ENTRIES)
     back[6]["log_ms"] = 90
     refuses(lambda o: None, "cluster time that runs back", back)
+
+
+def test_what_is_missing_of_a_state_is_found():
+    newest = history.newest_writes(OPERATIONS)
+    expect({key: last["number"] for key, last in newest.items()} == {"k": 7}, str(newest))
+    history.check_values(newest, {"k": (7, "two")})
+    history.check_values(newest, {"k": (8, "of an unanswered write")})
+    for found in ({}, {"k": (3, "one")}, {"k": (7, "one")}):
+        try:
+            history.check_values(newest, found)
+        except Failure:
+            continue
+        raise Failure(f"not noticed: {found}")

@@ -1,12 +1,17 @@
 """Snapshots in the life of real nodes: catching up, restarting, damage, and the size of the folder."""
+import glob
 import os
 import random
+import re
+import threading
 
+from faults import FaultyCluster
 from harness import SOAK, Cluster, await_true, expect
 
 # The log is cut often, so that a short test sees it.
 OFTEN = ["--snapshot-log", "2MiB"]
 BLOCK = 4096
+MIB = 1 << 20
 
 
 def write(cluster, seconds, value_size=4000, keys=500):
@@ -73,20 +78,135 @@ def test_all_killed_restart_from_their_snapshots():
             expect(bases[-1] > 0, f"{node.name} did not begin at a snapshot: {bases}")
 
 
-def test_endless_writes_keep_the_folder_bounded():
-    with Cluster(extra=OFTEN) as cluster:
+class Watch:
+    """Looks at the size of every node's folder, LMDB's file included, again and again."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most = cluster, 0
+        self.is_over = threading.Event()
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.is_over.wait(0.05):
+            self.most = max([self.most] + [folder_size(node) for node in self.cluster.nodes])
+
+    def end(self):
+        self.is_over.set()
+        self.thread.join()
+        return self.most
+
+
+def folder_bound(state_size):
+    """docs/node.md: what a folder stays under with so many bytes of live state."""
+    return 512 * MIB + 4 * state_size
+
+
+def state_size(node):
+    """The size of its newest whole snapshot."""
+    sizes = [int(line.split(" bytes=")[1].split()[0]) for line in node.log().split("\n")
+             if "event=snapshot_saved " in line]
+    return sizes[-1] if sizes else 0
+
+
+def write_endlessly(extra, value_size, keys, times):
+    """Writes so many times what the folder may become; keys that are written again and again."""
+    with Cluster(extra=extra) as cluster:
         cluster.leader()
-        most = 0
-        size, keys = 4000, 500
-        # docs/node.md, with what the log keeps for a member that lags; S is what the keys hold.
-        bound = 512 * 2**20 + 4 * keys * size
-        # A folder that kept its log would pass the bound by half.
-        entries = (4 if SOAK else 1.5) * bound / size
-        while applied(cluster) < entries:
-            write(cluster, 2, size, keys)
-            most = max([most] + [folder_size(node) for node in cluster.nodes])
-            expect(most < bound, f"a folder had {most} bytes, more than {bound}")
-        return f"at most {most >> 20} MiB after {applied(cluster) * size >> 20} MiB were written"
+        bound = folder_bound(keys * value_size)
+        watch = Watch(cluster)
+        while applied(cluster) < times * bound / value_size:
+            write(cluster, 2, value_size, keys)
+            expect(watch.most < bound, f"a folder had {watch.most} bytes, more than {bound}")
+        written = applied(cluster) * value_size
+        most = watch.end()
+        expect(most < bound, f"a folder had {most} bytes, more than {bound}")
+        expect(all(state_size(node) > 0.9 * keys * value_size for node in cluster.nodes),
+               f"not all keys were there: {[state_size(node) for node in cluster.nodes]}")
+        return (f"{keys * value_size // MIB} MiB of state: at most {most // MIB} of "
+                f"{bound // MIB} MiB after {written // MIB} MiB were written")
+
+
+def test_endless_writes_keep_the_folder_bounded():
+    # A folder that kept its log would pass the bound by half.
+    if not SOAK:
+        return write_endlessly(OFTEN, 4000, 500, 1.5)
+    settings = [(OFTEN, 500, 4), ([], 500, 4), ([], 50000, 2.5)]
+    return "; ".join(write_endlessly(extra, 4000, keys, times) for extra, keys, times in settings)
+
+
+# --- A transfer that is cut ------------------------------------------------------------------------
+
+def events(node, event):
+    """The numbers of each such line, in order."""
+    return [{key: int(value) for key, value in re.findall(r" (\w+)=(\d+)(?= |$)", line)}
+            for line in node.log().split("\n") if f"event={event} " in line]
+
+
+def part_size(node):
+    sizes = [os.path.getsize(path) for path in glob.glob(os.path.join(node.data, "snap-*.part"))]
+    return max(sizes, default=0)
+
+
+def cut_at(cluster, leader, away, share, size, seconds):
+    """Cuts both ways between the two when that share has come; how much had come."""
+    await_true(lambda: part_size(away) >= share * size, 120, f"{share:.2f} of the snapshot")
+    cluster.silence(leader, away)
+    cluster.silence(away, leader)
+    had = part_size(away)
+    expect(had < size, "the transfer was over before it was cut")
+    threading.Event().wait(seconds)  # The fault has a length; nothing happens that could be awaited.
+    cluster.heal()
+    return had
+
+
+def check_resumed(leader, size, had):
+    """What the leader says it sent: after each cut it went on where the follower was."""
+    begun = events(leader, "snapshot_sending")
+    ended = events(leader, "snapshot_sent") + events(leader, "snapshot_not_sent")
+    expect(all(event["size"] == size for event in begun), f"another file was sent: {begun}")
+    expect(begun[0]["from"] == 0 and len(begun) == 1 + len(had), f"begun {begun}, cut at {had}")
+    for event, before in zip(begun[1:], had):
+        expect(event["from"] >= before, f"{before} bytes had come, and it went on at {event}")
+    total = sum(event["sent"] for event in ended)
+    # A cut loses at most what is under way: four chunks of 64 KiB.
+    expect(size <= total <= size + len(had) * 4 * 65536, f"{total} bytes were sent for {size}")
+    after = [size - event["from"] for event in begun[1:]]
+    return (f"{size} bytes, cut at {had}, sent after each cut up to {after}, in all {total} "
+            f"({total - size} twice)")
+
+
+def transfer(extra, writes, value_size, keys, cuts, delay_ms=0):
+    """A follower misses so many writes; then the sending of the snapshot is cut."""
+    with FaultyCluster(extra=extra) as cluster:
+        away = follower(cluster)
+        away.kill()
+        leader = cluster.leader()
+        watch = Watch(cluster)
+        while applied(cluster) < writes:
+            write(cluster, 5 if SOAK else 1, value_size, keys)
+        expect(cluster.holdfast("put", "last", "value").code == 0, "put")
+        missed = applied(cluster)
+        for link in (f"{leader.name}>{away.name}", f"{away.name}>{leader.name}"):
+            cluster.proxy.ask("delay", link, delay_ms)
+        away.start()
+        await_true(lambda: events(leader, "snapshot_sending"), 60, "an offer")
+        size = events(leader, "snapshot_sending")[0]["size"]
+        had = [cut_at(cluster, leader, away, share, size, seconds) for share, seconds in cuts]
+        cluster.equal_state(240)
+        expect(said(away, "snapshot_installed") > 0, "no snapshot was installed")
+        expect(cluster.holdfast("get", "last").out.strip() == "value", "the last write is lost")
+        most, bound = watch.end(), folder_bound(size)
+        expect(most < bound, f"a folder had {most} bytes, more than {bound}")
+        return (f"{missed} writes missed, {check_resumed(leader, size, had)}; folders at most "
+                f"{most // MIB} of {bound // MIB} MiB")
+
+
+def test_a_transfer_that_is_cut_twice_goes_on_where_it_was():
+    if SOAK:
+        # The second cut is longer than a leader waits for a silent receiver.
+        return transfer([], 1000000, 1800, 1000000, [(0.3, 1), (0.6, 7)])
+    return transfer(OFTEN, 12000, 4000, 3000, [(0.3, 0.3), (0.6, 0.3)], delay_ms=20)
 
 
 def used_blocks(path):

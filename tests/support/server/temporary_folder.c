@@ -91,10 +91,22 @@ size_t temporary_file_read(const struct temporary_folder *folder, const char *na
     return (size_t)size;
 }
 
+void temporary_file_flip(const struct temporary_folder *folder, const char *name, uint64_t offset)
+{
+    struct path path = path_of(folder, name);
+    int descriptor = open(path.text, O_RDWR | O_CLOEXEC);
+    uint8_t byte;
+
+    ASSERT(descriptor >= 0);
+    ASSERT(pread(descriptor, &byte, 1, (off_t)offset) == 1);
+    byte = (uint8_t)~byte;
+    ASSERT(pwrite(descriptor, &byte, 1, (off_t)offset) == 1);
+    ASSERT(close(descriptor) == 0);
+}
+
 bool temporary_file_spoil(const struct temporary_folder *folder, const char *name,
                           const void *pattern, size_t size)
 {
-    struct path path = path_of(folder, name);
     uint64_t capacity = temporary_file_size(folder, name);
     uint8_t *data = malloc(capacity);
     bool found = false;
@@ -103,12 +115,7 @@ bool temporary_file_spoil(const struct temporary_folder *folder, const char *nam
     ASSERT(temporary_file_read(folder, name, 0, data, capacity) == capacity);
     for (uint64_t at = capacity - size + 1; at-- > 0 && !found;) {
         if (memcmp(data + at, pattern, size) == 0) {
-            uint8_t byte = (uint8_t)~data[at];
-            int descriptor = open(path.text, O_WRONLY | O_CLOEXEC);
-
-            ASSERT(descriptor >= 0);
-            ASSERT(pwrite(descriptor, &byte, 1, (off_t)at) == 1);
-            ASSERT(close(descriptor) == 0);
+            temporary_file_flip(folder, name, at);
             found = true;
         }
     }

@@ -32,6 +32,9 @@ void temporary_file_write(const struct temporary_folder *folder, const char *nam
 size_t temporary_file_read(const struct temporary_folder *folder, const char *name, uint64_t offset,
                            void *data, size_t capacity);
 
+/* Inverts the byte at `offset`. */
+void temporary_file_flip(const struct temporary_folder *folder, const char *name, uint64_t offset);
+
 /* Inverts the first byte of the last place where `pattern` stands; false when it stands nowhere. */
 bool temporary_file_spoil(const struct temporary_folder *folder, const char *name,
                           const void *pattern, size_t size);

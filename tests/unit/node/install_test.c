@@ -152,6 +152,8 @@ static void a_shipment_goes_on_by_bytes_when_the_connection_was_cut_twice(void *
     uint64_t size = node_at(cluster, away)->installation.offer.size;
     uint64_t sent = node_at(cluster, leader)->shipping.sent_bytes;
     assert_true(fake_has_logged(cluster, away, "snapshot_installed"));
+    assert_true(fake_has_logged(cluster, leader, "snapshot_sending"));
+    assert_true(fake_has_logged(cluster, leader, "snapshot_sent "));
     assert_int_equal(node_at(cluster, away)->installation.taken_bytes, size);
     assert_true(sent >= size);
     assert_true(sent <= size + UINT64_C(2) * SHIPMENT_WINDOW_SIZE);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/checksum.h"
@@ -20,7 +21,7 @@
 #include "tests/support/base/table_property.h"
 #include "tests/support/server/temporary_folder.h"
 
-enum { MAP_SIZE = 64 << 20, MEMTABLE_SIZE = 3 << 20, STEP_COUNT = 20000 };
+enum { MAP_SIZE = 64 << 20, MEMTABLE_SIZE = 3 << 20, STEP_COUNT = 20000, PAGE_SIZE = 4096 };
 
 struct fixture {
     struct temporary_folder folder;
@@ -213,10 +214,10 @@ static void rotten_value_is_never_handed_out(void **state)
     put_text(fixture->table, "a", value);
     put_text(fixture->table, "b", "sound");
     assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
-    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     reopen(fixture);
-
     assert_true(fixture->was_clean);
+    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
+
     assert_true(has(fixture->table, "b", "sound"));
     assert_false(table_get(fixture->table, bytes_of_text("a"), &found));
     assert_int_equal(table_error(fixture->table), ERR_CORRUPT);
@@ -230,14 +231,51 @@ static void rotten_value_is_noticed_when_it_is_replaced(void **state)
 
     put_text(fixture->table, "a", value);
     assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
-    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     reopen(fixture);
+    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     put_text(fixture->table, "a", "new");
 
     assert_int_equal(table_error(fixture->table), ERR_CORRUPT);
     assert_int_equal(table_behind_close_clean(fixture->table), ERR_CORRUPT);
     assert_false(temporary_file_exists(&fixture->folder, "env/clean"));
     reopen(fixture);
+}
+
+/* Neither does LMDB check its pages, nor would a value's checksum tell of a key that is gone. */
+static void table_that_has_rotted_since_the_clean_stop_is_thrown_away(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t block_count = 1;
+
+    for (uint64_t block = 0; block < block_count; block++) {
+        put_text(fixture->table, "a", "1");
+        assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+        block_count = temporary_file_size(&fixture->folder, "env/data.mdb") / PAGE_SIZE;
+        temporary_file_flip(&fixture->folder, "env/data.mdb",
+                            block * PAGE_SIZE + 99 * block % PAGE_SIZE);
+        reopen(fixture);
+
+        assert_false(fixture->was_clean);
+        assert_false(has(fixture->table, "a", "1"));
+        assert_int_equal(table_error(fixture->table), ERR_OK);
+    }
+    assert_true(block_count >= 4);
+}
+
+static void table_whose_file_has_another_size_is_thrown_away(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[TEMPORARY_PATH_SIZE + 16];
+
+    put_text(fixture->table, "a", "1");
+    assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
+    (void)snprintf(path, sizeof(path), "%s/env/data.mdb", fixture->folder.path);
+    uint64_t size = temporary_file_size(&fixture->folder, "env/data.mdb");
+    assert_int_equal(truncate(path, (off_t)size - PAGE_SIZE), 0);
+    reopen(fixture);
+
+    assert_false(fixture->was_clean);
+    assert_false(has(fixture->table, "a", "1"));
 }
 
 static void rotten_head_of_the_file_means_an_empty_table(void **state)
@@ -326,8 +364,8 @@ static void rotten_value_ends_the_walk_of_a_snapshot(void **state)
     put_text(fixture->table, "a", "sound");
     put_text(fixture->table, "b", value);
     assert_int_equal(table_behind_close_clean(fixture->table), ERR_OK);
-    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
     reopen(fixture);
+    assert_true(temporary_file_spoil(&fixture->folder, "env/data.mdb", value, sizeof(value) - 1));
 
     assert_true(table_snapshot_open(fixture->table));
     assert_int_equal(table_snapshot_next(fixture->table, &key, &found), TABLE_SNAPSHOT_PAIR);
@@ -478,6 +516,8 @@ int main(void)
         LAW(marker_counts_once),
         LAW(table_of_another_identity_is_thrown_away),
         LAW(table_whose_identity_is_gone_is_thrown_away),
+        LAW(table_that_has_rotted_since_the_clean_stop_is_thrown_away),
+        LAW(table_whose_file_has_another_size_is_thrown_away),
         LAW(rotten_value_is_never_handed_out),
         LAW(rotten_value_is_noticed_when_it_is_replaced),
         LAW(rotten_value_ends_the_walk_of_a_snapshot),
