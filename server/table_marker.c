@@ -178,7 +178,7 @@ enum error table_marker_take(const char *folder, bool *was_clean)
 enum error table_marker_leave(const char *folder)
 {
     uint8_t marker[MARKER_SIZE];
-    struct vouched vouched;
+    struct vouched vouched = {0};
     enum error error = vouch(folder, &vouched);
 
     if (error != ERR_OK) {

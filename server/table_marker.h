@@ -13,7 +13,8 @@
 #include "base/macros.h"
 
 /* Removes the marker, durably. `*was_clean`: there was one, it is of the present identity, and the
- * environment is, byte for byte, what it was. All of that is read: about a second for a gigabyte.
+ * environment is, byte for byte, what it was. All of that is read: a gigabyte that the kernel has
+ * in its cache takes about a second.
  * ERR_NO_SPACE, ERR_IO: errno says more. */
 MUST_USE enum error table_marker_take(const char *folder, bool *was_clean);
 
