@@ -25,6 +25,7 @@ static void link_down(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum
         return;
     }
     link->is_up = false;
+    cluster->worlds[a].up_links &= ~fake_link_bit(b, lane);
     link->dial_ms = cluster->now_ms + DIAL_MS;
     fake_pipe_clear(&link->ahead);
     fake_pipe_clear(&link->back);
@@ -115,6 +116,7 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     link->back_seen = 0;
     link->has_spoken = false;
     link->is_up = true;
+    source->up_links |= fake_link_bit(b, lane);
     link->connection = free_connection(target);
     target->connections[link->connection] =
         (struct fake_connection){.is_open = true, .is_peer = true, .source = a, .lane = lane};
