@@ -40,7 +40,7 @@ struct fake_pipe {
     uint8_t *data;
     size_t size;
     size_t capacity;
-    size_t arrived; /* Of `size`, how many have reached the other end. */
+    size_t arrived;          /* Of `size`, how many have reached the other end. */
     struct fake_mark *marks; /* In order. */
     uint32_t mark_count;
     uint32_t mark_capacity;
@@ -142,7 +142,7 @@ struct world {
      */
     uint32_t targets[NODE_PEER_COUNT_MAX];
     struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
-    uint32_t up_links; /* Those that are up, as fake_link_bit() of node and lane. */
+    uint32_t up_links;             /* Those that are up, as fake_link_bit() of node and lane. */
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
     bool due_is_known; /* Nothing has happened to it since `due_ms` was found. */
@@ -170,8 +170,8 @@ struct fake_cluster {
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
     struct fake_network network;
-    uint64_t dial_ms; /* When somebody dials next, as fake_next_ms() has found. */
-    bool is_planned;  /* It has, and nothing was done since. */
+    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found. */
+    bool is_planned;           /* It has, and nothing was done since. */
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
     fake_frame_hook *on_again; /* The same for a frame that was kept, when it arrives. */
