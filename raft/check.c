@@ -54,14 +54,16 @@ static void check_terms(const struct raft *raft)
 static void check_window(const struct raft *raft)
 {
     const struct raft_trail *trail = &raft->trail;
-    raft_index end_index = raft->window.first_index + raft->window.count;
+    const struct raft_window *window = &raft->window;
+    uint32_t at = window->slot_first;
     uint32_t run = 0;
 
     /* 7. Window and trail tell the same term. */
-    for (raft_index index = raft->window.first_index; index < end_index; index++) {
-        const struct raft_slot *slot = raft_window_slot(&raft->window, index);
+    for (raft_index index = window->first_index; index < window->first_index + window->count;
+         index++) {
+        const struct raft_slot *slot = &window->slots[at];
 
-        ASSERT(slot != NULL);
+        at = at + 1 == window->slot_count_max ? 0 : at + 1;
         while (run < trail->count && trail->runs[run].first_index <= index) {
             run++;
         }

@@ -60,10 +60,10 @@ static inline parser_object parser_root(struct wire_token **token)
 }
 
 #define PARSER_NUMBER(name, type, set)                                                             \
-    static inline int parser_##name(struct wire_token **token, type value, parser_object *object)   \
+    static inline int parser_##name(struct wire_token **token, type value, parser_object *object)  \
     {                                                                                              \
         *object = 0;                                                                               \
-        return set(*token, value);                                                                  \
+        return set(*token, value);                                                                 \
     }
 PARSER_NUMBER(uint8, uint8_t, set_number)
 PARSER_NUMBER(uint16, uint16_t, set_number)

@@ -325,17 +325,35 @@ void sim_members_check_commit(struct sim *sim, const struct sim_node *node, cons
 /* --- After each turn ----------------------------------------------------------------------------
  */
 
+/* A list of the same entry as in the turn before is compared again only now and then. */
+static void follow_present(struct sim *sim, struct sim_node *node,
+                           const struct raft_configuration *present)
+{
+    uint64_t term = present->index == 0 ? 0 : node->terms[present->index];
+
+    if (node->has_present && node->present.index == present->index && node->present_term == term &&
+        node->turn_count % sim->plan->knobs.check_turn != 0) {
+        return;
+    }
+    const struct sim_list *list = find_list(&sim->members, present->index, term);
+
+    SIM_CHECK(sim, configurations_are_the_same_everywhere,
+              list != NULL && lists_are_equal(&list->configuration, present), present->index,
+              node->id);
+    if (node->has_present && node->present.index > present->index) {
+        SOMETIMES(sim, configuration_cut_off);
+    }
+    node->present = *present;
+    node->present_term = term;
+    node->has_present = true;
+}
+
 /* The newest list of a log is the one that counts, committed or not (dissertation 4.1). */
 static void check_present(struct sim *sim, const struct sim_node *node,
                           const struct raft_configuration *present)
 {
     const struct sim_members *members = &sim->members;
-    const struct sim_list *list =
-        find_list(members, present->index, present->index == 0 ? 0 : node->terms[present->index]);
 
-    SIM_CHECK(sim, configurations_are_the_same_everywhere,
-              list != NULL && lists_are_equal(&list->configuration, present), present->index,
-              node->id);
     for (uint32_t i = 0; i < members->list_count; i++) {
         const struct sim_list *newer = &members->lists[i];
 
@@ -384,25 +402,31 @@ static void check_promotions(struct sim *sim, const struct sim_node *leader,
     }
 }
 
+/* A leader changes the members one list after the other, the first in its term behind a commit of
+ * its own (dissertation 4.1, and the correction to it of 2015). */
+static void check_change(struct sim *sim, const struct sim_node *known, const struct node *node)
+{
+    const struct raft_configuration *present = raft_configuration(node->raft);
+
+    if (!known->has_present || known->role != RAFT_LEADER || node->raft->role != RAFT_LEADER ||
+        known->term != node->raft->term || present->index <= known->present.index) {
+        return;
+    }
+    check_promotions(sim, known, present);
+    SIM_CHECK(sim, changes_begin_after_a_commit_of_the_term,
+              known->terms[known->commit_index] == known->term, present->index, known->term);
+    SIM_CHECK(sim, changes_come_one_by_one, known->present.index <= known->commit_index,
+              present->index, known->present.index);
+}
+
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
 {
     struct sim_node *known = &sim->checks.nodes[place];
     const struct raft_configuration *present = raft_configuration(node->raft);
 
+    check_change(sim, known, node);
+    follow_present(sim, known, present);
     check_present(sim, known, present);
-    if (known->has_present && known->role == RAFT_LEADER && node->raft->role == RAFT_LEADER &&
-        known->term == node->raft->term && present->index > known->present.index) {
-        check_promotions(sim, known, present);
-        SIM_CHECK(sim, changes_begin_after_a_commit_of_the_term,
-                  known->terms[known->commit_index] == known->term, present->index, known->term);
-        SIM_CHECK(sim, changes_come_one_by_one, known->present.index <= known->commit_index,
-                  present->index, known->present.index);
-    }
-    if (known->has_present && known->present.index > present->index) {
-        SOMETIMES(sim, configuration_cut_off);
-    }
-    known->present = *present;
-    known->has_present = true;
 }
 
 static bool has_voter(const struct raft_configuration *list, raft_id id)

@@ -185,7 +185,8 @@ struct sim_node {
     bool was_wiped;   /* And is no voter again. */
     bool was_removed; /* The same. */
     bool has_present;
-    struct raft_configuration present; /* The newest of its log. */
+    struct raft_configuration present; /* The newest of its log, */
+    uint64_t present_term;             /* and of its entry. */
     bool may_fail;                     /* A fault of its disk was planted since it started. */
     bool may_be_rotten; /* Not to be counted on, until it has started as before or is restored. */
     bool is_restoring;  /* It fetches what its disk has lost, and takes no part. */

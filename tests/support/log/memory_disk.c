@@ -13,7 +13,7 @@ struct file {
     uint8_t *data;
     uint64_t size;
     uint64_t written; /* Of it, what is in memory; behind are zeros that nobody has touched. */
-    bool is_staged; /* Nothing of it is durable. */
+    bool is_staged;   /* Nothing of it is durable. */
 };
 
 struct pending {
@@ -40,14 +40,6 @@ struct disk {
 };
 
 /* --- Files ----------------------------------------------------------------------------------- */
-
-static uint8_t *allocate(uint64_t size)
-{
-    uint8_t *data = calloc(1, size == 0 ? 1 : size);
-
-    ASSERT(data != NULL);
-    return data;
-}
 
 /* What is before `size` is in memory from now on. */
 static void materialise(struct file *file, uint64_t size)
@@ -118,6 +110,16 @@ static void drop(struct disk *disk, struct file *file)
     free(file->data);
     memmove(file, file + 1, (disk->file_count - at - 1) * sizeof(*file));
     disk->file_count--;
+}
+
+static void move(struct disk *disk, struct file *file, const char *target)
+{
+    materialise(file, file->size);
+    struct file moved = *file;
+
+    file->data = NULL;
+    drop(disk, file);
+    replace(disk, target, moved.data, moved.size);
 }
 
 static uint64_t used_size(const struct disk *disk)
@@ -229,8 +231,7 @@ static enum error read_file(struct disk *disk, const char *name, uint64_t offset
         return ERR_MISSING;
     }
     *size_read = offset >= file->size ? 0 : size_min(size, file->size - offset);
-    uint64_t written =
-        offset >= file->written ? 0 : size_min(*size_read, file->written - offset);
+    uint64_t written = offset >= file->written ? 0 : size_min(*size_read, file->written - offset);
 
     if (written != 0) {
         memcpy(data, file->data + offset, written);
@@ -264,14 +265,13 @@ static enum error stage_file(struct disk *disk, const struct disk_request *reque
         return ERR_NO_SPACE;
     }
     struct file *file = find_or_make(disk, request->name.text);
-    uint64_t size_kept = request->offset == 0 ? 0 : file->size;
-    uint64_t size = size_max(size_kept, request->offset + request->size);
-    uint8_t *data = allocate(size);
 
-    materialise(file, size_kept);
-    memcpy(data, size_kept == 0 ? request->data : file->data, size_kept);
-    replace(disk, request->name.text, data, size);
+    if (request->offset == 0) {
+        replace(disk, request->name.text, NULL, 0);
+    }
+    file->size = size_max(file->size, request->offset + request->size);
     file->is_staged = true;
+    materialise(file, file->size);
     memcpy(file->data + request->offset, request->data, error == ERR_OK ? request->size : 0);
     return error;
 }
@@ -288,12 +288,9 @@ static enum error publish_file(struct disk *disk, const struct disk_request *req
     if (error != ERR_OK) {
         return error;
     }
-    uint8_t *data = allocate(request->size);
-
-    materialise(file, file->size);
-    memcpy(data, file->data, size_min(request->size, file->size));
-    drop(disk, file);
-    replace(disk, request->target.text, data, request->size);
+    file->size = request->size;
+    file->written = size_min(file->written, file->size);
+    move(disk, file, request->target.text);
     return ERR_OK;
 }
 
@@ -478,11 +475,8 @@ enum error disk_size(struct disk *disk, const struct disk_name *name, uint64_t *
     const struct file *file = find(disk, name->text);
 
     ASSERT(memory_disk_pending_count(disk) == 0);
-    if (error != ERR_OK) {
-        return error;
-    }
-    if (file == NULL) {
-        return ERR_MISSING;
+    if (error != ERR_OK || file == NULL) {
+        return error != ERR_OK ? error : ERR_MISSING;
     }
     *size = file->size;
     return ERR_OK;
@@ -558,18 +552,10 @@ enum error disk_rename(struct disk *disk, const struct disk_name *source,
     struct file *file = find(disk, source->text);
 
     ASSERT(memory_disk_pending_count(disk) == 0);
-    if (error != ERR_OK) {
-        return error;
+    if (error != ERR_OK || file == NULL) {
+        return error != ERR_OK ? error : ERR_MISSING;
     }
-    if (file == NULL) {
-        return ERR_MISSING;
-    }
-    materialise(file, file->size);
-    struct file moved = *file;
-
-    file->data = NULL;
-    drop(disk, file);
-    replace(disk, target->text, moved.data, moved.size);
+    move(disk, file, target->text);
     return ERR_OK;
 }
 
@@ -624,8 +610,9 @@ struct bytes memory_disk_file(const struct disk *disk, const char *name)
 
 void memory_disk_put(struct disk *disk, const char *name, struct bytes bytes)
 {
-    uint8_t *data = allocate(bytes.size);
+    uint8_t *data = malloc(size_max(bytes.size, 1));
 
+    ASSERT(data != NULL);
     if (bytes.size != 0) {
         memcpy(data, bytes.data, bytes.size);
     }

@@ -25,6 +25,7 @@ static void link_down(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum
         return;
     }
     link->is_up = false;
+    cluster->worlds[a].up_links &= ~fake_link_bit(b, lane);
     link->dial_ms = cluster->now_ms + DIAL_MS;
     fake_pipe_clear(&link->ahead);
     fake_pipe_clear(&link->back);
@@ -92,11 +93,10 @@ uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b
                       enum world_lane lane)
 {
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
-    bool is_possible = a != b && !link->is_up && cluster->worlds[a].runs &&
-                       !cluster->worlds[a].is_paused && !cluster->is_cut[a][b] &&
-                       !cluster->is_cut[b][a] &&
-                       fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX &&
-                       fake_accepts(cluster, b);
+    bool is_possible =
+        a != b && !link->is_up && cluster->worlds[a].runs && !cluster->worlds[a].is_paused &&
+        !cluster->is_cut[a][b] && !cluster->is_cut[b][a] &&
+        fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX && fake_accepts(cluster, b);
 
     return is_possible ? link->dial_ms : UINT64_MAX;
 }
@@ -115,6 +115,7 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     link->back_seen = 0;
     link->has_spoken = false;
     link->is_up = true;
+    source->up_links |= fake_link_bit(b, lane);
     link->connection = free_connection(target);
     target->connections[link->connection] =
         (struct fake_connection){.is_open = true, .is_peer = true, .source = a, .lane = lane};

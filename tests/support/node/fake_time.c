@@ -93,7 +93,7 @@ static void collect_back(struct world *world, struct batch *batch)
         for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
             struct fake_link *link = &world->links[peer][lane];
 
-            if (!link->is_up) {
+            if ((world->up_links & fake_link_bit(peer, lane)) == 0) {
                 continue;
             }
             if (!world->cluster->is_cut[peer][world->place]) {
@@ -246,10 +246,13 @@ static uint64_t links_due_ms(const struct world *world)
         for (enum world_lane lane = WORLD_LANE_BULK; lane < WORLD_LANE_COUNT; lane++) {
             const struct fake_link *link = &world->links[peer][lane];
 
-            if (link->is_up && link->back.arrived > link->back_seen) {
+            if ((world->up_links & fake_link_bit(peer, lane)) == 0) {
+                continue;
+            }
+            if (link->back.arrived > link->back_seen) {
                 return 0;
             }
-            if (link->is_up && !world->cluster->is_cut[peer][world->place]) {
+            if (!world->cluster->is_cut[peer][world->place]) {
                 due_ms = earlier(due_ms, pipe_due_ms(&link->back));
             }
         }
@@ -320,9 +323,9 @@ uint64_t fake_next_ms(struct fake_cluster *cluster)
     cluster->dial_ms = UINT64_MAX;
     for (uint32_t a = 0; a < cluster->node_count; a++) {
         for (uint32_t b = 0; b < cluster->node_count; b++) {
-            const struct fake_link *links = cluster->worlds[a].links[b];
+            uint32_t pair = fake_link_bit(b, WORLD_LANE_BULK) | fake_link_bit(b, WORLD_LANE_FAST);
 
-            if (!links[WORLD_LANE_BULK].is_up || !links[WORLD_LANE_FAST].is_up) {
+            if ((cluster->worlds[a].up_links & pair) != pair) {
                 cluster->dial_ms = earlier(cluster->dial_ms,
                                            earlier(fake_dial_ms(cluster, a, b, WORLD_LANE_BULK),
                                                    fake_dial_ms(cluster, a, b, WORLD_LANE_FAST)));

@@ -40,7 +40,7 @@ struct fake_pipe {
     uint8_t *data;
     size_t size;
     size_t capacity;
-    size_t arrived; /* Of `size`, how many have reached the other end. */
+    size_t arrived;          /* Of `size`, how many have reached the other end. */
     struct fake_mark *marks; /* In order. */
     uint32_t mark_count;
     uint32_t mark_capacity;
@@ -146,6 +146,7 @@ struct world {
      */
     uint32_t targets[NODE_PEER_COUNT_MAX];
     struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
+    uint32_t up_links;             /* Those that are up, as fake_link_bit() of node and lane. */
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
     bool due_is_known; /* Nothing has happened to it since `due_ms` was found. */
@@ -173,8 +174,8 @@ struct fake_cluster {
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
     struct fake_network network;
-    uint64_t dial_ms; /* When somebody dials next, as fake_next_ms() has found. */
-    bool is_planned;  /* It has, and nothing was done since. */
+    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found. */
+    bool is_planned;           /* It has, and nothing was done since. */
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
     fake_frame_hook *on_again; /* The same for a frame that was kept, when it arrives. */
@@ -193,6 +194,11 @@ void fake_pipe_write(struct fake_cluster *cluster, struct fake_pipe *pipe, struc
 void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe);
 /* The number under which `world` dials the node at `target`; NODE_PEER_COUNT_MAX: it does not. */
 uint32_t fake_peer_number(const struct world *world, uint32_t target);
+/* Of a link to the node at `target`, for a look at all links at once. */
+static inline uint32_t fake_link_bit(uint32_t target, enum world_lane lane)
+{
+    return 1u << (target * WORLD_LANE_COUNT + lane);
+}
 /* The link that connection number `connection` of `world` belongs to. */
 struct fake_link *fake_link_of(struct world *world, uint32_t connection);
 
