@@ -23,6 +23,7 @@ static uint32_t choose(const struct sim *sim, uint32_t number, uint8_t parts)
 {
     uint32_t count = sim->cluster->node_count;
 
+    ASSERT(count > 0);
     for (uint32_t i = 0; i < count; i++) {
         if (is_of_part(sim, (number + i) % count, parts)) {
             return (number + i) % count;
@@ -35,6 +36,8 @@ static uint32_t choose(const struct sim *sim, uint32_t number, uint8_t parts)
 static uint32_t choose_old(const struct sim *sim, const struct sim_fault *fault)
 {
     uint32_t count = sim->cluster->node_count;
+
+    ASSERT(count > 0);
     uint32_t number = (uint32_t)(fault->amount % count);
 
     for (uint32_t i = 0; i < count; i++) {
