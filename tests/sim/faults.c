@@ -434,6 +434,7 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
             sim->fault_is_active[i] = false;
         }
     }
+    sim->hurry_count = 0;
     sim->cluster->network.loss_ppm = 0;
     sim->cluster->network.again_ppm = 0;
     sim->cluster->network.late_ppm = 0;

@@ -203,6 +203,7 @@ void sim_members_wipe(struct sim *sim, uint32_t place)
     node->kept_last_index = 0;
     node->vote_term = 0;
     node->vote_for = 0;
+    memset(sim->checks.votes[place], 0, sizeof(sim->checks.votes[place]));
     node->term = 0;
     fake_wipe(sim->cluster, place);
 }

@@ -109,6 +109,7 @@ struct sim_knobs {
     uint32_t late_ppm;
     uint64_t again_ms_max;
     uint64_t late_ms_max;
+    bool repeats_votes;         /* A candidate hears votes of earlier terms again. */
     uint64_t fault_ms;          /* How long there are faults. */
     bool has_liveness;          /* Then a quorum is healed and the rest stays as it is for ever. */
     bool has_faults;            /* False: none at all, nor a bad network. */
@@ -169,6 +170,8 @@ struct sim_totals {
  * --------------------------------------------------------------------------
  */
 
+enum { SIM_READ_COUNT = 256 };
+
 /* What is known of one node beside what it says itself. */
 struct sim_node {
     bool is_known; /* It has a log: what follows is set. */
@@ -203,6 +206,9 @@ struct sim_node {
     uint64_t turn_count;
     uint64_t paused_ms; /* Since. */
     bool wrote;         /* A write was in flight when it crashed. */
+    uint64_t read_head; /* Batches of reads: the first that waits, and the end. */
+    uint64_t read_tail;
+    uint64_t read_needs[SIM_READ_COUNT]; /* What was committed when they were asked. */
 };
 
 struct sim_known {
@@ -210,7 +216,14 @@ struct sim_known {
     uint64_t chain;
 };
 
-enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256 };
+enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256, SIM_VOTE_SIZE_MAX = 256 };
+
+/* The frame of a vote. */
+struct sim_vote {
+    uint64_t term; /* 0: none. */
+    size_t size;
+    uint8_t bytes[SIM_VOTE_SIZE_MAX];
+};
 
 /* A vote, as it left the voter. */
 struct sim_ballot {
@@ -236,6 +249,7 @@ struct sim_checks {
     uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
     struct sim_ballot ballots[SIM_BALLOT_COUNT]; /* The last ones. */
     uint32_t ballot_count;                       /* Of all that there were. */
+    struct sim_vote votes[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX]; /* The last, from, to. */
     uint64_t newest_term;                        /* That a leader had. */
     uint32_t newest_leader;
 };
@@ -388,6 +402,7 @@ struct sim {
     uint64_t fault_request[SIM_FAULT_COUNT_MAX];
     uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
     uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t hurry_count; /* Faults that make clients ask without pause. */
     uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
     uint32_t down_counts[FAKE_NODE_COUNT_MAX];
     struct prng disk_prng;
