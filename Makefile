@@ -2,6 +2,7 @@
 # make deps     install what the build, the tests and lint need (Debian packages; root or sudo)
 # make demo     three nodes, a lock, kill -9 of the leader: the lock holds
 # make test     every test that needs no root          make check   test + lint + sanitizers
+# make sim SEED=n   one simulated cluster with faults    make sim-many SEEDS=n FROM=n   make sim-mutants
 # make soak     the long campaigns                      make bench   figures of docs/performance.md
 # make lint     layers, purity, banned calls, format, tidy, cppcheck     make format
 # make fuzz     fuzzers, FUZZ_SECONDS=60 each           make coverage

@@ -4,8 +4,8 @@
  * their disk. Of the others:
  *   - a node that is not formed asks to join: it is heard, and its frames other than HELLO are not;
  *   - a node of our cluster that is no member as far as we know is newer than what we know when it
- *     knows a configuration that is not older than our committed one: then its messages are taken,
- *     because it may need our vote, or lead (dissertation 4.1, traps 9 and 35);
+ *     knows a configuration that is newer than our committed one, or leads us: then its messages
+ *     are taken, because it may need our vote, or lead (dissertation 4.1, traps 9 and 35);
  *   - otherwise it was removed, or its disk was replaced, and is told so. */
 #include "base/assert.h"
 #include "node/internal.h"
@@ -15,6 +15,20 @@ static const uint8_t no_cluster[IDENTITY_CLUSTER_SIZE];
 static bool is_formed(const struct wire_frame *frame)
 {
     return memcmp(frame->cluster, no_cluster, IDENTITY_CLUSTER_SIZE) != 0;
+}
+
+/* No list that could have the sender, beyond our committed one. Who leads while it leaves knows the
+ * same list as we do, and is heard until it has handed over; others that know it have started again
+ * and forgot that it is committed. Unless they are told so they campaign for ever, once nobody has
+ * the log any more that would say it
+ * (who_forgot_its_removal_is_turned_away_when_the_log_is_gone). */
+static bool knows_nothing_newer(const struct node *node, const struct wire_frame *frame,
+                                raft_index configuration)
+{
+    raft_index committed = node->members.committed.index;
+
+    return configuration < committed ||
+           (configuration == committed && frame->source != node->status.leader);
 }
 
 /* What is wrong with the sender of a frame, once we belong to a cluster. */
@@ -38,7 +52,7 @@ static enum error judge(const struct node *node, const struct wire_frame *frame,
         *text = "it has another id than its disk says";
         return ERR_WRONG_NODE;
     }
-    if (listed == NULL && configuration < node->members.committed.index &&
+    if (listed == NULL && knows_nothing_newer(node, frame, configuration) &&
         (frame->source == 0 || !raft_is_departing(node->raft, frame->source))) {
         *text = "it was removed, or its disk was replaced: start it with an empty data folder to "
                 "join anew";

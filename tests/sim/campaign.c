@@ -12,7 +12,7 @@
 #include "base/assert.h"
 #include "base/macros.h"
 
-enum { PROCESS_COUNT_MAX = 64, TEXT_SIZE = 4096, FULL_SEEDS = 2000, SECONDS_MAX = 120 };
+enum { TEXT_SIZE = 4096, FULL_SEEDS = 2000, SECONDS_MAX = 120 };
 
 struct process {
     pid_t pid; /* 0: none. */
@@ -29,7 +29,7 @@ struct answer {
 
 struct campaign {
     const struct campaign_options *options;
-    struct process processes[PROCESS_COUNT_MAX];
+    struct process processes[SIM_PROCESS_COUNT_MAX];
     uint64_t next; /* The first seed that was not dealt out. */
     uint64_t passed_count;
     uint64_t failed_count;
@@ -213,8 +213,8 @@ static void take_answer(struct campaign *campaign, struct process *process)
 
 static bool some_run(struct campaign *campaign)
 {
-    struct pollfd files[PROCESS_COUNT_MAX];
-    struct process *owners[PROCESS_COUNT_MAX];
+    struct pollfd files[SIM_PROCESS_COUNT_MAX];
+    struct process *owners[SIM_PROCESS_COUNT_MAX];
     nfds_t count = 0;
 
     for (uint32_t i = 0; i < campaign->options->process_count; i++) {
@@ -294,7 +294,7 @@ bool campaign_run(const struct campaign_options *options)
 {
     struct campaign *campaign = calloc(1, sizeof(*campaign));
 
-    ASSERT(campaign != NULL && options->process_count <= PROCESS_COUNT_MAX);
+    ASSERT(campaign != NULL && options->process_count <= SIM_PROCESS_COUNT_MAX);
     campaign->options = options;
     campaign->next = options->from;
     campaign->shows_progress = isatty(STDOUT_FILENO) == 1;

@@ -7,6 +7,8 @@
 
 #include "tests/sim/sim.h"
 
+enum { SIM_PROCESS_COUNT_MAX = 64 };
+
 struct campaign_options {
     uint64_t from; /* The first seed. */
     uint64_t count;

@@ -222,6 +222,7 @@ void sim_check_ended(struct sim *sim, uint32_t place)
 {
     struct sim_node *known = &sim->checks.nodes[place];
 
+    sim_transfers_break(sim, place, place);
     if (!known->is_known) {
         return;
     }
@@ -260,6 +261,17 @@ static void check_durability(struct sim *sim, struct sim_node *known)
     }
 }
 
+static void note_rotten_snapshot(struct sim *sim, uint32_t place)
+{
+    if (fake_has_logged(sim->cluster, place, "snapshot_refused")) {
+        SOMETIMES(sim, rot_of_snapshot_found);
+    }
+    if (!sim_disk_has_rotten_snapshot(sim, place)) {
+        SOMETIMES(sim, rotten_snapshot_gone);
+        sim->checks.nodes[place].rotten_snapshot = (struct disk_name){0};
+    }
+}
+
 void sim_check_started(struct sim *sim, uint32_t place)
 {
     struct sim_node *known = &sim->checks.nodes[place];
@@ -272,8 +284,14 @@ void sim_check_started(struct sim *sim, uint32_t place)
     sim_members_identify(sim, place, node);
     known->is_restoring = node->restoration.is_on;
     if (known->is_restoring) {
-        SIM_CHECK(sim, nothing_is_lost_without_damage, known->may_be_rotten, place, known->id);
+        bool is_of_snapshot = sim_disk_has_rotten_snapshot(sim, place);
+
+        SIM_CHECK(sim, nothing_is_lost_without_damage, known->may_be_rotten || is_of_snapshot,
+                  place, known->id);
         SOMETIMES(sim, rot_found);
+        if (is_of_snapshot) {
+            SOMETIMES(sim, rot_of_snapshot_restored);
+        }
         return;
     }
     if (known->may_be_rotten) {
@@ -302,6 +320,9 @@ void sim_check_started(struct sim *sim, uint32_t place)
               node->raft->vote, known->vote_for);
     known->term = node->raft->term;
     known->durable_index = node->raft->durable_index;
+    if (known->rotten_snapshot.text[0] != '\0') {
+        note_rotten_snapshot(sim, place);
+    }
     if (fake_has_logged(sim->cluster, place, "verdict=torn")) {
         SOMETIMES(sim, torn_tail_cut);
     }

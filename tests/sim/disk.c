@@ -1,4 +1,5 @@
 /* tests/sim/disk.c: power cuts and damage, for disks of nodes that do not run. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,6 +181,61 @@ static void damage(struct disk *disk, const struct spot *spot, struct prng *prng
         return;
     }
     }
+}
+
+static void damage_snapshot(struct disk *disk, const char *name, struct prng *prng)
+{
+    uint64_t size = memory_disk_file(disk, name).size;
+    uint64_t offset = prng_below(prng, size / DISK_ALIGNMENT) * DISK_ALIGNMENT;
+
+    switch (prng_below(prng, 3)) {
+    case 0:
+        memory_disk_zero(disk, name, offset, DISK_ALIGNMENT);
+        return;
+    case 1:
+        memory_disk_flip_bit(disk, name, 8 * offset + prng_below(prng, UINT64_C(8) * 512));
+        return;
+    default:
+        memory_disk_flip_bit(disk, name, prng_below(prng, 8 * size));
+        return;
+    }
+}
+
+bool sim_disk_rot_snapshot(struct sim *sim, uint32_t place, uint64_t seed)
+{
+    struct disk *disk = sim->cluster->worlds[place].disk;
+    const char *chosen = NULL;
+    uint32_t count = 0;
+    struct prng prng;
+
+    prng_init(&prng, seed);
+    bool is_newest = prng_below(&prng, 3) != 0; /* Of the whole ones: it will be needed. */
+
+    for (uint32_t i = 0; i < memory_disk_file_count(disk); i++) {
+        const char *name = memory_disk_file_name(disk, i);
+
+        if (strncmp(name, "snap-", 5) != 0 || memory_disk_file(disk, name).size == 0) {
+            continue;
+        }
+        if (is_newest ? strchr(name, '.') == NULL : prng_below(&prng, ++count) == 0) {
+            chosen = name;
+        }
+    }
+    if (chosen == NULL) {
+        return false;
+    }
+    struct disk_name *rotten = &sim->checks.nodes[place].rotten_snapshot;
+
+    snprintf(rotten->text, sizeof(rotten->text), "%s", chosen);
+    damage_snapshot(disk, chosen, &prng);
+    return true;
+}
+
+bool sim_disk_has_rotten_snapshot(const struct sim *sim, uint32_t place)
+{
+    const char *name = sim->checks.nodes[place].rotten_snapshot.text;
+
+    return name[0] != '\0' && memory_disk_file(sim->cluster->worlds[place].disk, name).size > 0;
 }
 
 /* Any batch but the last two, which recovery might take for a torn tail. */

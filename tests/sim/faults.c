@@ -43,6 +43,9 @@ static void begin_down(struct sim *sim, uint32_t number)
                !known->was_rotten && sim_disk_rot(sim, place, fault->amount)) {
         known->may_be_rotten = true;
         known->was_rotten = true;
+    } else if (fault->kind == SIM_FAULT_rot_snapshot && sim_members_may_lose(sim, place) &&
+               !known->was_rotten && sim_disk_rot_snapshot(sim, place, fault->amount)) {
+        known->was_rotten = true;
     }
 }
 
@@ -143,6 +146,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         sim->down_counts[place]++;
         begin_down(sim, number);
         return;
@@ -160,6 +164,7 @@ static void begin(struct sim *sim, uint32_t number)
         sim_note_cuts(sim, number, is_leader);
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
         return;
     case SIM_FAULT_link_break:
         sim_break_link(sim, place, fault->other % sim->cluster->node_count);
@@ -176,6 +181,7 @@ static void begin(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_ask(sim, number);
         return;
@@ -260,6 +266,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
         up_again(sim, place);
         return;
     case SIM_FAULT_pause:
@@ -285,6 +292,7 @@ static void end(struct sim *sim, uint32_t number)
         sim->cluster->worlds[place].disk_ms_max = 0;
         return;
     case SIM_FAULT_flap:
+    case SIM_FAULT_transfer_break:
     case SIM_FAULT_link_break:
     case SIM_FAULT_disk_error: /* It waits for its operation. */
         return;
@@ -294,6 +302,7 @@ static void end(struct sim *sim, uint32_t number)
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
         sim_operator_end(sim, number);
         return;
@@ -315,7 +324,8 @@ static void end(struct sim *sim, uint32_t number)
 /* It does something more while it lasts. */
 static bool has_steps(enum sim_fault_kind kind)
 {
-    return kind == SIM_FAULT_flap || kind == SIM_FAULT_client_late;
+    return kind == SIM_FAULT_flap || kind == SIM_FAULT_transfer_break ||
+           kind == SIM_FAULT_client_late;
 }
 
 uint64_t sim_faults_due_ms(const struct sim *sim)
@@ -350,6 +360,8 @@ static void step_on(struct sim *sim, uint32_t number)
 {
     if (sim->plan->faults[number].kind == SIM_FAULT_flap) {
         sim_flap_link(sim, number);
+    } else if (sim->plan->faults[number].kind == SIM_FAULT_transfer_break) {
+        sim_break_transfer(sim, number);
     } else {
         sim_client_delay(sim, number);
     }

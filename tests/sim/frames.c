@@ -90,6 +90,43 @@ static void repeat_vote(struct sim *sim, uint32_t candidate, uint32_t voter, uin
     }
 }
 
+/* --- Snapshots ----------------------------------------------------------------------------------
+ */
+
+void sim_transfers_break(struct sim *sim, uint32_t place, uint32_t other)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        struct sim_transfer *transfer = &sim->transfers[i];
+        bool is_of_place = i == place || transfer->source == place;
+
+        if (is_of_place && (place == other || i == other || transfer->source == other)) {
+            transfer->was_broken = true;
+        }
+    }
+}
+
+/* Who takes a snapshot says where it is. */
+static void note_transfer(struct sim *sim, uint32_t place, uint32_t source, struct bytes body)
+{
+    struct sim_transfer *transfer = &sim->transfers[place];
+    struct wire_peer_snapshot_reply reply;
+    enum error error = wire_peer_snapshot_reply_decode(&body, &reply);
+
+    SIM_CHECK(sim, frames_are_valid, error == ERR_OK, error, place);
+    if (reply.state != WIRE_SNAPSHOT_TAKEN && reply.state != WIRE_SNAPSHOT_REWIND) {
+        return;
+    }
+    if (reply.state == WIRE_SNAPSHOT_REWIND && reply.offset > 0 && reply.id == transfer->id &&
+        (transfer->was_broken || transfer->source != source)) {
+        SOMETIMES(sim, transfer_resumed);
+    }
+    *transfer =
+        (struct sim_transfer){.id = reply.id, .source = source, .has_part = reply.offset > 0};
+}
+
+/* --- All ----------------------------------------------------------------------------------------
+ */
+
 void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct bytes frame)
 {
     struct raft_message message;
@@ -98,11 +135,15 @@ void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct b
     if (frame.data[64] == WIRE_FRAME_SNAPSHOT_CHUNK) {
         SOMETIMES(sim, snapshot_sent);
     }
+    struct bytes body =
+        bytes_of(frame.data + WIRE_FRAME_HEADER_SIZE, frame.size - WIRE_FRAME_HEADER_SIZE);
+
+    if (frame.data[64] == WIRE_FRAME_SNAPSHOT_REPLY) {
+        note_transfer(sim, source, target, body);
+    }
     if (frame.data[64] != WIRE_FRAME_RAFT) {
         return;
     }
-    struct bytes body =
-        bytes_of(frame.data + WIRE_FRAME_HEADER_SIZE, frame.size - WIRE_FRAME_HEADER_SIZE);
     enum error error = wire_raft_decode(body, &message);
 
     SIM_CHECK(sim, frames_are_valid, error == ERR_OK, error, source);

@@ -2,7 +2,7 @@
 #include "base/assert.h"
 #include "tests/sim/sim.h"
 
-enum { FLAP_MS_MIN = 30, FLAP_MS_MAX = 400 };
+enum { FLAP_MS_MIN = 30, FLAP_MS_MAX = 400, BREAK_MS_MAX = 1000 };
 
 static void cut(struct sim *sim, uint32_t source, uint32_t target, bool begins)
 {
@@ -43,9 +43,11 @@ static bool fault_cuts(const struct sim *sim, uint32_t number, uint32_t source, 
     case SIM_FAULT_stop:
     case SIM_FAULT_wipe:
     case SIM_FAULT_rot:
+    case SIM_FAULT_rot_snapshot:
     case SIM_FAULT_pause:
     case SIM_FAULT_link_break:
     case SIM_FAULT_slow_link:
+    case SIM_FAULT_transfer_break:
     case SIM_FAULT_disk_stall:
     case SIM_FAULT_disk_slow:
     case SIM_FAULT_disk_error:
@@ -53,6 +55,7 @@ static bool fault_cuts(const struct sim *sim, uint32_t number, uint32_t source, 
     case SIM_FAULT_member_add:
     case SIM_FAULT_member_remove:
     case SIM_FAULT_member_promote:
+    case SIM_FAULT_member_replace:
     case SIM_FAULT_leader_move:
     case SIM_FAULT_client_cut:
     case SIM_FAULT_client_break:
@@ -150,6 +153,7 @@ void sim_break_link(struct sim *sim, uint32_t a, uint32_t b)
     if (sim->cluster->worlds[a].links[b][WORLD_LANE_BULK].ahead.size > 1000) {
         SOMETIMES(sim, link_broke_with_entries);
     }
+    sim_transfers_break(sim, a, b);
     fake_break(sim->cluster, a, b);
 }
 
@@ -170,4 +174,20 @@ void sim_flap_link(struct sim *sim, uint32_t number)
     SOMETIMES(sim, link_flapped);
     sim->fault_next_ms[number] =
         sim->cluster->now_ms + FLAP_MS_MIN + fault->amount % (FLAP_MS_MAX - FLAP_MS_MIN);
+}
+
+/* While the fault lasts, a snapshot that was taken in part loses its link. */
+void sim_break_transfer(struct sim *sim, uint32_t number)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        struct sim_transfer *transfer = &sim->transfers[i];
+
+        if (transfer->has_part) {
+            transfer->has_part = false;
+            sim_break_link(sim, transfer->source, i);
+            sim->fault_next_ms[number] =
+                sim->cluster->now_ms + prng_between(&sim->disk_prng, 1, BREAK_MS_MAX);
+            return;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 /* tests/sim/main.c: the simulator's command line.
  *
  *   sim [--print] [--no-faults] SEED...        one line for each seed
- *   sim --many COUNT [--from SEED] [--brief] [--stop] [--no-faults]
+ *   sim --many COUNT [--from SEED] [--jobs COUNT] [--brief] [--stop] [--no-faults]
  *   sim --shrink SEED                          the least that still fails */
 #include <limits.h>
 #include <malloc.h>
@@ -25,10 +25,11 @@ static bool parse(const char *text, uint64_t *number)
 
 static int usage(const char *what)
 {
-    fprintf(stderr,
-            "sim: %s\nusage: sim [--print] [--no-faults] SEED... | sim --shrink SEED |\n"
-            "       sim --many COUNT [--from SEED] [--brief] [--stop] [--no-faults]\n",
-            what);
+    fprintf(
+        stderr,
+        "sim: %s\nusage: sim [--print] [--no-faults] SEED... | sim --shrink SEED |\n"
+        "       sim --many COUNT [--from SEED] [--jobs COUNT] [--brief] [--stop] [--no-faults]\n",
+        what);
     return EXIT_USAGE;
 }
 
@@ -62,6 +63,7 @@ static bool run_one(uint64_t seed, bool has_faults, bool prints)
 struct command {
     struct campaign_options campaign;
     uint64_t shrink; /* A seed. */
+    uint64_t jobs;   /* Processes at once. */
     bool shrinks;
     bool prints;
 };
@@ -76,6 +78,7 @@ static bool take_option(struct command *command, char **arguments, int *at, cons
                                                 : NULL;
     uint64_t *number = strcmp(name, "--many") == 0     ? &command->campaign.count
                        : strcmp(name, "--from") == 0   ? &command->campaign.from
+                       : strcmp(name, "--jobs") == 0   ? &command->jobs
                        : strcmp(name, "--shrink") == 0 ? &command->shrink
                                                        : NULL;
 
@@ -103,11 +106,8 @@ int main(int count, char **arguments)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct command command = {
-        .campaign = {.from = 1,
-                     .has_faults = true,
-                     .process_count = processors < 1    ? 1
-                                      : processors > 64 ? 64
-                                                        : (uint32_t)processors},
+        .campaign = {.from = 1, .has_faults = true},
+        .jobs = processors < 1 ? 1 : (uint64_t)processors,
     };
     const char *problem = NULL;
     int first = 1;
@@ -125,6 +125,10 @@ int main(int count, char **arguments)
     if (command.shrinks) {
         return shrink_run(command.shrink, command.campaign.has_faults) ? 0 : 1;
     }
+    command.campaign.process_count = command.jobs < 1 ? 1
+                                     : command.jobs > SIM_PROCESS_COUNT_MAX
+                                         ? SIM_PROCESS_COUNT_MAX
+                                         : (uint32_t)command.jobs;
     if (command.campaign.count > 0) {
         return campaign_run(&command.campaign) ? 0 : 1;
     }

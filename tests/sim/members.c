@@ -113,6 +113,52 @@ static uint32_t voter_count(const struct raft_configuration *list)
     return count;
 }
 
+static bool has_ended(const struct sim *sim, raft_id id)
+{
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        if (sim->checks.nodes[i].id == id) {
+            return !sim->cluster->worlds[i].runs;
+        }
+    }
+    return true; /* Its disk is gone. */
+}
+
+static bool have_one_name(const struct raft_member *a, const struct raft_member *b)
+{
+    struct member first;
+    struct member second;
+
+    member_of(a, &first);
+    member_of(b, &second);
+    return strcmp(first.name, second.name) == 0;
+}
+
+/* A voter goes and one of another name comes, in one change. */
+static void note_replaced(struct sim *sim, const struct raft_configuration *before,
+                          const struct raft_configuration *next)
+{
+    const struct raft_member *comes = NULL;
+
+    for (uint32_t i = 0; i < next->member_count; i++) {
+        const struct raft_member *old = raft_configuration_find(before, next->members[i].id);
+
+        if (next->members[i].parts == RAFT_PART_VOTER &&
+            (old == NULL || old->parts == RAFT_PART_LEARNER)) {
+            comes = &next->members[i];
+        }
+    }
+    for (uint32_t i = 0; comes != NULL && i < next->member_count; i++) {
+        const struct raft_member *goes = &next->members[i];
+
+        if (goes->parts == RAFT_PART_OUTGOING && !have_one_name(comes, goes)) {
+            SOMETIMES(sim, member_replaced);
+            if (has_ended(sim, goes->id)) {
+                SOMETIMES(sim, dead_member_replaced);
+            }
+        }
+    }
+}
+
 static void note_voters(struct sim *sim, const struct raft_configuration *before,
                         const struct raft_configuration *next)
 {
@@ -135,6 +181,7 @@ static void note_voters(struct sim *sim, const struct raft_configuration *before
             SOMETIMES(sim, leader_removed);
         }
     }
+    note_replaced(sim, before, next);
     if (voter_count(next) > voter_count(before)) {
         SOMETIMES(sim, cluster_grew);
     } else if (voter_count(next) < voter_count(before)) {
@@ -199,6 +246,7 @@ void sim_members_wipe(struct sim *sim, uint32_t place)
     node->may_be_rotten = false;
     node->is_restoring = false;
     node->was_rotten = false;
+    node->rotten_snapshot = (struct disk_name){0};
     node->kept_index = 0;
     node->kept_last_index = 0;
     node->vote_term = 0;
@@ -358,41 +406,42 @@ void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
     known->has_present = true;
 }
 
-static bool has_voter(const struct raft_configuration *list, raft_id id)
+static bool has_vote(const struct raft_configuration *list, raft_id id)
 {
     const struct raft_member *member = raft_configuration_find(list, id);
 
     return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
 }
 
-/* The list before the newest one of its log; NULL: none was seen. */
-static const struct sim_list *list_before(const struct sim *sim, const struct sim_node *node)
+/* The list before the newest one of its log. */
+static const struct raft_configuration *list_before(const struct sim *sim,
+                                                    const struct sim_node *node)
 {
-    const struct sim_list *found = NULL;
+    const struct sim_members *members = &sim->members;
+    const struct raft_configuration *before = &members->lists[0].configuration;
 
-    for (uint32_t i = 0; i < sim->members.list_count; i++) {
-        const struct sim_list *list = &sim->members.lists[i];
+    for (uint32_t i = 1; i < members->list_count; i++) {
+        const struct sim_list *list = &members->lists[i];
 
-        if (list->index < node->present.index && (found == NULL || list->index > found->index) &&
-            (list->index == 0 || node->terms[list->index] == list->term)) {
-            found = list;
+        if (list->index < node->present.index && node->terms[list->index] == list->term &&
+            list->index > before->index) {
+            before = &list->configuration;
         }
     }
-    return found;
+    return before;
 }
 
-/* By the newest list of its log, which is not older than any that is committed. Who is being removed
- * may lead until it knows that its removal is committed: its log may be the only one that has it
- * (dissertation 4.2.2). */
+/* By the newest list of its log, which is not older than any that is committed: so a member that
+ * was removed never leads again. Who does not know yet that its removal is committed may be needed
+ * to commit it (dissertation 4.2.2). */
 void sim_members_check_leader(struct sim *sim, const struct sim_node *node)
 {
-    const struct sim_list *before = list_before(sim, node);
-    bool is_leaving = node->present.index > node->commit_index && before != NULL &&
-                      has_voter(&before->configuration, node->id);
+    bool is_leaving = node->present.index > node->commit_index;
 
     SIM_CHECK(sim, leader_is_a_voter,
               node->present.index >= sim->members.committed.index &&
-                  (has_voter(&node->present, node->id) || is_leaving),
+                  (has_vote(&node->present, node->id) ||
+                   (is_leaving && has_vote(list_before(sim, node), node->id))),
               node->id, node->present.index);
 }
 
@@ -517,9 +566,7 @@ bool sim_members_are_quorum(const struct sim *sim, uint32_t places)
 
 bool sim_members_have_voter(const struct sim *sim, raft_id id)
 {
-    const struct raft_member *member = raft_configuration_find(&sim->members.committed, id);
-
-    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+    return has_vote(&sim->members.committed, id);
 }
 
 bool sim_members_have(const struct sim *sim, raft_id id)
@@ -534,7 +581,22 @@ uint32_t sim_members_whole(const struct sim *sim)
     for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
         const struct sim_node *node = &sim->checks.nodes[i];
 
-        places |= node->id != 0 && !node->is_refused && !node->may_be_rotten ? 1u << i : 0;
+        bool is_safe = sim->cluster->worlds[i].runs || !sim_disk_has_rotten_snapshot(sim, i);
+
+        places |= node->id != 0 && !node->is_refused && !node->may_be_rotten && is_safe &&
+                          !node->is_restoring
+                      ? 1u << i
+                      : 0;
+    }
+    return places;
+}
+
+uint32_t sim_members_sound(const struct sim *sim)
+{
+    uint32_t places = sim_members_whole(sim);
+
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        places &= sim_disk_has_rotten_snapshot(sim, i) ? ~(1u << i) : ~0u;
     }
     return places;
 }
@@ -554,18 +616,17 @@ static bool is_founded(const struct sim *sim)
  * a removal: nobody can take two away at once. */
 bool sim_members_may_lose(const struct sim *sim, uint32_t place)
 {
-    uint32_t whole = sim_members_whole(sim);
+    uint32_t sound = sim_members_sound(sim);
 
-    return is_founded(sim) && (whole >> place & 1) != 0 && !sim_operator_removes(sim) &&
-           sim_members_are_quorum(sim, whole & ~(1u << place));
+    return is_founded(sim) && (sound >> place & 1) != 0 && !sim_operator_removes(sim) &&
+           sim_members_are_quorum(sim, sound & ~(1u << place));
 }
 
-bool sim_members_are_whole(const struct sim *sim, const struct raft_configuration *list)
+bool sim_members_are_there(const struct sim *sim, const struct raft_configuration *list,
+                           uint32_t places, uint64_t absent)
 {
-    uint32_t whole = sim_members_whole(sim);
-
     for (uint32_t i = 0; i < list->member_count; i++) {
-        if (!is_at(sim, list->members[i].id, whole)) {
+        if (list->members[i].id != absent && !is_at(sim, list->members[i].id, places)) {
             return false;
         }
     }
@@ -577,7 +638,8 @@ bool sim_members_are_settled(const struct sim *sim)
 {
     const struct raft_configuration *committed = &sim->members.committed;
 
-    if (raft_configuration_is_joint(committed) || !sim_members_are_whole(sim, committed)) {
+    if (raft_configuration_is_joint(committed) ||
+        !sim_members_are_there(sim, committed, sim_members_whole(sim), 0)) {
         return false;
     }
     for (uint32_t i = 0; i < sim->cluster->node_count; i++) {

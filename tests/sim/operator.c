@@ -31,6 +31,39 @@ static uint32_t choose(const struct sim *sim, uint32_t number, uint8_t parts)
     return number % count;
 }
 
+/* Whom to replace: a voter that does not run, where there is one. */
+static uint32_t choose_old(const struct sim *sim, const struct sim_fault *fault)
+{
+    uint32_t count = sim->cluster->node_count;
+    uint32_t number = (uint32_t)(fault->amount % count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = (number + i) % count;
+
+        if (!sim->cluster->worlds[place].runs && is_of_part(sim, place, RAFT_PART_VOTER)) {
+            return place;
+        }
+    }
+    return choose(sim, number, RAFT_PART_VOTER);
+}
+
+static bool has_learner(const struct sim *sim)
+{
+    return is_of_part(sim, choose(sim, 0, RAFT_PART_LEARNER), RAFT_PART_LEARNER);
+}
+
+static bool encode_add(const struct sim *sim, const struct sim_fault *fault, bool learner,
+                       struct buffer *params)
+{
+    const struct wire_member_add add = {
+        .name = bytes_of_text(fake_names[choose(sim, fault->other, 0)]),
+        .learner = learner,
+        .timeout_ms = TIMEOUT_MS,
+    };
+
+    return wire_member_add_encode(&add, params);
+}
+
 static bool encode(const struct sim *sim, const struct sim_fault *fault, enum wire_method *method,
                    struct buffer *params)
 {
@@ -38,12 +71,8 @@ static bool encode(const struct sim *sim, const struct sim_fault *fault, enum wi
 
     switch ((unsigned)fault->kind) {
     case SIM_FAULT_member_add:
-        name = bytes_of_text(fake_names[choose(sim, fault->other, 0)]);
         *method = WIRE_METHOD_member_add;
-        return wire_member_add_encode(&(struct wire_member_add){.name = name,
-                                                                .learner = fault->amount % 4 == 0,
-                                                                .timeout_ms = TIMEOUT_MS},
-                                      params);
+        return encode_add(sim, fault, fault->amount % 4 == 0, params);
     case SIM_FAULT_member_remove:
         name = bytes_of_text(fake_names[choose(sim, fault->other, RAFT_PART_VOTER)]);
         *method = WIRE_METHOD_member_remove;
@@ -54,6 +83,19 @@ static bool encode(const struct sim *sim, const struct sim_fault *fault, enum wi
         *method = WIRE_METHOD_member_promote;
         return wire_member_promote_encode(
             &(struct wire_member_promote){.name = name, .timeout_ms = TIMEOUT_MS}, params);
+    case SIM_FAULT_member_replace:
+        if (!has_learner(sim)) {
+            *method = WIRE_METHOD_member_add; /* The next one finds it. */
+            return encode_add(sim, fault, true, params);
+        }
+        name = bytes_of_text(fake_names[choose(sim, fault->other, RAFT_PART_LEARNER)]);
+        *method = WIRE_METHOD_member_promote;
+        return wire_member_promote_encode(
+            &(struct wire_member_promote){.name = name,
+                                          .replace =
+                                              bytes_of_text(fake_names[choose_old(sim, fault)]),
+                                          .timeout_ms = TIMEOUT_MS},
+            params);
     case SIM_FAULT_leader_move:
         name = bytes_of_text(fake_names[choose(sim, fault->other, RAFT_PART_VOTER)]);
         *method = WIRE_METHOD_leader_move;
@@ -64,12 +106,21 @@ static bool encode(const struct sim *sim, const struct sim_fault *fault, enum wi
     }
 }
 
-/* Nobody takes a member away while another has lost its disk: that would be two at once. */
+static bool is_removal(enum sim_fault_kind kind)
+{
+    return kind == SIM_FAULT_member_remove || kind == SIM_FAULT_member_replace;
+}
+
+/* Nobody takes a member away while another has lost its disk, or would if it crashed: that would be
+ * two at once. */
 static bool may_ask(const struct sim *sim, const struct sim_fault *fault, uint32_t place)
 {
+    raft_id old =
+        fault->kind == SIM_FAULT_member_replace ? sim->checks.nodes[choose_old(sim, fault)].id : 0;
+
     return fake_accepts(sim->cluster, place) && sim->members.list_count > 0 &&
-           (fault->kind != SIM_FAULT_member_remove ||
-            sim_members_are_whole(sim, &sim->members.committed));
+           (!is_removal(fault->kind) ||
+            sim_members_are_there(sim, &sim->members.committed, sim_members_sound(sim), old));
 }
 
 void sim_operator_ask(struct sim *sim, uint32_t number)
@@ -111,6 +162,8 @@ static void note_answer(struct sim *sim, enum sim_fault_kind kind, bool failed)
     case SIM_FAULT_member_promote:
         SOMETIMES(sim, learner_promoted);
         return;
+    case SIM_FAULT_member_replace: /* Also where nothing was to be done: see note_replaced(). */
+        return;
     case SIM_FAULT_leader_move:
         SOMETIMES(sim, leadership_moved);
         return;
@@ -145,7 +198,7 @@ void sim_operator_end(struct sim *sim, uint32_t number)
 bool sim_operator_removes(const struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->next_fault; i++) {
-        if (sim->fault_is_active[i] && sim->plan->faults[i].kind == SIM_FAULT_member_remove &&
+        if (sim->fault_is_active[i] && is_removal(sim->plan->faults[i].kind) &&
             sim->fault_client[i] != FAKE_CLIENT_COUNT_MAX) {
             return true;
         }
@@ -154,7 +207,10 @@ bool sim_operator_removes(const struct sim *sim)
         const struct world *world = &sim->cluster->worlds[i];
 
         for (uint32_t j = 0; world->runs && j < CHANGE_COUNT_MAX; j++) {
-            if (world->node->changes.slots[j].method == WIRE_METHOD_member_remove) {
+            const struct change *change = &world->node->changes.slots[j];
+
+            if (change->method == WIRE_METHOD_member_remove ||
+                (change->method == WIRE_METHOD_member_promote && change->replace[0] != '\0')) {
                 return true;
             }
         }

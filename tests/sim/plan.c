@@ -91,13 +91,18 @@ static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)
     draw_times(knobs, prng);
     draw_network(knobs, prng);
     knobs->request_count_max = CHOOSE(prng, 4, 16, 64, 64);
-    knobs->value_size = CHOOSE(prng, 20, 20, 20, 100, 100, 1000, 4000, 60000);
+    knobs->value_size = CHOOSE(prng, 20, 20, 20, 100, 100, 1000, 4000, SIM_VALUE_SIZE_LARGE);
+    knobs->snapshot_log_size = chance(prng, 50) ? CHOOSE(prng, 1, 20000, 100000, 300000) : 0;
+    if (knobs->snapshot_log_size != 0 && chance(prng, 25)) {
+        knobs->value_size = SIM_VALUE_SIZE_LARGE; /* So that a snapshot is sent in many parts. */
+        knobs->key_count = SIM_KEY_COUNT_MAX;
+    }
     if (knobs->value_size > 10000 && knobs->think_ms < 800) {
         knobs->think_ms = 800; /* Logs have an end, and so has memory. */
     }
     knobs->output_size_max = CHOOSE(prng, 3 << 20, 4 << 20);
     knobs->has_liveness = knobs->has_faults && knobs->node_count > 1 && chance(prng, 30);
-    knobs->snapshot_log_size = chance(prng, 50) ? CHOOSE(prng, 1, 20000, 100000, 300000) : 0;
+    knobs->shipping_pace = chance(prng, 30) ? CHOOSE(prng, 64 << 10, 100000) : 0;
     knobs->check_turn = CHOOSE(prng, 1, 16, 64, 64, 64, 64);
 }
 
@@ -136,6 +141,9 @@ static void draw_fault(struct sim_fault *fault, const struct sim_knobs *knobs, s
     } else {
         fault->place =
             chance(prng, 40) ? FAKE_NODE_COUNT_MAX : (uint32_t)prng_below(prng, knobs->node_count);
+    }
+    if (fault->kind == SIM_FAULT_transfer_break) {
+        fault->end_ms = fault->at_ms + prng_between(prng, 1000, 30000);
     }
     if (fault->kind >= SIM_FAULT_member_add && fault->kind <= SIM_FAULT_leader_move) {
         fault->end_ms = fault->at_ms + prng_between(prng, 100, 6000);
@@ -178,6 +186,24 @@ static enum sim_fault_kind draw_kind(struct prng *prng,
     UNREACHABLE();
 }
 
+/* Two changes, one of which waits for the other when the faults end: then it needs others than
+ * those that were healed. */
+static void draw_late_changes(struct sim_plan *plan, struct prng *prng)
+{
+    uint64_t at_ms = plan->knobs.fault_ms - prng_between(prng, 20, 200);
+
+    if (plan->fault_count > 0 && plan->faults[plan->fault_count - 1].at_ms > at_ms) {
+        at_ms = plan->faults[plan->fault_count - 1].at_ms;
+    }
+
+    for (uint32_t i = 0; i < 2 && plan->fault_count < SIM_FAULT_COUNT_MAX; i++) {
+        struct sim_fault *fault = &plan->faults[plan->fault_count++];
+        *fault = (struct sim_fault){.kind = SIM_FAULT_member_add, .at_ms = at_ms};
+        draw_fault(fault, &plan->knobs, prng);
+        fault->place = FAKE_NODE_COUNT_MAX;
+    }
+}
+
 static void draw_faults(struct sim_plan *plan, struct prng *prng)
 {
     const struct sim_knobs *knobs = &plan->knobs;
@@ -194,6 +220,9 @@ static void draw_faults(struct sim_plan *plan, struct prng *prng)
         draw_fault(fault, knobs, prng);
         /* Some come together. */
         at_ms += chance(prng, 20) ? prng_below(prng, 20) : prng_between(prng, 1, 2 * pause_ms);
+    }
+    if (knobs->has_liveness && knobs->node_count > knobs->formed_count) {
+        draw_late_changes(plan, prng);
     }
 }
 

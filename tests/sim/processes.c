@@ -33,7 +33,9 @@ void sim_start_node(struct sim *sim, uint32_t place)
         sim_check_started(sim, place);
         return;
     }
-    if (known->may_be_rotten && !(known->may_fail && error != ERR_CORRUPT)) {
+    bool is_rotten = known->may_be_rotten || sim_disk_has_rotten_snapshot(sim, place);
+
+    if (is_rotten && !(known->may_fail && error != ERR_CORRUPT)) {
         SIM_CHECK(sim, rot_is_refused_as_such, error == ERR_CORRUPT, error, place);
         SOMETIMES(sim, rot_refused);
         known->is_refused = true;

@@ -133,6 +133,9 @@ static void configure(struct sim *sim)
         if (knobs->snapshot_log_size != 0) {
             world->options.snapshot_log_size = knobs->snapshot_log_size;
         }
+        if (knobs->shipping_pace != 0) {
+            world->options.shipping_pace = knobs->shipping_pace;
+        }
         world->options.segment_count_max = 400;
     }
 }

@@ -28,6 +28,7 @@ enum {
     SIM_START_MS = 1000, /* Of the cluster's clock. */
     SIM_SEQUENCE_COUNT = 1 << 12,
     SIM_VALUE_SIZE_MAX = 64 << 10,
+    SIM_VALUE_SIZE_LARGE = 60000,
     SIM_LOST_COUNT_MAX = 2 * SIM_FAULT_COUNT_MAX,
 };
 
@@ -43,6 +44,7 @@ enum {
     X(stop, 2)                                                                                     \
     X(wipe, 1)                                                                                     \
     X(rot, 1)                                                                                      \
+    X(rot_snapshot, 1)                                                                             \
     X(pause, 3)                                                                                    \
     X(isolate, 3)                                                                                  \
     X(deaf, 2)                                                                                     \
@@ -53,6 +55,7 @@ enum {
     X(flap, 2)                                                                                     \
     X(link_break, 3)                                                                               \
     X(slow_link, 2)                                                                                \
+    X(transfer_break, 2)                                                                           \
     X(disk_stall, 2)                                                                               \
     X(disk_slow, 2)                                                                                \
     X(disk_error, 1)                                                                               \
@@ -60,6 +63,7 @@ enum {
     X(member_add, 3)                                                                               \
     X(member_remove, 2)                                                                            \
     X(member_promote, 1)                                                                           \
+    X(member_replace, 3)                                                                           \
     X(leader_move, 2)                                                                              \
     X(client_cut, 2)                                                                               \
     X(client_break, 2)                                                                             \
@@ -114,6 +118,7 @@ struct sim_knobs {
     bool has_liveness;          /* Then a quorum is healed and the rest stays as it is for ever. */
     bool has_faults;            /* False: none at all, nor a bad network. */
     uint64_t snapshot_log_size; /* As node_options have it; 0: the default. */
+    uint64_t shipping_pace;     /* The same. */
     uint32_t check_turn;        /* The costly checks are made once in so many turns. */
 };
 
@@ -186,9 +191,10 @@ struct sim_node {
     bool is_restoring;  /* It fetches what its disk has lost, and takes no part. */
     bool is_refused;    /* Its rot was found: it cannot start. */
     bool was_rotten;    /* Damage was planted once. */
-    uint64_t *terms;    /* Of its log, from 1. */
-    uint64_t *chains;   /* A hash of each entry and all before it. */
-    uint64_t capacity;  /* Of both. */
+    struct disk_name rotten_snapshot; /* A file that was damaged and is still there; or empty. */
+    uint64_t *terms;                  /* Of its log, from 1. */
+    uint64_t *chains;                 /* A hash of each entry and all before it. */
+    uint64_t capacity;                /* Of both. */
     uint64_t last_index;
     uint64_t epoch;
     uint64_t base_index;    /* Its log begins behind. */
@@ -276,6 +282,16 @@ struct sim_members {
     struct raft_configuration committed; /* The newest. */
     struct sim_lost lost[SIM_LOST_COUNT_MAX];
     uint32_t lost_count;
+};
+
+/* --- frames.c: a snapshot on its way ------------------------------------------------------------
+ */
+
+struct sim_transfer {
+    uint64_t id;     /* Of the file. */
+    uint32_t source; /* Who sent it last. */
+    bool was_broken; /* Since it was last heard of. */
+    bool has_part;   /* It was just taken in part. */
 };
 
 /* --- history.c: what clients saw ----------------------------------------------------------------
@@ -386,6 +402,7 @@ struct sim {
     struct fake_cluster *cluster;
     struct sim_checks checks;
     struct sim_members members;
+    struct sim_transfer transfers[FAKE_NODE_COUNT_MAX]; /* By who takes it. */
     struct sim_history history;
     struct sim_client *clients;
     struct sim_lock locks[SIM_LOCK_COUNT];
@@ -434,6 +451,8 @@ void sim_checks_close(struct sim *sim);
 /* After each turn of a node. */
 void sim_check_turn(struct sim *sim, uint32_t place);
 void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct bytes frame);
+/* Snapshots from or to the node are interrupted; or between the two. */
+void sim_transfers_break(struct sim *sim, uint32_t place, uint32_t other);
 /* Before and after the life of a process. */
 void sim_check_started(struct sim *sim, uint32_t place);
 void sim_check_ended(struct sim *sim, uint32_t place);
@@ -476,9 +495,14 @@ void sim_members_wipe(struct sim *sim, uint32_t place);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
 bool sim_members_have(const struct sim *sim, uint64_t id);
 bool sim_members_have_voter(const struct sim *sim, uint64_t id);
-/* Places, as bits, whose disks are as they should be. */
+/* Places, as bits, whose disks are as they should be; a damaged snapshot does no harm while its
+ * node runs. */
 uint32_t sim_members_whole(const struct sim *sim);
-bool sim_members_are_whole(const struct sim *sim, const struct raft_configuration *list);
+/* Those where not even a snapshot is damaged: they come back from any crash. */
+uint32_t sim_members_sound(const struct sim *sim);
+/* All members are there, apart from `absent` (0: none). */
+bool sim_members_are_there(const struct sim *sim, const struct raft_configuration *list,
+                           uint32_t places, uint64_t absent);
 /* Can those go on without all others, whatever becomes of changes under way? */
 bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
 bool sim_members_may_lose(const struct sim *sim, uint32_t place);
@@ -511,6 +535,7 @@ void sim_note_cuts(struct sim *sim, uint32_t number, bool is_leader);
 void sim_break_link(struct sim *sim, uint32_t a, uint32_t b);
 void sim_slow_link(struct sim *sim, uint32_t a, uint32_t b, uint64_t delay_ms);
 void sim_flap_link(struct sim *sim, uint32_t number);
+void sim_break_transfer(struct sim *sim, uint32_t number);
 
 /* --- faults.c -----------------------------------------------------------------------------------
  */
@@ -532,6 +557,12 @@ void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook);
 
 /* Damages bytes that were acknowledged, never those of the last write. False: there are none. */
 bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed);
+
+/* Damages one of its snapshots, whole or in part, which is then known as `rotten_snapshot`. False:
+ * there is none. */
+bool sim_disk_rot_snapshot(struct sim *sim, uint32_t place, uint64_t seed);
+/* The file that was damaged is still there. */
+bool sim_disk_has_rotten_snapshot(const struct sim *sim, uint32_t place);
 
 /* --- client.c -----------------------------------------------------------------------------------
  */

@@ -233,6 +233,41 @@ static void who_is_fed_old_lists_answers_the_new_disk(void **state)
     (void)state;
 }
 
+static bool knows_of_its_removal(struct fake_cluster *cluster, void *context)
+{
+    const uint32_t *place = context;
+
+    return fake_has_logged(cluster, *place, "event=removed");
+}
+
+/* It has its removal in its log and does not know any more that it is committed. Nobody can tell it
+ * by the log, which was dropped; and the newest list that it knows is the newest of all. */
+static void who_forgot_its_removal_is_turned_away_when_the_log_is_gone(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 28);
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster->worlds[i].options.snapshot_log_size = 100000;
+        cluster->worlds[i].options.commit_interval_ms = 50;
+    }
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t removed = (leader + 1) % 3;
+    uint32_t client = fake_client_open(cluster, leader);
+    fake_change(cluster, client, WIRE_METHOD_member_remove, fake_names[removed]);
+    assert_true(fake_run_until(cluster, knows_of_its_removal, &removed, 5000));
+    fake_crash(cluster, removed);
+    for (uint32_t i = 0; i < 80; i++) {
+        fake_put_large(cluster);
+    }
+    fake_run(cluster, 20000); /* Nobody waits any more to tell it. */
+
+    fake_start(cluster, removed);
+
+    fake_expect_removed(cluster, removed);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 static bool has_failed(struct fake_cluster *cluster, void *context)
 {
     const uint32_t *place = context;
@@ -281,6 +316,7 @@ int main(void)
         cmocka_unit_test(members_that_were_all_removed_and_wiped_found_no_second_cluster),
         cmocka_unit_test(no_voter_is_removed_when_too_many_of_the_others_are_gone),
         cmocka_unit_test(who_is_fed_old_lists_answers_the_new_disk),
+        cmocka_unit_test(who_forgot_its_removal_is_turned_away_when_the_log_is_gone),
         cmocka_unit_test(who_starts_to_join_once_more_answers_the_new_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
