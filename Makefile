@@ -47,7 +47,8 @@ endif
 OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
 OPT    += $(if $(findstring thread,$(SAN)),-Wno-error=tsan)
 OPT    += $(if $(COVERAGE),-O0 --coverage -U_FORTIFY_SOURCE)
-CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong -fPIC -I.
+CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong \
+  -fPIC -fno-semantic-interposition -I.
 LDFLAGS += $(if $(COVERAGE),--coverage) $(if $(SAN),-fsanitize=$(SAN)) -Wl,-z,relro,-z,now -pthread
 LIBS_base   := -lxxhash -lm
 LIBS_wire   := -lmsgpackc

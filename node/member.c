@@ -97,3 +97,10 @@ void member_of(const struct raft_member *from, struct member *member)
 
     ASSERT_VALUES(is_valid, from->id, from->context_size);
 }
+
+uint64_t member_incarnation(const struct raft_member *from)
+{
+    ASSERT_VALUES(from->context_size >= TEXTS_AT, from->id, from->context_size);
+    ASSERT_VALUES(from->context[0] == VERSION, from->id, from->context[0]);
+    return load_u64(from->context + INCARNATION_AT);
+}

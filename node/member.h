@@ -48,4 +48,7 @@ MUST_USE bool member_decode(struct bytes bytes, struct member *member);
  * them, and they are checked before they are proposed. */
 void member_of(const struct raft_member *from, struct member *member);
 
+/* The same of the incarnation alone, for who looks for a disk in each turn. */
+uint64_t member_incarnation(const struct raft_member *from);
+
 #endif

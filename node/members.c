@@ -13,8 +13,8 @@ static const struct raft_member *find_disk(const struct raft_configuration *conf
                                            uint64_t incarnation, struct member *member)
 {
     for (uint32_t i = 0; i < configuration->member_count; i++) {
-        member_of(&configuration->members[i], member);
-        if (member->incarnation == incarnation) {
+        if (member_incarnation(&configuration->members[i]) == incarnation) {
+            member_of(&configuration->members[i], member);
             return &configuration->members[i];
         }
     }

@@ -111,19 +111,16 @@ static bool has_caught_up(const struct node *node, const struct raft_member *lis
 }
 
 static void encode_member(const struct node *node, const struct raft_member *listed,
-                          struct wire_items *items, struct buffer *out)
+                          const struct member *known, struct wire_items *items, struct buffer *out)
 {
-    struct member known;
-
-    member_of(listed, &known);
     bool connected = members_is_heard(node, listed);
     uint32_t place =
         listed->id == node->identity.self ? node->options.self : place_of_id(node, listed->id);
     const struct wire_member member = {
-        .name = bytes_of_text(known.name),
-        .client = bytes_of_text(connected ? node->peers[place].client : known.client),
+        .name = bytes_of_text(known->name),
+        .client = bytes_of_text(connected ? node->peers[place].client : known->client),
         .connected = connected,
-        .peer = bytes_of_text(known.peer),
+        .peer = bytes_of_text(known->peer),
         .id = listed->id,
         .member = bytes_of_text(part_name(listed)),
         .caught_up = has_caught_up(node, listed),
@@ -151,7 +148,7 @@ static void encode_members(const struct node *node, struct wire_items *items, st
         order[at] = i;
     }
     for (uint32_t i = 0; i < present->member_count; i++) {
-        encode_member(node, &present->members[order[i]], items, out);
+        encode_member(node, &present->members[order[i]], &members[order[i]], items, out);
     }
 }
 

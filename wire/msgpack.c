@@ -53,17 +53,17 @@ static int set_bytes(struct wire_token *token, enum wire_token_kind kind, struct
     return 0;
 }
 
-static inline parser_object parser_root(struct wire_token *token)
+static inline parser_object parser_root(struct wire_token **token)
 {
-    *token = (struct wire_token){.kind = WIRE_TOKEN_NIL};
+    (void)token; /* Not set yet. */
     return 0;
 }
 
 #define PARSER_NUMBER(name, type, set)                                                             \
-    static inline int parser_##name(struct wire_token *token, type value, parser_object *object)   \
+    static inline int parser_##name(struct wire_token **token, type value, parser_object *object)   \
     {                                                                                              \
         *object = 0;                                                                               \
-        return set(token, value);                                                                  \
+        return set(*token, value);                                                                  \
     }
 PARSER_NUMBER(uint8, uint8_t, set_number)
 PARSER_NUMBER(uint16, uint16_t, set_number)
@@ -75,54 +75,54 @@ PARSER_NUMBER(int32, int32_t, set_signed)
 PARSER_NUMBER(int64, int64_t, set_signed)
 #undef PARSER_NUMBER
 
-static inline int parser_float(struct wire_token *token, float value, parser_object *object)
+static inline int parser_float(struct wire_token **token, float value, parser_object *object)
 {
     (void)value;
     *object = 0;
-    return set_kind(token, WIRE_TOKEN_FLOAT, 0);
+    return set_kind(*token, WIRE_TOKEN_FLOAT, 0);
 }
 
-static inline int parser_double(struct wire_token *token, double value, parser_object *object)
+static inline int parser_double(struct wire_token **token, double value, parser_object *object)
 {
     (void)value;
     *object = 0;
-    return set_kind(token, WIRE_TOKEN_FLOAT, 0);
+    return set_kind(*token, WIRE_TOKEN_FLOAT, 0);
 }
 
-static inline int parser_nil(struct wire_token *token, parser_object *object)
+static inline int parser_nil(struct wire_token **token, parser_object *object)
 {
     *object = 0;
-    return set_kind(token, WIRE_TOKEN_NIL, 0);
+    return set_kind(*token, WIRE_TOKEN_NIL, 0);
 }
 
-static inline int parser_true(struct wire_token *token, parser_object *object)
+static inline int parser_true(struct wire_token **token, parser_object *object)
 {
     *object = 0;
-    return set_kind(token, WIRE_TOKEN_BOOL, 1);
+    return set_kind(*token, WIRE_TOKEN_BOOL, 1);
 }
 
-static inline int parser_false(struct wire_token *token, parser_object *object)
+static inline int parser_false(struct wire_token **token, parser_object *object)
 {
     *object = 0;
-    return set_kind(token, WIRE_TOKEN_BOOL, 0);
+    return set_kind(*token, WIRE_TOKEN_BOOL, 0);
 }
 
-static inline int parser_array(struct wire_token *token, unsigned count, parser_object *object)
+static inline int parser_array(struct wire_token **token, unsigned count, parser_object *object)
 {
     *object = 0;
-    (void)set_kind(token, WIRE_TOKEN_ARRAY, count);
+    (void)set_kind(*token, WIRE_TOKEN_ARRAY, count);
     return PARSE_CONTAINER;
 }
 
-static inline int parser_map(struct wire_token *token, unsigned count, parser_object *object)
+static inline int parser_map(struct wire_token **token, unsigned count, parser_object *object)
 {
     *object = 0;
-    (void)set_kind(token, WIRE_TOKEN_MAP, count);
+    (void)set_kind(*token, WIRE_TOKEN_MAP, count);
     return PARSE_CONTAINER;
 }
 
 /* The template never gets inside a container, so it never ends an item. */
-static inline int parser_array_item(struct wire_token *token, const parser_object *array,
+static inline int parser_array_item(struct wire_token **token, const parser_object *array,
                                     parser_object item)
 {
     (void)token;
@@ -131,31 +131,31 @@ static inline int parser_array_item(struct wire_token *token, const parser_objec
     return PARSE_MALFORMED;
 }
 
-static inline int parser_map_item(struct wire_token *token, const parser_object *map,
+static inline int parser_map_item(struct wire_token **token, const parser_object *map,
                                   parser_object key, parser_object value)
 {
     (void)map;
     return parser_array_item(token, map, (parser_object)(key + value));
 }
 
-static inline int parser_str(struct wire_token *token, const char *base, const char *at,
+static inline int parser_str(struct wire_token **token, const char *base, const char *at,
                              unsigned size, parser_object *object)
 {
     (void)base;
     *object = 0;
-    return set_bytes(token, WIRE_TOKEN_TEXT, bytes_of(at, size));
+    return set_bytes(*token, WIRE_TOKEN_TEXT, bytes_of(at, size));
 }
 
-static inline int parser_bin(struct wire_token *token, const char *base, const char *at,
+static inline int parser_bin(struct wire_token **token, const char *base, const char *at,
                              unsigned size, parser_object *object)
 {
     (void)base;
     *object = 0;
-    return set_bytes(token, WIRE_TOKEN_BYTES, bytes_of(at, size));
+    return set_bytes(*token, WIRE_TOKEN_BYTES, bytes_of(at, size));
 }
 
 /* `size` counts the type byte: 0 is a 32-bit length that ran over in the template. */
-static inline int parser_ext(struct wire_token *token, const char *base, const char *at,
+static inline int parser_ext(struct wire_token **token, const char *base, const char *at,
                              unsigned size, parser_object *object)
 {
     (void)base;
@@ -163,14 +163,14 @@ static inline int parser_ext(struct wire_token *token, const char *base, const c
     if (size == 0) {
         return PARSE_MALFORMED;
     }
-    return set_bytes(token, WIRE_TOKEN_EXTENSION, bytes_of(at, size));
+    return set_bytes(*token, WIRE_TOKEN_EXTENSION, bytes_of(at, size));
 }
 
 #define msgpack_unpack_struct(name)     struct parser##name
 #define msgpack_unpack_func(type, name) static inline type parser##name
 #define msgpack_unpack_callback(name)   parser##name
 #define msgpack_unpack_object           parser_object
-#define msgpack_unpack_user             struct wire_token
+#define msgpack_unpack_user             struct wire_token *
 #include <msgpack/unpack_template.h>
 
 struct wire_cursor wire_cursor_of(struct bytes input)
@@ -217,6 +217,8 @@ enum error wire_token_next(struct wire_cursor *cursor, struct wire_token *token)
     }
     cursor->tokens_left--;
     parser_init(&parser);
+    parser.user = token;
+    *token = (struct wire_token){.kind = WIRE_TOKEN_NIL};
     int verdict =
         at == cursor->input.size
             ? PARSE_INCOMPLETE
@@ -230,7 +232,6 @@ enum error wire_token_next(struct wire_cursor *cursor, struct wire_token *token)
     /* A refused container leaves the parser at the last byte of its header. */
     cursor->at = verdict == PARSE_CONTAINER ? at + 1 : at;
     ASSERT_VALUES(cursor->at <= cursor->input.size, cursor->at, cursor->input.size);
-    *token = parser.user;
     if (verdict == PARSE_CONTAINER && !container_fits(cursor, token)) {
         return ERR_TOO_LARGE;
     }

@@ -20,13 +20,13 @@ static void check_leader(struct sim *sim, uint32_t place, const struct raft *raf
 
     SIM_CHECK(sim, election_safety, *leader == 0 || *leader == node->id, raft->term, *leader);
     *leader = node->id;
-    sim_members_check_votes(sim, node, raft->term);
+    sim_leaders_check_votes(sim, node, raft->term);
     if (raft->term > checks->newest_term && committed > 0) {
         SIM_CHECK(sim, leader_completeness,
                   node->last_index >= committed &&
                       node->chains[committed] == checks->indexes[committed].committed,
                   committed, node->last_index);
-        sim_members_check_leader(sim, node);
+        sim_leaders_check_place(sim, node);
     }
     SOMETIMES(sim, leader_elected);
     if (checks->newest_leader == place) {

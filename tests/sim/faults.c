@@ -379,14 +379,17 @@ void sim_faults_advance(struct sim *sim)
     for (uint32_t i = 0; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && now_ms >= plan->faults[i].end_ms) {
             end(sim, i);
+            fake_changed(sim->cluster);
         } else if (sim->fault_is_active[i] && has_steps(plan->faults[i].kind) &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
             step_on(sim, i);
+            fake_changed(sim->cluster);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
         if (!plan->fault_is_dropped[sim->next_fault]) {
             begin(sim, sim->next_fault);
+            fake_changed(sim->cluster);
         }
         sim->next_fault++;
     }
@@ -450,4 +453,5 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
     sim->cluster->network.loss_ppm = 0;
     sim->cluster->network.again_ppm = 0;
     sim->cluster->network.late_ppm = 0;
+    fake_changed(sim->cluster);
 }

@@ -64,7 +64,8 @@ static void check_append_reply(struct sim *sim, uint32_t source, const struct ra
               message->append_reply.match_index, raft->durable_index);
 }
 
-/* --- Votes that come again ---------------------------------------------------------------------- */
+/* --- Votes that come again ----------------------------------------------------------------------
+ */
 
 static void keep_vote(struct sim *sim, uint32_t source, uint32_t target, uint64_t term,
                       struct bytes frame)

@@ -22,7 +22,7 @@ import mutant_list
 SEEDS = int(os.environ.get("SEEDS", "2000"))
 QUIET = int(os.environ.get("QUIET", "100"))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDER = os.environ["FOLDER"]
+FOLDER = os.path.join(os.environ["FOLDER"], str(os.getpid()))
 STEP = 50  # Seeds between two lines of progress.
 
 

@@ -453,8 +453,7 @@ void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_ca
     sim_trace(sim, (uint64_t)call->core.status << 32 ^ call->core.method ^
                        (uint64_t)call->core.outcome << 16 ^ (uint64_t)client->number << 48);
     if (client->act_ms == SIM_NEVER) {
-        client->act_ms =
-            sim->cluster->now_ms + prng_between(&client->prng, 1, 2 * think_ms(sim));
+        client->act_ms = sim->cluster->now_ms + prng_between(&client->prng, 1, 2 * think_ms(sim));
     }
     if (call->core.status == ERR_OK && call->core.method != WIRE_METHOD_session_end) {
         client->done_count++; /* A session that nobody knows of ends without the cluster. */

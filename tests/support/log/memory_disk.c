@@ -12,6 +12,7 @@ struct file {
     struct disk_name name;
     uint8_t *data;
     uint64_t size;
+    uint64_t written; /* Of it, what is in memory; behind are zeros that nobody has touched. */
     bool is_staged; /* Nothing of it is durable. */
 };
 
@@ -40,13 +41,27 @@ struct disk {
 
 /* --- Files ----------------------------------------------------------------------------------- */
 
-/* Zeros that cost nothing before they are touched. */
 static uint8_t *allocate(uint64_t size)
 {
     uint8_t *data = calloc(1, size == 0 ? 1 : size);
 
     ASSERT(data != NULL);
     return data;
+}
+
+/* What is before `size` is in memory from now on. */
+static void materialise(struct file *file, uint64_t size)
+{
+    if (size <= file->written) {
+        return;
+    }
+    uint64_t written = size_min(file->size, size_max(size, 2 * file->written));
+    uint8_t *data = realloc(file->data, written);
+
+    ASSERT(data != NULL && size <= written);
+    memset(data + file->written, 0, written - file->written);
+    file->data = data;
+    file->written = written;
 }
 
 static struct file *find(const struct disk *disk, const char *name)
@@ -83,7 +98,7 @@ static struct file *find_or_make(struct disk *disk, const char *name)
     return file;
 }
 
-/* The file takes over `data`. */
+/* The file takes over `data`; NULL: zeros. */
 static void replace(struct disk *disk, const char *name, uint8_t *data, uint64_t size)
 {
     struct file *file = find_or_make(disk, name);
@@ -91,6 +106,7 @@ static void replace(struct disk *disk, const char *name, uint8_t *data, uint64_t
     free(file->data);
     file->data = data;
     file->size = size;
+    file->written = data == NULL ? 0 : size;
     file->is_staged = false;
 }
 
@@ -141,7 +157,7 @@ struct disk *memory_disk_copy(const struct disk *disk)
     for (uint32_t i = 0; i < disk->file_count; i++) {
         const struct file *file = &disk->files[i];
 
-        memory_disk_put(copy, file->name.text, bytes_of(file->data, file->size));
+        memory_disk_put(copy, file->name.text, memory_disk_file(disk, file->name.text));
         find_or_make(copy, file->name.text)->is_staged = file->is_staged;
     }
     return copy;
@@ -169,6 +185,7 @@ static void write_sectors(struct file *file, uint64_t offset, const uint8_t *dat
                           memory_disk_keep *keep, void *context)
 {
     ASSERT(offset + size <= file->size);
+    materialise(file, offset + size);
     for (uint64_t at = 0; at < size; at += DISK_SECTOR_SIZE) {
         if (keep(context, (uint32_t)(at / DISK_SECTOR_SIZE))) {
             memcpy(file->data + offset + at, data + at, size_min(DISK_SECTOR_SIZE, size - at));
@@ -192,6 +209,7 @@ static enum error write_file(struct disk *disk, const char *name, uint64_t offse
         write_sectors(file, offset, data, size, keep_every_second, NULL);
         return error;
     }
+    materialise(file, offset + size);
     memcpy(file->data + offset, data, size);
     return ERR_OK;
 }
@@ -211,9 +229,13 @@ static enum error read_file(struct disk *disk, const char *name, uint64_t offset
         return ERR_MISSING;
     }
     *size_read = offset >= file->size ? 0 : size_min(size, file->size - offset);
-    if (*size_read != 0) {
-        memcpy(data, file->data + offset, *size_read);
+    uint64_t written =
+        offset >= file->written ? 0 : size_min(*size_read, file->written - offset);
+
+    if (written != 0) {
+        memcpy(data, file->data + offset, written);
     }
+    memset(data + written, 0, *size_read - written);
     return ERR_OK;
 }
 
@@ -227,7 +249,7 @@ static enum error fill_file(struct disk *disk, const char *name, uint64_t size)
     if (used_size(disk) + size > disk->size_max) {
         return ERR_NO_SPACE;
     }
-    replace(disk, name, allocate(size), size);
+    replace(disk, name, NULL, size);
     return ERR_OK;
 }
 
@@ -245,6 +267,8 @@ static enum error stage_file(struct disk *disk, const struct disk_request *reque
     uint64_t size_kept = request->offset == 0 ? 0 : file->size;
     uint64_t size = size_max(size_kept, request->offset + request->size);
     uint8_t *data = allocate(size);
+
+    materialise(file, size_kept);
     memcpy(data, size_kept == 0 ? request->data : file->data, size_kept);
     replace(disk, request->name.text, data, size);
     file->is_staged = true;
@@ -265,6 +289,8 @@ static enum error publish_file(struct disk *disk, const struct disk_request *req
         return error;
     }
     uint8_t *data = allocate(request->size);
+
+    materialise(file, file->size);
     memcpy(data, file->data, size_min(request->size, file->size));
     drop(disk, file);
     replace(disk, request->target.text, data, request->size);
@@ -508,6 +534,7 @@ enum error disk_rename(struct disk *disk, const struct disk_name *source,
     if (file == NULL) {
         return ERR_MISSING;
     }
+    materialise(file, file->size);
     struct file moved = *file;
 
     file->data = NULL;
@@ -556,9 +583,13 @@ const char *memory_disk_file_name(const struct disk *disk, uint32_t number)
 
 struct bytes memory_disk_file(const struct disk *disk, const char *name)
 {
-    const struct file *file = find(disk, name);
+    struct file *file = find(disk, name);
 
-    return file == NULL ? bytes_of(NULL, 0) : bytes_of(file->data, file->size);
+    if (file == NULL) {
+        return bytes_of(NULL, 0);
+    }
+    materialise(file, file->size);
+    return bytes_of(file->data, file->size);
 }
 
 void memory_disk_put(struct disk *disk, const char *name, struct bytes bytes)

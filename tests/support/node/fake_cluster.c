@@ -55,6 +55,12 @@ struct fake_cluster *fake_cluster_open(uint32_t node_count, uint64_t seed)
         world->options.window_size = 5 << 20;
         world->options.segment_size = (2 << 20) + (64 << 10);
         world->options.segment_count_max = 64;
+        for (uint32_t j = 0; j < FAKE_NODE_COUNT_MAX; j++) {
+            for (uint32_t lane = 0; lane < WORLD_LANE_COUNT; lane++) {
+                world->links[j][lane].ahead.reader = &cluster->worlds[j];
+                world->links[j][lane].back.reader = world;
+            }
+        }
         memcpy(world->options.members, names, sizeof(names));
         memcpy(world->options.addresses, peer_addresses, sizeof(peer_addresses));
     }
@@ -73,6 +79,7 @@ static void end_node(struct world *world)
 {
     world->node = NULL;
     world->runs = false;
+    world->due_is_known = false;
 }
 
 static void forget_client(struct fake_client *client)
@@ -147,6 +154,7 @@ enum error fake_try_start(struct fake_cluster *cluster, uint32_t place, const ch
                                  world->table, fake_clock(world), problem);
 
     world->runs = error == ERR_OK;
+    world->due_is_known = false;
     for (uint32_t i = 0; i < FAKE_NODE_COUNT_MAX; i++) {
         world->links[i][WORLD_LANE_BULK].dial_ms = cluster->now_ms;
         world->links[i][WORLD_LANE_FAST].dial_ms = cluster->now_ms;

@@ -9,6 +9,7 @@ enum { DIAL_MS = 20, ACCEPTED_COUNT_MAX = FAKE_CONNECTION_COUNT_MAX - 4 };
 
 void fake_queue_event(struct world *world, struct node_event event)
 {
+    world->due_is_known = false;
     if (world->runs) {
         ASSERT(world->queued_count < COUNT_OF(world->queued));
         world->queued[world->queued_count++] = event;
@@ -78,10 +79,13 @@ bool fake_accepts(const struct fake_cluster *cluster, uint32_t place)
     const struct world *world = &cluster->worlds[place];
     uint32_t open_count = 0;
 
+    if (!world->runs) {
+        return false;
+    }
     for (uint32_t i = 0; i < world->connection_end; i++) {
         open_count += world->connections[i].is_open ? 1 : 0;
     }
-    return world->runs && open_count + world->queued_count < ACCEPTED_COUNT_MAX;
+    return open_count + world->queued_count < ACCEPTED_COUNT_MAX;
 }
 
 uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b,
@@ -89,9 +93,10 @@ uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b
 {
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
     bool is_possible = a != b && !link->is_up && cluster->worlds[a].runs &&
-                       !cluster->worlds[a].is_paused && fake_accepts(cluster, b) &&
+                       !cluster->worlds[a].is_paused && !cluster->is_cut[a][b] &&
+                       !cluster->is_cut[b][a] &&
                        fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX &&
-                       !cluster->is_cut[a][b] && !cluster->is_cut[b][a];
+                       fake_accepts(cluster, b);
 
     return is_possible ? link->dial_ms : UINT64_MAX;
 }
@@ -147,6 +152,7 @@ uint32_t fake_client_connect(struct fake_cluster *cluster, uint32_t place)
     client->reads = true;
     client->node = place;
     client->next_id = 1;
+    client->ahead.reader = world;
     client->connection = free_connection(world);
     world->connections[client->connection] =
         (struct fake_connection){.is_open = true, .source = number};

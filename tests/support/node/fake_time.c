@@ -167,7 +167,7 @@ static uint64_t true_time_of(const struct world *world, uint64_t local_ms)
     if (left_ms > FAR_MS) {
         return UINT64_MAX;
     }
-    uint64_t guess_ms = world->cluster->now_ms + left_ms - left_ms / 64;
+    uint64_t guess_ms = world->cluster->now_ms + left_ms - left_ms / 64 - 1; /* Not behind it. */
 
     while (fake_clock_at(world, guess_ms) < local_ms) {
         guess_ms++;
@@ -189,6 +189,7 @@ static void run_node(struct fake_cluster *cluster, struct world *world)
         batch_add(&batch, world->queued[i]);
     }
     world->queued_count = 0;
+    world->due_is_known = false;
     collect_data(world, &batch);
     collect_back(world, &batch);
     if (batch.count == 0 && now_ms < node_wake_ms(world->node)) {
@@ -256,7 +257,7 @@ static uint64_t links_due_ms(const struct world *world)
     return due_ms;
 }
 
-static uint64_t world_due_ms(struct world *world)
+static uint64_t find_due_ms(struct world *world)
 {
     if (!world->runs || world->is_paused) {
         return UINT64_MAX;
@@ -272,6 +273,22 @@ static uint64_t world_due_ms(struct world *world)
         }
     }
     return earlier(due_ms, earlier(connections_due_ms(world), links_due_ms(world)));
+}
+
+static uint64_t world_due_ms(struct world *world)
+{
+    if (!world->due_is_known) {
+        world->due_ms = find_due_ms(world);
+        world->due_is_known = true;
+    }
+    return world->due_ms;
+}
+
+void fake_changed(struct fake_cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        cluster->worlds[i].due_is_known = false;
+    }
 }
 
 static uint64_t clients_due_ms(const struct fake_cluster *cluster)
@@ -299,30 +316,38 @@ uint64_t fake_next_ms(struct fake_cluster *cluster)
 {
     uint64_t due_ms = earlier(fake_network_due_ms(cluster), clients_due_ms(cluster));
 
+    cluster->is_planned = true;
+    cluster->dial_ms = UINT64_MAX;
     for (uint32_t a = 0; a < cluster->node_count; a++) {
         for (uint32_t b = 0; b < cluster->node_count; b++) {
             const struct fake_link *links = cluster->worlds[a].links[b];
 
             if (!links[WORLD_LANE_BULK].is_up || !links[WORLD_LANE_FAST].is_up) {
-                due_ms = earlier(due_ms, fake_dial_ms(cluster, a, b, WORLD_LANE_BULK));
-                due_ms = earlier(due_ms, fake_dial_ms(cluster, a, b, WORLD_LANE_FAST));
+                cluster->dial_ms = earlier(cluster->dial_ms,
+                                           earlier(fake_dial_ms(cluster, a, b, WORLD_LANE_BULK),
+                                                   fake_dial_ms(cluster, a, b, WORLD_LANE_FAST)));
             }
         }
         due_ms = earlier(due_ms, world_due_ms(&cluster->worlds[a]));
     }
+    due_ms = earlier(due_ms, cluster->dial_ms);
     return due_ms > cluster->now_ms ? due_ms : cluster->now_ms + 1;
 }
 
 void fake_step(struct fake_cluster *cluster, uint64_t now_ms)
 {
     ASSERT_VALUES(now_ms > cluster->now_ms, now_ms, cluster->now_ms);
+    ASSERT(cluster->is_planned);
+    cluster->is_planned = false;
     cluster->now_ms = now_ms;
-    fake_dial_all(cluster);
+    if (now_ms >= cluster->dial_ms) {
+        fake_dial_all(cluster);
+    }
     fake_network_advance(cluster);
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         struct world *world = &cluster->worlds[i];
 
-        if (world->runs && !world->is_paused) {
+        if (world_due_ms(world) <= now_ms) {
             run_node(cluster, world);
         }
     }
@@ -333,6 +358,7 @@ void fake_run(struct fake_cluster *cluster, uint64_t ms)
 {
     uint64_t end_ms = cluster->now_ms + ms;
 
+    fake_changed(cluster);
     while (cluster->now_ms < end_ms) {
         fake_step(cluster, earlier(end_ms, fake_next_ms(cluster)));
     }
@@ -343,6 +369,7 @@ bool fake_run_until(struct fake_cluster *cluster, fake_condition *condition, voi
 {
     uint64_t end_ms = cluster->now_ms + ms;
 
+    fake_changed(cluster);
     while (!condition(cluster, context)) {
         if (cluster->now_ms >= end_ms) {
             return false;

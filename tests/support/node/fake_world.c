@@ -9,6 +9,8 @@
 #include "base/macros.h"
 #include "base/text.h"
 
+enum { MARK_COUNT_MAX = 512 };
+
 /* --- Pipes --------------------------------------------------------------------------------------
  */
 
@@ -32,6 +34,7 @@ void fake_pipe_clear(struct fake_pipe *pipe)
 void fake_pipe_free(struct fake_pipe *pipe)
 {
     free(pipe->data);
+    free(pipe->marks);
     memset(pipe, 0, sizeof(*pipe));
 }
 
@@ -49,18 +52,30 @@ void fake_pipe_drop(struct fake_pipe *pipe, size_t size)
     }
 }
 
+static void grow_marks(struct fake_pipe *pipe)
+{
+    if (pipe->mark_count == pipe->mark_capacity) {
+        pipe->mark_capacity = pipe->mark_capacity == 0 ? 8 : 2 * pipe->mark_capacity;
+        pipe->marks = realloc(pipe->marks, pipe->mark_capacity * sizeof(pipe->marks[0]));
+        ASSERT(pipe->marks != NULL);
+    }
+}
+
 static void pipe_mark(struct fake_cluster *cluster, struct fake_pipe *pipe)
 {
     uint64_t at_ms =
         cluster->now_ms + pipe->delay_ms + prng_between(&cluster->prng, 1, cluster->delay_ms_max);
     uint32_t last = pipe->mark_count;
 
-    if (last > 0 && (pipe->marks[last - 1].at_ms >= at_ms || last == COUNT_OF(pipe->marks))) {
+    if (pipe->reader != NULL) {
+        pipe->reader->due_is_known = false;
+    }
+    if (last > 0 && (pipe->marks[last - 1].at_ms >= at_ms || last == MARK_COUNT_MAX)) {
         pipe->marks[last - 1].end = pipe->size; /* Never overtakes what went before. */
         return;
     }
-    pipe->marks[last].at_ms = at_ms;
-    pipe->marks[last].end = pipe->size;
+    grow_marks(pipe);
+    pipe->marks[last] = (struct fake_mark){.at_ms = at_ms, .end = pipe->size};
     pipe->mark_count++;
 }
 

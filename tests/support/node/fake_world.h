@@ -29,18 +29,23 @@ enum {
     FAKE_LOG_SIZE_MAX = 64 << 10, /* Of the lines a node has logged; older ones are dropped. */
 };
 
+/* The bytes before `end` arrive then. */
+struct fake_mark {
+    uint64_t at_ms;
+    size_t end;
+};
+
 /* Bytes on their way, in order. */
 struct fake_pipe {
     uint8_t *data;
     size_t size;
     size_t capacity;
-    size_t arrived; /* Of `size`, how many have reached the other end. */
-    struct {
-        uint64_t at_ms;
-        size_t end;
-    } marks[512];
+    size_t arrived;          /* Of `size`, how many have reached the other end. */
+    struct fake_mark *marks; /* In order. */
     uint32_t mark_count;
-    uint64_t delay_ms; /* Of this pipe, beside the cluster's; kept when it is cleared. */
+    uint32_t mark_capacity;
+    uint64_t delay_ms;    /* Of this pipe, beside the cluster's; kept when it is cleared. */
+    struct world *reader; /* NULL: a client. Kept likewise. */
 };
 
 struct fake_link {
@@ -141,6 +146,8 @@ struct world {
     struct fake_link links[FAKE_NODE_COUNT_MAX][WORLD_LANE_COUNT];
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
+    bool due_is_known; /* Nothing has happened to it since `due_ms` was found. */
+    uint64_t due_ms;   /* Of its next turn. */
     char log[FAKE_LOG_SIZE_MAX];
     size_t log_size;
 };
@@ -164,6 +171,8 @@ struct fake_cluster {
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
     struct fake_network network;
+    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found. */
+    bool is_planned;           /* It has, and nothing was done since. */
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
     fake_frame_hook *on_again; /* The same for a frame that was kept, when it arrives. */
@@ -259,9 +268,13 @@ bool fake_has_logged(struct fake_cluster *cluster, uint32_t place, const char *t
 uint64_t fake_clock(const struct world *world);
 uint64_t fake_clock_at(const struct world *world, uint64_t true_ms);
 
+/* Who steps by hand says that it has cut, paused, stalled or healed something since; fake_run() and
+ * fake_run_until() look at everything when they begin. */
+void fake_changed(struct fake_cluster *cluster);
 /* When something is due next; later than now. */
 uint64_t fake_next_ms(struct fake_cluster *cluster);
-/* Time jumps to `now_ms`, not beyond fake_next_ms(), and what is due is done. */
+/* Time jumps to `now_ms`, not beyond fake_next_ms(), which was asked right before, and what is due
+ * is done. */
 void fake_step(struct fake_cluster *cluster, uint64_t now_ms);
 void fake_run(struct fake_cluster *cluster, uint64_t ms);
 typedef bool fake_condition(struct fake_cluster *cluster, void *context);
