@@ -215,7 +215,8 @@ MUTANTS = [
         ("node/machine.c",
          "enum error error = lease_session_renew(machine->table, session, machine->log_ms);",
          "enum error error = session % 3 == 0 ? ERR_OK : lease_session_renew(machine->table, session,"
-         " machine->log_ms);")]),
+         " machine->log_ms);")],
+           "a third of all sessions show it"),
     Mutant("renewal_for_half_the_ttl", "a renewal prolongs by half of what it says", [
         ("lease/session.c", "uint64_t deadline_ms = log_ms + session.ttl_ms;",
          "uint64_t deadline_ms = log_ms + session.ttl_ms / 2;")]),

@@ -241,7 +241,8 @@ def main():
             bad.append(mutant.name)
     shutil.rmtree(FOLDER, ignore_errors=True)
     print(f"\n{len(mutants)} mutants, {len(mutants) - len(bad)} killed as they should be, "
-          f"{len(bad)} not, {time.time() - started:.0f} s")
+          f"{len(bad)} not, {time.time() - started:.0f} s, "
+          f"{os.times().children_user + os.times().children_system:.0f} CPU s")
     sys.exit(1 if bad else 0)
 
 
