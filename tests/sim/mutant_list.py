@@ -12,7 +12,8 @@ MUTANTS = [
          "    case RAFT_LETTER_VOTE_REPLY:\n        return false;\n    case")]),
     Mutant("candidacy_before_sync", "a candidate asks before its own vote is durable", [
         ("raft/effects.c", "return !message->vote_request.pre && !raft_hard_state_is_durable(raft);",
-         "return false;")]),
+         "return false;")],
+           "one of five may win before its own disk answers"),
     Mutant("term_before_sync", "what is still on its way to the disk counts as durable", [
         ("raft/effects.c",
          "return !raft->hard_state_changed && raft->persisted_unit >= raft->hard_state_unit;",
@@ -88,6 +89,9 @@ MUTANTS = [
     Mutant("probe_that_never_ends", "a late answer does not end the search for the place", [
         ("raft/progress.c", "if (is_probe && progress->flight_count == 0) {",
          "if (is_probe && progress->flight_count == 0 && flight != NULL) {")]),
+    Mutant("refused_append_is_not_searched", "a refusal does not move the probe back by itself", [
+        ("raft/progress.c", "raft_index previous = flight->previous_index - 1;",
+         "raft_index previous = flight->previous_index;")]),
 
     # --- Reads ---
     Mutant("read_without_asking_a_majority", "a leader answers reads by itself", [
