@@ -20,13 +20,13 @@ static void check_leader(struct sim *sim, uint32_t place, const struct raft *raf
 
     SIM_CHECK(sim, election_safety, *leader == 0 || *leader == node->id, raft->term, *leader);
     *leader = node->id;
-    sim_members_check_votes(sim, node, raft->term);
+    sim_leaders_check_votes(sim, node, raft->term);
     if (raft->term > checks->newest_term && committed > 0) {
         SIM_CHECK(sim, leader_completeness,
                   node->last_index >= committed &&
                       node->chains[committed] == checks->indexes[committed].committed,
                   committed, node->last_index);
-        sim_members_check_leader(sim, node);
+        sim_leaders_check_place(sim, node);
     }
     SOMETIMES(sim, leader_elected);
     if (checks->newest_leader == place) {
@@ -119,6 +119,31 @@ static void check_state(struct sim *sim, struct sim_node *known, const struct no
     }
 }
 
+_Static_assert((int)SIM_READ_COUNT >= (int)READ_BATCH_COUNT_MAX, "all reads under way are known");
+
+/* A read sees everything that anybody had committed before it was asked (dissertation 6.4). What a
+ * batch says can be read here also after it was served: only a later turn uses its slot again. */
+static void check_reads(struct sim *sim, struct sim_node *known, const struct reads *reads,
+                        uint64_t committed_before)
+{
+    while (known->read_tail < reads->batch_tail) {
+        known->read_needs[known->read_tail++ % SIM_READ_COUNT] = committed_before;
+    }
+    while (known->read_head < known->read_tail) {
+        const struct read_batch *batch =
+            &reads->batches[known->read_head & (READ_BATCH_COUNT_MAX - 1)];
+        uint64_t needed = known->read_needs[known->read_head % SIM_READ_COUNT];
+
+        if (batch->state == READ_BATCH_WAITS) {
+            return;
+        }
+        SIM_CHECK(sim, reads_see_what_was_committed,
+                  batch->state == READ_BATCH_FAILED || batch->index >= needed, batch->index,
+                  needed);
+        known->read_head++;
+    }
+}
+
 /* The state is not there while a snapshot is loaded, or fetched after a loss. */
 static bool has_state(const struct world *world)
 {
@@ -169,6 +194,7 @@ void sim_check_turn(struct sim *sim, uint32_t place)
     struct world *world = &sim->cluster->worlds[place];
     struct sim_node *known = &sim->checks.nodes[place];
     const struct node *node = world->node;
+    uint64_t committed_before = sim->checks.committed_index;
 
     sim->totals.turn_count++;
     known->turn_count++;
@@ -204,6 +230,7 @@ void sim_check_turn(struct sim *sim, uint32_t place)
         check_leases(sim, place, node->raft);
         note_reads(sim, known, node);
     }
+    check_reads(sim, known, &node->reads, committed_before);
     if (!node_state_is_away(node)) {
         check_state(sim, known, node);
     } else {
@@ -241,6 +268,8 @@ void sim_check_ended(struct sim *sim, uint32_t place)
     known->base_index = 0;
     known->durable_index = 0;
     known->role = RAFT_FOLLOWER;
+    known->read_head = 0;
+    known->read_tail = 0;
 }
 
 /* What it had said to be durable and was committed must be on its disk. */

@@ -347,8 +347,8 @@ static void end(struct sim *sim, uint32_t number)
 /* It does something more while it lasts. */
 static bool has_steps(enum sim_fault_kind kind)
 {
-    return kind == SIM_FAULT_flap || kind == SIM_FAULT_client_late ||
-           kind == SIM_FAULT_transfer_break;
+    return kind == SIM_FAULT_flap || kind == SIM_FAULT_transfer_break ||
+           kind == SIM_FAULT_client_late;
 }
 
 uint64_t sim_faults_due_ms(const struct sim *sim)
@@ -381,14 +381,11 @@ uint64_t sim_faults_due_ms(const struct sim *sim)
 
 static void step_on(struct sim *sim, uint32_t number)
 {
-    enum sim_fault_kind kind = sim->plan->faults[number].kind;
-
-    if (kind == SIM_FAULT_flap) {
+    if (sim->plan->faults[number].kind == SIM_FAULT_flap) {
         sim_flap_link(sim, number);
-    } else if (kind == SIM_FAULT_transfer_break) {
+    } else if (sim->plan->faults[number].kind == SIM_FAULT_transfer_break) {
         sim_break_transfer(sim, number);
     } else {
-        ASSERT_VALUES(kind == SIM_FAULT_client_late, kind, number);
         sim_client_delay(sim, number);
     }
 }
@@ -409,6 +406,7 @@ void sim_faults_advance(struct sim *sim)
         } else if (sim->fault_is_active[i] && has_steps(plan->faults[i].kind) &&
                    sim->cluster->now_ms >= sim->fault_next_ms[i]) {
             step_on(sim, i);
+            fake_changed(sim->cluster);
         }
     }
     while (sim->next_fault < plan->fault_count && now_ms >= plan->faults[sim->next_fault].at_ms) {
@@ -476,6 +474,7 @@ void sim_faults_heal(struct sim *sim, uint32_t places)
             sim->fault_is_active[i] = false;
         }
     }
+    sim->hurry_count = 0;
     sim->cluster->network.loss_ppm = 0;
     sim->cluster->network.again_ppm = 0;
     sim->cluster->network.late_ppm = 0;

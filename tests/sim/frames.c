@@ -1,4 +1,7 @@
 /* tests/sim/frames.c: the laws of what nodes say to each other. */
+#include <string.h>
+
+#include "base/assert.h"
 #include "node/internal.h"
 #include "raft/internal.h"
 #include "tests/sim/sim.h"
@@ -59,6 +62,33 @@ static void check_append_reply(struct sim *sim, uint32_t source, const struct ra
                   message->term < raft->term ||
                   ((int)STAGED_COUNT_MAX < (int)SHARING_COUNT && !raft_is_told),
               message->append_reply.match_index, raft->durable_index);
+}
+
+/* --- Votes that come again ----------------------------------------------------------------------
+ */
+
+static void keep_vote(struct sim *sim, uint32_t source, uint32_t target, uint64_t term,
+                      struct bytes frame)
+{
+    struct sim_vote *vote = &sim->checks.votes[source][target];
+
+    ASSERT_VALUES(frame.size <= SIM_VOTE_SIZE_MAX, frame.size, source);
+    vote->term = term;
+    vote->size = frame.size;
+    memcpy(vote->bytes, frame.data, frame.size);
+}
+
+/* The candidate asks `voter`. What that one said in an earlier term comes first. */
+static void repeat_vote(struct sim *sim, uint32_t candidate, uint32_t voter, uint64_t term)
+{
+    const struct sim_vote *vote = &sim->checks.votes[voter][candidate];
+
+    if (sim->plan->knobs.repeats_votes && sim->phase == SIM_PHASE_FAULTS && vote->term != 0 &&
+        vote->term < term) {
+        fake_network_repeat(sim->cluster, voter, candidate, WORLD_LANE_FAST,
+                            bytes_of(vote->bytes, vote->size));
+        SOMETIMES(sim, vote_repeated);
+    }
 }
 
 /* --- Snapshots ----------------------------------------------------------------------------------
@@ -126,8 +156,12 @@ void sim_check_frame(struct sim *sim, uint32_t source, uint32_t target, struct b
               source, message.kind);
     if (message.kind == RAFT_VOTE_REPLY) {
         check_vote_reply(sim, source, &message);
+        if (message.vote_reply.granted && !message.vote_reply.pre) {
+            keep_vote(sim, source, target, message.vote_reply.request_term, frame);
+        }
     } else if (message.kind == RAFT_VOTE_REQUEST && !message.vote_request.pre) {
         check_vote(sim, &sim->checks.nodes[source], message.term, message.source, message.source);
+        repeat_vote(sim, source, target, message.term);
     } else if (message.kind == RAFT_APPEND_REPLY) {
         check_append_reply(sim, source, &message);
     } else if (message.kind == RAFT_APPEND) {

@@ -87,9 +87,13 @@ void sim_block_clients(struct sim *sim, uint32_t number, bool begins)
     if (fault->kind != SIM_FAULT_isolate || fault->amount % 2 != 0) {
         return;
     }
+    sim->hurry_count += begins ? 1 : -1u;
     for (uint32_t i = 0; i < sim->plan->knobs.client_count; i++) {
         struct sim_client *client = &sim->clients[i];
 
+        if (begins && client->act_ms != SIM_NEVER) {
+            client->act_ms = sim->cluster->now_ms + 1;
+        }
         if ((fault->amount >> (8 + i) & 1) != 0) {
             client->blocked = begins ? client->blocked | bit : client->blocked & ~bit;
             sim_client_cut(sim, client);

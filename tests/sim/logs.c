@@ -9,8 +9,10 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "node/internal.h"
+#include "node/snapshot_format.h"
 #include "raft/internal.h"
 #include "tests/sim/sim.h"
+#include "tests/support/log/memory_disk.h"
 
 enum { BEHIND_COUNT = 200 };
 
@@ -161,6 +163,25 @@ void sim_log_rebase(struct sim *sim, struct sim_node *node, const struct raft *r
     node->commit_index = base > node->commit_index ? base : node->commit_index;
 }
 
+/* The name that only a durable snapshot has; of that index or beyond. */
+static bool has_snapshot(const struct sim *sim, const struct sim_node *node, uint64_t index)
+{
+    const struct disk *disk = sim->cluster->worlds[node - sim->checks.nodes].disk;
+
+    for (uint32_t i = 0; i < memory_disk_file_count(disk); i++) {
+        struct disk_name name = {.text = {0}};
+        raft_index found = 0;
+        const char *text = memory_disk_file_name(disk, i);
+
+        ASSERT(strlen(text) < sizeof(name.text));
+        memcpy(name.text, text, strlen(text));
+        if (snapshot_name_parse(&name, &found) == SNAPSHOT_NAME_WHOLE && found >= index) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A base that is new: the log was cut up to there, or a snapshot has taken its place. */
 static void follow_base(struct sim *sim, struct sim_node *node, const struct raft *raft)
 {
@@ -169,6 +190,8 @@ static void follow_base(struct sim *sim, struct sim_node *node, const struct raf
     if (base <= node->base_index) {
         return;
     }
+    SIM_CHECK(sim, a_log_is_cut_behind_a_snapshot_on_the_disk, has_snapshot(sim, node, base), base,
+              node->base_index);
     if (base <= node->last_index &&
         node->chains[base] == sim_index_at(&sim->checks, base)->committed) {
         node->base_index = base;

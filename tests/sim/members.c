@@ -251,12 +251,13 @@ void sim_members_wipe(struct sim *sim, uint32_t place)
     node->kept_last_index = 0;
     node->vote_term = 0;
     node->vote_for = 0;
+    memset(sim->checks.votes[place], 0, sizeof(sim->checks.votes[place]));
     node->term = 0;
     fake_wipe(sim->cluster, place);
 }
 
 /* Is the entry on the disk of the member with that id, or was it when the disk was lost? */
-static bool has_durable(const struct sim *sim, raft_id id, uint64_t index, uint64_t chain)
+bool sim_members_durable(const struct sim *sim, raft_id id, uint64_t index, uint64_t chain)
 {
     for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
         const struct sim_node *node = &sim->checks.nodes[i];
@@ -277,7 +278,7 @@ static bool has_durable(const struct sim *sim, raft_id id, uint64_t index, uint6
 
 /* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
  * one of the outgoing ones? */
-static bool are_majorities(const struct raft_configuration *list, uint32_t set)
+bool sim_members_majorities(const struct raft_configuration *list, uint32_t set)
 {
     static const enum raft_part parts[] = {RAFT_PART_VOTER, RAFT_PART_OUTGOING};
 
@@ -304,9 +305,9 @@ static bool is_on_majorities(const struct sim *sim, const struct raft_configurat
     uint32_t set = 0;
 
     for (uint32_t i = 0; i < list->member_count; i++) {
-        set |= has_durable(sim, list->members[i].id, index, chain) ? 1u << i : 0;
+        set |= sim_members_durable(sim, list->members[i].id, index, chain) ? 1u << i : 0;
     }
-    return are_majorities(list, set);
+    return sim_members_majorities(list, set);
 }
 
 /* The leader's list may have changed in this turn: the end of a joint one is appended when its
@@ -364,134 +365,17 @@ static void check_present(struct sim *sim, const struct sim_node *node,
     }
 }
 
-/* The entry that made it a learner; 0: it was none. */
-static uint64_t learner_since(const struct sim *sim, const struct sim_node *leader, raft_id id)
-{
-    const struct sim_members *members = &sim->members;
-    uint64_t index = 0;
-
-    for (uint32_t i = 0; i < members->list_count; i++) {
-        const struct sim_list *list = &members->lists[i];
-        const struct raft_member *member = raft_configuration_find(&list->configuration, id);
-
-        if (member != NULL && member->parts == RAFT_PART_LEARNER &&
-            list->index <= leader->last_index && leader->terms[list->index] == list->term &&
-            (index == 0 || list->index < index)) {
-            index = list->index;
-        }
-    }
-    return index;
-}
-
-/* A leader makes voters of learners that have the log; at the least up to where they came in. */
-static void check_promotions(struct sim *sim, const struct sim_node *leader,
-                             const struct raft_configuration *present)
-{
-    for (uint32_t i = 0; i < present->member_count; i++) {
-        const struct raft_member *now = &present->members[i];
-        const struct raft_member *before = raft_configuration_find(&leader->present, now->id);
-
-        if (now->parts == RAFT_PART_VOTER &&
-            (before == NULL || before->parts == RAFT_PART_LEARNER)) {
-            uint64_t index = learner_since(sim, leader, now->id);
-
-            SIM_CHECK(sim, learners_are_promoted_when_they_have_caught_up,
-                      index != 0 && has_durable(sim, now->id, index, leader->chains[index]),
-                      now->id, index);
-        }
-    }
-}
-
-/* A leader changes the members one list after the other, the first in its term behind a commit of
- * its own (dissertation 4.1, and the correction to it of 2015). */
-static void check_change(struct sim *sim, const struct sim_node *known, const struct node *node)
-{
-    const struct raft_configuration *present = raft_configuration(node->raft);
-
-    if (!known->has_present || known->role != RAFT_LEADER || node->raft->role != RAFT_LEADER ||
-        known->term != node->raft->term || present->index <= known->present.index) {
-        return;
-    }
-    check_promotions(sim, known, present);
-    SIM_CHECK(sim, changes_begin_after_a_commit_of_the_term,
-              known->terms[known->commit_index] == known->term, present->index, known->term);
-    SIM_CHECK(sim, changes_come_one_by_one, known->present.index <= known->commit_index,
-              present->index, known->present.index);
-}
-
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node)
 {
     struct sim_node *known = &sim->checks.nodes[place];
     const struct raft_configuration *present = raft_configuration(node->raft);
 
-    check_change(sim, known, node);
+    if (known->has_present && known->role == RAFT_LEADER && node->raft->role == RAFT_LEADER &&
+        known->term == node->raft->term && present->index > known->present.index) {
+        sim_leaders_check_change(sim, known, present);
+    }
     follow_present(sim, known, present);
     check_present(sim, known, present);
-}
-
-static bool has_voter(const struct raft_configuration *list, raft_id id)
-{
-    const struct raft_member *member = raft_configuration_find(list, id);
-
-    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
-}
-
-/* The list before the newest one of its log; NULL: none was seen. */
-static const struct sim_list *list_before(const struct sim *sim, const struct sim_node *node)
-{
-    const struct sim_list *found = NULL;
-
-    for (uint32_t i = 0; i < sim->members.list_count; i++) {
-        const struct sim_list *list = &sim->members.lists[i];
-
-        if (list->index < node->present.index && (found == NULL || list->index > found->index) &&
-            (list->index == 0 || node->terms[list->index] == list->term)) {
-            found = list;
-        }
-    }
-    return found;
-}
-
-/* By the newest list of its log, which is not older than any that is committed. Who is being removed
- * may lead until it knows that its removal is committed: its log may be the only one that has it
- * (dissertation 4.2.2). */
-void sim_members_check_leader(struct sim *sim, const struct sim_node *node)
-{
-    const struct sim_list *before = list_before(sim, node);
-    bool is_leaving = node->present.index > node->commit_index && before != NULL &&
-                      has_voter(&before->configuration, node->id);
-
-    SIM_CHECK(sim, leader_is_a_voter,
-              node->present.index >= sim->members.committed.index &&
-                  (has_voter(&node->present, node->id) || is_leaving),
-              node->id, node->present.index);
-}
-
-static bool has_voted(const struct sim_checks *checks, uint64_t term, raft_id voter,
-                      raft_id candidate)
-{
-    for (uint32_t i = 0; i < SIM_BALLOT_COUNT; i++) {
-        const struct sim_ballot *ballot = &checks->ballots[i];
-
-        if (ballot->term == term && ballot->voter == voter && ballot->candidate == candidate) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Those who voted for it have said so in this very term. Its own vote nobody need hear of. */
-void sim_members_check_votes(struct sim *sim, const struct sim_node *node, uint64_t term)
-{
-    const struct raft_configuration *list = &node->present;
-    uint32_t set = 0;
-
-    for (uint32_t i = 0; i < list->member_count; i++) {
-        raft_id id = list->members[i].id;
-
-        set |= id == node->id || has_voted(&sim->checks, term, id, node->id) ? 1u << i : 0;
-    }
-    SIM_CHECK(sim, leaders_are_voted_for_by_majorities, are_majorities(list, set), term, node->id);
 }
 
 void sim_members_identify(struct sim *sim, uint32_t place, const struct node *node)
@@ -586,9 +470,16 @@ bool sim_members_are_quorum(const struct sim *sim, uint32_t places)
     return true;
 }
 
+bool sim_members_vote(const struct raft_configuration *list, raft_id id)
+{
+    const struct raft_member *member = raft_configuration_find(list, id);
+
+    return member != NULL && (member->parts & (RAFT_PART_VOTER | RAFT_PART_OUTGOING)) != 0;
+}
+
 bool sim_members_have_voter(const struct sim *sim, raft_id id)
 {
-    return has_voter(&sim->members.committed, id);
+    return sim_members_vote(&sim->members.committed, id);
 }
 
 bool sim_members_have(const struct sim *sim, raft_id id)

@@ -12,7 +12,8 @@ MUTANTS = [
          "    case RAFT_LETTER_VOTE_REPLY:\n        return false;\n    case")]),
     Mutant("candidacy_before_sync", "a candidate asks before its own vote is durable", [
         ("raft/effects.c", "return !message->vote_request.pre && !raft_hard_state_is_durable(raft);",
-         "return false;")]),
+         "return false;")],
+           "one of five may win before its own disk answers"),
     Mutant("term_before_sync", "what is still on its way to the disk counts as durable", [
         ("raft/effects.c",
          "return !raft->hard_state_changed && raft->persisted_unit >= raft->hard_state_unit;",
@@ -25,7 +26,8 @@ MUTANTS = [
         ("raft/election.c", "(raft->vote == 0 && raft->leader == 0);",
          "(raft->leader == 0 && raft->role == RAFT_FOLLOWER);"),
         ("raft/election.c", "        if (raft->vote == 0) {\n            raft->vote",
-         "        if (raft->vote != message->source) {\n            raft->vote")]),
+         "        if (raft->vote != message->source) {\n            raft->vote")],
+           "two candidates of one term meet at the start too"),
     Mutant("vote_ignores_the_log", "a candidate with an older last term is voted for", [
         ("raft/election.c", "        return request->last_term > last_term;", "        return true;")]),
     Mutant("vote_for_a_shorter_log", "a candidate that lacks three entries is voted for", [
@@ -44,7 +46,8 @@ MUTANTS = [
         ("raft/quorum.c", "sorted[count / 2];", "sorted[count > 3 ? count / 2 - 1 : count / 2];")]),
     Mutant("own_copy_counted_early", "a leader counts its own copy before it is durable", [
         ("raft/replicate.c", "at == RAFT_SELF ? raft->durable_index :",
-         "at == RAFT_SELF ? raft_last_index(raft) :")]),
+         "at == RAFT_SELF ? raft_last_index(raft) :")],
+           "any commit may show it to the law"),
     Mutant("acknowledges_what_is_in_memory", "a follower acknowledges before it is durable", [
         ("raft/effects.c", "message->append_reply.match_index > raft->durable_index;", "false;")],
            "every acknowledgement shows it to the law"),
@@ -86,6 +89,9 @@ MUTANTS = [
     Mutant("probe_that_never_ends", "a late answer does not end the search for the place", [
         ("raft/progress.c", "if (is_probe && progress->flight_count == 0) {",
          "if (is_probe && progress->flight_count == 0 && flight != NULL) {")]),
+    Mutant("refused_append_is_not_searched", "a refusal does not move the probe back by itself", [
+        ("raft/progress.c", "raft_index previous = flight->previous_index - 1;",
+         "raft_index previous = flight->previous_index;")]),
 
     # --- Reads ---
     Mutant("read_without_asking_a_majority", "a leader answers reads by itself", [
@@ -159,19 +165,22 @@ MUTANTS = [
          "    snapshots_save_published(snapshots, ERR_OK);\n"),
         ("node/snapshot_save.c",
          "    ASSERT(save->state == SAVE_PUBLISHING);\n    if (error",
-         "    if (save->state != SAVE_PUBLISHING) {\n        return;\n    }\n    if (error")]),
+         "    if (save->state != SAVE_PUBLISHING) {\n        return;\n    }\n    if (error")],
+           "every snapshot shows it to the law"),
     Mutant("log_dropped_before_the_snapshot", "the log is cut while its snapshot is being written", [
         ("node/compaction.c", "        compaction->saving_mark = written(node);\n",
          "        compaction->saving_mark = written(node);\n"
          "        compaction->cut_index = base.index;\n"
          "        compaction->cut_term = base.term;\n"
-         "        compaction->cut_ticket = node->held.last_ticket;\n")]),
+         "        compaction->cut_ticket = node->held.last_ticket;\n")],
+           "every snapshot shows it to the law"),
     Mutant("dedupe_table_lost_in_snapshot", "snapshots lack the stored results of sessions", [
         ("node/machine.c", "    windows_flush(machine->windows);\n", "")]),
     Mutant("snapshot_index_one_too_high", "a snapshot claims one entry more than it has", [
         ("node/compaction.c", "        .index = applied,\n", "        .index = applied + 1,\n"),
         ("node/machine.c", "        store_u64(meta + 1, machine->applied_index);",
-         "        store_u64(meta + 1, machine->applied_index + 1);")]),
+         "        store_u64(meta + 1, machine->applied_index + 1);")],
+           "every snapshot shows it to the law"),
     Mutant("grant_counter_reset_in_snapshot", "the counter of grants begins anew with a snapshot", [
         ("node/machine.c", '#include "kv/kv.h"\n', '#include "kv/kv.h"\n#include "lease/internal.h"\n'),
         ("node/machine.c", "        machine->log_ms = load_u64(meta.data + 9);\n",
@@ -210,7 +219,8 @@ MUTANTS = [
         ("node/machine.c",
          "enum error error = lease_session_renew(machine->table, session, machine->log_ms);",
          "enum error error = session % 3 == 0 ? ERR_OK : lease_session_renew(machine->table, session,"
-         " machine->log_ms);")]),
+         " machine->log_ms);")],
+           "a third of all sessions show it"),
     Mutant("renewal_for_half_the_ttl", "a renewal prolongs by half of what it says", [
         ("lease/session.c", "uint64_t deadline_ms = log_ms + session.ttl_ms;",
          "uint64_t deadline_ms = log_ms + session.ttl_ms / 2;")]),

@@ -22,7 +22,7 @@ import mutant_list
 SEEDS = int(os.environ.get("SEEDS", "2000"))
 QUIET = int(os.environ.get("QUIET", "100"))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDER = os.environ["FOLDER"]
+FOLDER = os.path.join(os.environ["FOLDER"], str(os.getpid()))
 STEP = 50  # Seeds between two lines of progress.
 
 
@@ -241,7 +241,8 @@ def main():
             bad.append(mutant.name)
     shutil.rmtree(FOLDER, ignore_errors=True)
     print(f"\n{len(mutants)} mutants, {len(mutants) - len(bad)} killed as they should be, "
-          f"{len(bad)} not, {time.time() - started:.0f} s")
+          f"{len(bad)} not, {time.time() - started:.0f} s, "
+          f"{os.times().children_user + os.times().children_system:.0f} CPU s")
     sys.exit(1 if bad else 0)
 
 

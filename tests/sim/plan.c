@@ -73,6 +73,7 @@ static void draw_network(struct sim_knobs *knobs, struct prng *prng)
     knobs->loss_ppm = chance(prng, 40) ? CHOOSE(prng, 1000, 20000, 100000) : 0;
     knobs->again_ppm = chance(prng, 50) ? CHOOSE(prng, 1000, 20000, 100000) : 0;
     knobs->late_ppm = chance(prng, 50) ? CHOOSE(prng, 1000, 20000, 100000) : 0;
+    knobs->repeats_votes = chance(prng, 30);
 }
 
 static void draw_knobs(struct sim_knobs *knobs, struct prng *prng)

@@ -15,129 +15,8 @@
 #include "base/prng.h"
 #include "client/core.h"
 #include "raft/raft.h"
+#include "tests/sim/plan.h"
 #include "tests/support/node/fake_world.h"
-
-enum {
-    SIM_CLIENT_COUNT_MAX = 12,
-    SIM_FAULT_COUNT_MAX = 160,
-    SIM_OPERATION_COUNT_MAX = 2048, /* Of one client. */
-    SIM_KEY_COUNT_MAX = 6,
-    SIM_LOCK_COUNT = 3,
-    SIM_CALL_COUNT = 8, /* Of one client, at once. */
-    SIM_LINK_COUNT = 1 + CORE_SEARCH_CONNECTION_COUNT,
-    SIM_START_MS = 1000, /* Of the cluster's clock. */
-    SIM_SEQUENCE_COUNT = 1 << 12,
-    SIM_VALUE_SIZE_MAX = 64 << 10,
-    SIM_VALUE_SIZE_LARGE = 60000,
-    SIM_LOST_COUNT_MAX = 2 * SIM_FAULT_COUNT_MAX,
-};
-
-#define SIM_NEVER UINT64_MAX
-
-/* --- plan.c: what a seed says -------------------------------------------------------------------
- */
-
-/* X(name, weight in a seed that draws this kind) */
-#define SIM_FAULT_LIST(X)                                                                          \
-    X(crash, 4)                                                                                    \
-    X(crash_all, 1)                                                                                \
-    X(stop, 2)                                                                                     \
-    X(wipe, 1)                                                                                     \
-    X(rot, 1)                                                                                      \
-    X(rot_snapshot, 1)                                                                             \
-    X(pause, 3)                                                                                    \
-    X(isolate, 3)                                                                                  \
-    X(deaf, 2)                                                                                     \
-    X(mute, 2)                                                                                     \
-    X(one_way, 3)                                                                                  \
-    X(split, 3)                                                                                    \
-    X(ring, 1)                                                                                     \
-    X(flap, 2)                                                                                     \
-    X(link_break, 3)                                                                               \
-    X(slow_link, 2)                                                                                \
-    X(transfer_break, 2)                                                                           \
-    X(disk_stall, 2)                                                                               \
-    X(disk_slow, 2)                                                                                \
-    X(disk_error, 1)                                                                               \
-    X(disk_full, 1)                                                                                \
-    X(disk_low, 2)                                                                                 \
-    X(member_add, 3)                                                                               \
-    X(member_remove, 2)                                                                            \
-    X(member_promote, 1)                                                                           \
-    X(member_replace, 3)                                                                           \
-    X(leader_move, 2)                                                                              \
-    X(client_cut, 2)                                                                               \
-    X(client_break, 2)                                                                             \
-    X(client_pause, 2)                                                                             \
-    X(client_late, 2)
-
-enum sim_fault_kind {
-#define X(name, weight) SIM_FAULT_##name,
-    SIM_FAULT_LIST(X)
-#undef X
-        SIM_FAULT_KIND_COUNT
-};
-
-const char *sim_fault_name(enum sim_fault_kind kind);
-
-struct sim_fault {
-    enum sim_fault_kind kind;
-    uint64_t at_ms; /* From the start of the run. */
-    uint64_t end_ms;
-    uint32_t place;  /* A node, FAKE_NODE_COUNT_MAX for the leader of the moment, or a client. */
-    uint32_t other;  /* The other end of a link, or a set of nodes as bits. */
-    uint64_t amount; /* Milliseconds, bytes, a seed: as the kind says. */
-};
-
-struct sim_knobs {
-    uint32_t node_count;   /* In all; the first `formed_count` form the cluster, */
-    uint32_t formed_count; /* and the others ask to join. */
-    uint32_t client_count;
-    uint32_t locker_count; /* Of the clients: the first ones. */
-    uint32_t key_count;
-    uint32_t lock_count;
-    uint32_t election_ms_min;
-    uint32_t election_ms_max;
-    uint32_t heartbeat_ms;
-    uint32_t margin_ms;
-    uint32_t renew_batch_ms;
-    uint32_t commit_interval_ms;
-    uint32_t request_count_max;
-    uint32_t ttl_ms;
-    uint32_t think_ms;   /* Of a client between two operations, on average. */
-    uint32_t value_size; /* At most. */
-    uint64_t delay_ms_max;
-    uint64_t disk_ms_max;
-    uint64_t output_size_max;
-    uint32_t loss_ppm;
-    uint32_t again_ppm;
-    uint32_t late_ppm;
-    uint64_t again_ms_max;
-    uint64_t late_ms_max;
-    uint64_t fault_ms;          /* How long there are faults. */
-    bool has_liveness;          /* Then a quorum is healed and the rest stays as it is for ever. */
-    bool has_faults;            /* False: none at all, nor a bad network. */
-    uint64_t snapshot_log_size; /* As node_options have it; 0: the default. */
-    uint64_t shipping_pace;     /* The same. */
-    uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
-    bool promise_varies;        /* It is another one on each node, and at each start. */
-    uint32_t check_turn;        /* The costly checks are made once in so many turns. */
-};
-
-struct sim_plan {
-    uint64_t seed;
-    struct sim_knobs knobs;
-    struct sim_fault faults[SIM_FAULT_COUNT_MAX]; /* By time. */
-    uint32_t fault_count;
-    /* What shrinking leaves out. */
-    bool fault_is_dropped[SIM_FAULT_COUNT_MAX];
-    bool operation_is_dropped[SIM_CLIENT_COUNT_MAX][SIM_OPERATION_COUNT_MAX];
-    bool prints; /* Faults and operations are printed as they happen. */
-};
-
-/* `has_faults` false: the same cluster and clients in a good world. */
-void sim_plan_draw(struct sim_plan *plan, uint64_t seed, bool has_faults);
-void sim_plan_print(const struct sim_plan *plan);
 
 /* --- sometimes.c: rare situations ---------------------------------------------------------------
  */
@@ -177,6 +56,8 @@ struct sim_totals {
  * --------------------------------------------------------------------------
  */
 
+enum { SIM_READ_COUNT = 256 };
+
 /* What is known of one node beside what it says itself. */
 struct sim_node {
     bool is_known; /* It has a log: what follows is set. */
@@ -212,8 +93,11 @@ struct sim_node {
     uint64_t vote_for;
     uint64_t turn_count;
     uint64_t promised_read_count; /* Reads that had no round, since it started. */
-    uint64_t paused_ms;           /* Since. */
-    bool wrote;                   /* A write was in flight when it crashed. */
+    uint64_t paused_ms; /* Since. */
+    bool wrote;         /* A write was in flight when it crashed. */
+    uint64_t read_head; /* Batches of reads: the first that waits, and the end. */
+    uint64_t read_tail;
+    uint64_t read_needs[SIM_READ_COUNT]; /* What was committed when they were asked. */
 };
 
 struct sim_known {
@@ -221,7 +105,14 @@ struct sim_known {
     uint64_t chain;
 };
 
-enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256 };
+enum { SIM_KNOWN_COUNT = 6, SIM_BALLOT_COUNT = 256, SIM_VOTE_SIZE_MAX = 256 };
+
+/* The frame of a vote. */
+struct sim_vote {
+    uint64_t term; /* 0: none. */
+    size_t size;
+    uint8_t bytes[SIM_VOTE_SIZE_MAX];
+};
 
 /* A vote, as it left the voter. */
 struct sim_ballot {
@@ -245,9 +136,10 @@ struct sim_checks {
     uint64_t *leaders;        /* Ids, by term. */
     uint64_t term_capacity;
     uint64_t sequences[SIM_SEQUENCE_COUNT]; /* Of sessions, as they were committed: a memory. */
-    struct sim_ballot ballots[SIM_BALLOT_COUNT]; /* The last ones. */
-    uint32_t ballot_count;                       /* Of all that there were. */
-    uint64_t newest_term;                        /* That a leader had. */
+    struct sim_ballot ballots[SIM_BALLOT_COUNT];                     /* The last ones. */
+    uint32_t ballot_count;                                           /* Of all that there were. */
+    struct sim_vote votes[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX]; /* The last, from, to. */
+    uint64_t newest_term;                                            /* That a leader had. */
     uint32_t newest_leader;
 };
 
@@ -350,9 +242,9 @@ struct sim_client {
     int64_t rate_ppm;
     uint32_t pause_count;
     uint32_t cut_count;
-    uint32_t blocked; /* Nodes that it cannot reach, as bits. */
-    bool is_mute;     /* What it says stands still, */
-    bool is_deaf;     /* or what it is told. */
+    uint32_t blocked;    /* Nodes that it cannot reach, as bits. */
+    bool is_mute;        /* What it says stands still, */
+    bool is_deaf;        /* or what it is told. */
     uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
     struct sim_link links[SIM_LINK_COUNT];
@@ -411,6 +303,7 @@ struct sim {
     uint64_t fault_request[SIM_FAULT_COUNT_MAX];
     uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
     uint32_t pause_counts[FAKE_NODE_COUNT_MAX];
+    uint32_t hurry_count; /* Faults that make clients ask without pause. */
     uint32_t stall_counts[FAKE_NODE_COUNT_MAX];
     uint32_t down_counts[FAKE_NODE_COUNT_MAX];
     uint32_t low_counts[FAKE_NODE_COUNT_MAX];
@@ -479,9 +372,6 @@ void sim_members_check_commit(struct sim *sim, const struct sim_node *node, cons
 /* Of a node that has a log: before and after its log is looked at. */
 void sim_members_identify(struct sim *sim, uint32_t place, const struct node *node);
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
-/* Of one that begins to lead. */
-void sim_members_check_leader(struct sim *sim, const struct sim_node *node);
-void sim_members_check_votes(struct sim *sim, const struct sim_node *node, uint64_t term);
 /* Empties the disk of a node that does not run. */
 void sim_members_wipe(struct sim *sim, uint32_t place);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
@@ -499,6 +389,22 @@ bool sim_members_are_there(const struct sim *sim, const struct raft_configuratio
 bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
 bool sim_members_may_lose(const struct sim *sim, uint32_t place);
 bool sim_members_are_settled(const struct sim *sim);
+
+/* Does the id have a vote in the list? Has its disk the entry, or had it when it was lost? */
+bool sim_members_vote(const struct raft_configuration *list, uint64_t id);
+bool sim_members_durable(const struct sim *sim, uint64_t id, uint64_t index, uint64_t chain);
+/* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
+ * one of the outgoing ones? */
+bool sim_members_majorities(const struct raft_configuration *list, uint32_t set);
+
+/* --- leaders.c ----------------------------------------------------------------------------------
+ */
+
+/* Of one that begins to lead: its place among the members, and who has voted for it. */
+void sim_leaders_check_place(struct sim *sim, const struct sim_node *node);
+void sim_leaders_check_votes(struct sim *sim, const struct sim_node *node, uint64_t term);
+void sim_leaders_check_change(struct sim *sim, const struct sim_node *leader,
+                              const struct raft_configuration *present);
 
 /* --- operator.c ---------------------------------------------------------------------------------
  */

@@ -5,7 +5,7 @@
 #include "base/assert.h"
 #include "tests/sim/sim.h"
 
-enum { LIST_LIMIT = 100, NONE = -1 };
+enum { LIST_LIMIT = 100, NONE = -1, HURRY_MS = 30 };
 
 /* --- Values -------------------------------------------------------------------------------------
  */
@@ -271,6 +271,11 @@ static bool is_dropped(const struct sim *sim, const struct sim_client *client)
            sim->plan->operation_is_dropped[client->number][client->operation];
 }
 
+static uint64_t think_ms(const struct sim *sim)
+{
+    return sim->hurry_count > 0 ? HURRY_MS : sim->plan->knobs.think_ms;
+}
+
 void sim_work_act(struct sim *sim, struct sim_client *client)
 {
     if (sim->cluster->now_ms < client->act_ms || client->busy_count > 0) {
@@ -283,8 +288,7 @@ void sim_work_act(struct sim *sim, struct sim_client *client)
         }
         return;
     }
-    client->act_ms =
-        sim->cluster->now_ms + prng_between(&client->prng, 1, 2ul * sim->plan->knobs.think_ms);
+    client->act_ms = sim->cluster->now_ms + prng_between(&client->prng, 1, 2 * think_ms(sim));
     if (!is_dropped(sim, client)) {
         act(sim, client);
     }
@@ -465,8 +469,7 @@ void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_ca
     sim_trace(sim, (uint64_t)call->core.status << 32 ^ call->core.method ^
                        (uint64_t)call->core.outcome << 16 ^ (uint64_t)client->number << 48);
     if (client->act_ms == SIM_NEVER) {
-        client->act_ms =
-            sim->cluster->now_ms + prng_between(&client->prng, 1, 2ul * sim->plan->knobs.think_ms);
+        client->act_ms = sim->cluster->now_ms + prng_between(&client->prng, 1, 2 * think_ms(sim));
     }
     if (call->core.status == ERR_OK && call->core.method != WIRE_METHOD_session_end) {
         client->done_count++; /* A session that nobody knows of ends without the cluster. */

@@ -29,6 +29,16 @@ static void keep(struct fake_cluster *cluster, const struct fake_frame *like, st
     memcpy(frame->data, bytes.data, bytes.size);
 }
 
+void fake_network_repeat(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                         enum world_lane lane, struct bytes frame)
+{
+    const struct fake_frame kept = {
+        .at_ms = cluster->now_ms + 1, .source = source, .target = target, .lane = lane};
+
+    cluster->network.again_count++;
+    keep(cluster, &kept, frame);
+}
+
 bool fake_network_sent(struct world *world, uint32_t peer, enum world_lane lane, size_t size)
 {
     struct fake_cluster *cluster = world->cluster;

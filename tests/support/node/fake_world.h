@@ -209,6 +209,9 @@ struct fake_link *fake_link_of(struct world *world, uint32_t connection);
 /* The last `size` bytes of the link's pipe are one frame that was just written. False when it was
  * taken out again. */
 bool fake_network_sent(struct world *world, uint32_t peer, enum world_lane lane, size_t size);
+/* A frame that was seen before goes on its way again. */
+void fake_network_repeat(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                         enum world_lane lane, struct bytes frame);
 /* Frames that were kept and are due go on their way. */
 void fake_network_advance(struct fake_cluster *cluster);
 uint64_t fake_network_due_ms(const struct fake_cluster *cluster);
