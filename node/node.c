@@ -3,8 +3,8 @@
 
 #include "base/assert.h"
 #include "node/internal.h"
-#include "node/refounding.h"
 #include "node/recovery.h"
+#include "node/refounding.h"
 
 _Static_assert((int)NODE_MEMBER_COUNT_MAX == (int)RAFT_MEMBER_COUNT_MAX, "all members vote");
 

@@ -96,8 +96,7 @@ static void recovery_look(struct recovery *recovery, struct fake_cluster *cluste
     recovery->memory = aligned_alloc(ARENA_ALIGNMENT, size);
     assert_non_null(recovery->memory);
     arena_init(&arena, recovery->memory, size);
-    recovery->error =
-        rescue_open(&recovery->rescue, &arena, options, disk, &recovery->problem);
+    recovery->error = rescue_open(&recovery->rescue, &arena, options, disk, &recovery->problem);
     if (recovery->error == ERR_OK) {
         rescue_describe(recovery->rescue, &recovery->report);
     }
