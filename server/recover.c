@@ -201,8 +201,9 @@ static int recover_now(struct recover *recover)
     cluster_to_text(lots.cluster, cluster);
     say(STDOUT_FILENO,
         PIECES("Recovered as cluster ", cluster, ". Start node ", recover->report.identity->name,
-               " as before: it is the only member.\nThen, for each other node: empty its folder, "
-               "start it, and run `holdfast member add NAME`."));
+               " as before: it is the only member."));
+    say(STDOUT_FILENO, PIECES("Then, for each other node: empty its folder, start it, and run "
+                              "`holdfast member add NAME`."));
     return 0;
 }
 

@@ -68,7 +68,7 @@ static bool refuse_file(const struct restore *restore, enum error error, uint64_
 
 static bool folder_is_empty(const struct restore *restore)
 {
-    struct identity identity;
+    struct identity identity = {0};
     uint64_t size = 0;
     enum error error = disk_size(restore->disk, &(struct disk_name){.text = "refounded"}, &size);
 
@@ -132,7 +132,7 @@ static bool copy(const struct restore *restore)
 {
     char path[PATH_MAX];
     struct stat status;
-    int source = open(restore->file, O_RDONLY | O_CLOEXEC);
+    int source = open(restore->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     int number = errno;
 
     if (source < 0 || fstat(source, &status) != 0 || !S_ISREG(status.st_mode)) {
