@@ -190,7 +190,7 @@ struct holdfast_result {
     size_t lock_count;
     const struct holdfast_lock_info *queue; /* lock_show. */
     size_t queue_count;
-    const struct holdfast_node_status *node; /* node_status. */
+    const struct holdfast_node_status *node;  /* node_status. */
     const struct holdfast_snapshot *snapshot; /* snapshot_open. */
 };
 
@@ -320,7 +320,8 @@ struct holdfast_call *holdfast_member_promote(struct holdfast *client, const cha
 struct holdfast_call *holdfast_leader_move(struct holdfast *client, const char *name,
                                            holdfast_callback callback, void *context);
 
-/* --- Backups: a file of the leader's, piece by piece ------------------------------------------- */
+/* --- Backups: a file of the leader's, piece by piece -------------------------------------------
+ */
 
 /* `index_min` 0: the snapshot has everything that was acknowledged before this call. While it is
  * being made the size is 0: ask again a little later with its index as `index_min`. */

@@ -109,10 +109,10 @@ MUST_USE enum error lease_lock_release(struct table *table, lease_session_id ses
 /* Of the last grant; 0 before the first. */
 lease_token lease_token_last(struct table *table);
 
-/* The state begins anew elsewhere (a restored backup, a forced recovery): every session ends without
- * anybody being told, nothing is held or waited for, and the counter of grants rises by `raise`, so
- * that tokens are beyond all that the old cluster gave meanwhile. Takes time for each record: not
- * for a node that serves. */
+/* The state begins anew elsewhere (a restored backup, a forced recovery): every session ends
+ * without anybody being told, nothing is held or waited for, and the counter of grants rises by
+ * `raise`, so that tokens are beyond all that the old cluster gave meanwhile. Takes time for each
+ * record: not for a node that serves. */
 void lease_restart(struct table *table, uint64_t raise);
 
 /* --- Reading: views are borrowed from the table until it changes ------------------------------ */

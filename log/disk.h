@@ -75,7 +75,8 @@ void disk_submit(struct disk *disk, const struct disk_request *request);
 /* The synchronous calls: only while opening, never once requests were submitted. */
 
 /* The names in the folder that begin with `prefix`, sorted. ERR_FULL when there are more than
- * `names_max`: then so many of them, whichever. Temporary files that an interrupted DISK_FILL or disk_save() left are not listed. */
+ * `names_max`: then so many of them, whichever. Temporary files that an interrupted DISK_FILL or
+ * disk_save() left are not listed. */
 MUST_USE enum error disk_list(struct disk *disk, const char *prefix, struct disk_name *names,
                               uint32_t names_max, uint32_t *names_count);
 

@@ -215,9 +215,8 @@ void backups_tick(struct node *node)
         }
         if (is_gone(node, backup)) {
             release(node, backup);
-        } else if (backup->is_asked &&
-                   snapshots_send_state(node->snapshots, slot_of(node, backup), &chunk) ==
-                       SNAPSHOT_SEND_READY) {
+        } else if (backup->is_asked && snapshots_send_state(node->snapshots, slot_of(node, backup),
+                                                            &chunk) == SNAPSHOT_SEND_READY) {
             answer_chunk(node, backup, &chunk);
         }
     }

@@ -28,8 +28,8 @@ enum {
     NODE_PEER_COUNT_MAX = 16,  /* Members, those that leave, and those that ask to join. */
 };
 
-/* A backup under this name in the folder of a node that has no cluster yet founds one, if all who are
- * listed have the same. */
+/* A backup under this name in the folder of a node that has no cluster yet founds one, if all who
+ * are listed have the same. */
 #define NODE_RESTORE_NAME "restore"
 
 struct node_options {

@@ -1,11 +1,12 @@
 /* node/refounding.c: another cluster's state, and the files that go with the old one.
  *
- *   old folder --file `refounded` saved--> log and old snapshots go --> identity saved --> `refounded` goes
+ *   old folder --file `refounded` saved--> log and old snapshots go --> identity saved -->
+ * `refounded` goes
  *
  * Everything behind the first arrow may be done again. The file, little endian:
  *
  *     0                2832    2840
- *     | the identity   | index | checksum |     index: of the snapshot that stays                  */
+ *     | the identity   | index | checksum |     index: of the snapshot that stays */
 #include "node/refounding.h"
 
 #include "base/assert.h"
@@ -54,8 +55,8 @@ enum error refounding_write(struct disk *disk, struct machine *machine, struct t
         .log_ms = machine_log_ms(machine),
         .state_hash = machine_hash(machine),
         .configuration_index = formation.configuration.index,
-        .configuration = bytes_of(configuration, raft_configuration_encode(
-                                                     configuration, &formation.configuration)),
+        .configuration = bytes_of(
+            configuration, raft_configuration_encode(configuration, &formation.configuration)),
     };
     memcpy(base.cluster, identity->cluster, SNAPSHOT_CLUSTER_SIZE);
     return snapshot_file_write(disk, &base, table, memory);

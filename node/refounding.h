@@ -19,13 +19,13 @@
 
 #define REFOUNDING_STEP (UINT64_C(1) << 40)
 
-/* The table, which has the old state, becomes the new one, by `steps` of it. ERR_FULL when there are
- * no more tokens or indexes. */
+/* The table, which has the old state, becomes the new one, by `steps` of it. ERR_FULL when there
+ * are no more tokens or indexes. */
 MUST_USE enum error refounding_turn(struct machine *machine, struct table *table, uint64_t steps);
 
 /* Writes the new state as the snapshot that the log of `identity` goes on from; durable on return.
- * `term`: the last of the old cluster; `memory` as at snapshot_file_write(). The snapshot counts for
- * nothing before the identity is saved. */
+ * `term`: the last of the old cluster; `memory` as at snapshot_file_write(). The snapshot counts
+ * for nothing before the identity is saved. */
 MUST_USE enum error refounding_write(struct disk *disk, struct machine *machine,
                                      struct table *table, const struct identity *identity,
                                      raft_term term, uint8_t *memory);

@@ -84,8 +84,8 @@ static enum error find_snapshot(struct rescue *rescue, const char **problem)
                                    rescue->memory, &found);
         if (error == ERR_OK && found.file.index == index) {
             rescue->snapshot = names[i];
-            rescue->base = (struct raft_base){found.file.index, found.file.term,
-                                              found.configuration};
+            rescue->base =
+                (struct raft_base){found.file.index, found.file.term, found.configuration};
         } else if (error == ERR_CORRUPT || error == ERR_WRONG_CLUSTER || error == ERR_OK) {
             rescue->loss = error == ERR_CORRUPT ? "a snapshot is damaged" : rescue->loss;
             error = ERR_OK;
@@ -194,8 +194,8 @@ static enum error look_at_log(struct rescue *rescue, const struct node_options *
         rescue->loss = "the log is damaged, and what lies behind the damage is not used";
     }
     rescue->term = hard_state.term > rescue->last_term ? hard_state.term : rescue->last_term;
-    rescue->commit_index = hard_state.commit_index > rescue->base.index ? hard_state.commit_index
-                                                                        : rescue->base.index;
+    rescue->commit_index =
+        hard_state.commit_index > rescue->base.index ? hard_state.commit_index : rescue->base.index;
     if (rescue->commit_index > rescue->last_index) {
         rescue->loss = "the end of the log, which was committed, is gone";
     }
@@ -242,8 +242,7 @@ static enum error apply(struct rescue *rescue, struct table *table, struct machi
     while (machine_applied_index(machine) < rescue->last_index) {
         struct log_fetched fetched;
         struct raft_entry entry;
-        enum error error =
-            log_read_now(rescue->log, machine_applied_index(machine) + 1, &fetched);
+        enum error error = log_read_now(rescue->log, machine_applied_index(machine) + 1, &fetched);
 
         while (error == ERR_OK && machine_applied_index(machine) < rescue->last_index &&
                fetched.records.size > 0) {

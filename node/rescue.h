@@ -1,9 +1,10 @@
 /* node/rescue.h: the way back from a lost majority, in the folder of one node that is left.
  *
- * Offline: no node runs on the folder. rescue_open() looks and tells; rescue_run() makes of all that
- * the folder has a new cluster with this node as its only member (node/refounding.h). All entries of
- * the log are taken for committed: some may have been acknowledged, nobody is left to ask. What this
- * node had not got is lost. A crash at any point leaves the old folder or the new one. */
+ * Offline: no node runs on the folder. rescue_open() looks and tells; rescue_run() makes of all
+ * that the folder has a new cluster with this node as its only member (node/refounding.h). All
+ * entries of the log are taken for committed: some may have been acknowledged, nobody is left to
+ * ask. What this node had not got is lost. A crash at any point leaves the old folder or the new
+ * one. */
 #ifndef NODE_RESCUE_H
 #define NODE_RESCUE_H
 
@@ -36,8 +37,8 @@ struct rescue_report {
 /* Of all that it needs, and aligned. */
 size_t rescue_memory_size(const struct node_options *options);
 
-/* Reads identity, snapshots and log; `options` tell the sizes of the log alone. What a power cut has
- * torn is cut off, as by any start. ERR_MISSING: the folder belongs to no cluster; ERR_CORRUPT,
+/* Reads identity, snapshots and log; `options` tell the sizes of the log alone. What a power cut
+ * has torn is cut off, as by any start. ERR_MISSING: the folder belongs to no cluster; ERR_CORRUPT,
  * ERR_VERSION, ERR_IO...; then `*problem` says what and what to do. */
 MUST_USE enum error rescue_open(struct rescue **rescue, struct arena *arena,
                                 const struct node_options *options, struct disk *disk,

@@ -42,8 +42,8 @@
 struct snapshots; /* Opaque; lives in the arena's memory. */
 
 enum {
-    SNAPSHOT_SENDER_COUNT_MAX = 8,      /* Peers that are sent to at once. */
-    SNAPSHOT_BACKUP_COUNT_MAX = 2,      /* Clients that fetch a file at once. */
+    SNAPSHOT_SENDER_COUNT_MAX = 8, /* Peers that are sent to at once. */
+    SNAPSHOT_BACKUP_COUNT_MAX = 2, /* Clients that fetch a file at once. */
     SNAPSHOT_READER_COUNT_MAX = SNAPSHOT_SENDER_COUNT_MAX + SNAPSHOT_BACKUP_COUNT_MAX,
     SNAPSHOT_CHUNK_SIZE_MAX = 64 << 10, /* Of one read for a peer, and of one received chunk. */
     SNAPSHOT_EVENT_COUNT_MAX = 64,

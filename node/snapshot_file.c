@@ -63,7 +63,9 @@ enum error snapshot_file_read(struct disk *disk, const struct disk_name *name,
                               const uint8_t *cluster, struct table *table, uint8_t *memory,
                               struct snapshot_found *found)
 {
-    struct scan scan = {.memory = memory};
+    struct scan scan = {0};
+
+    scan.memory = memory;
     enum error error = begin(&scan, disk, name);
 
     ASSERT((uintptr_t)memory % DISK_ALIGNMENT == 0);

@@ -26,8 +26,8 @@ size_t snapshot_file_memory_size(void);
  * ERR_MISSING, ERR_IO; ERR_CORRUPT; ERR_VERSION: a newer program wrote it; ERR_WRONG_CLUSTER; or
  * the table's. */
 MUST_USE enum error snapshot_file_read(struct disk *disk, const struct disk_name *name,
-                                       const uint8_t *cluster, struct table *table,
-                                       uint8_t *memory, struct snapshot_found *found);
+                                       const uint8_t *cluster, struct table *table, uint8_t *memory,
+                                       struct snapshot_found *found);
 
 /* Writes the table as the whole snapshot at `base->index`, durable on return. `base->state_hash` is
  * the table's. ERR_IO, ERR_NO_SPACE, or the table's. */

@@ -200,7 +200,8 @@ void snapshots_scan_fill(struct snapshots *snapshots);
 void snapshots_scan_fill_now(struct scan *scan, struct disk *disk);
 void snapshots_scan_completed(struct scan *scan, enum error error);
 
-/* Looks at one block. `cluster`: whose it must be; NULL: anybody's. `table`: where the pairs go; NULL: nowhere. */
+/* Looks at one block. `cluster`: whose it must be; NULL: anybody's. `table`: where the pairs go;
+ * NULL: nowhere. */
 enum scan_step snapshots_scan_take(struct scan *scan, const uint8_t *cluster, struct table *table);
 
 /* Blocks until the slice is used up or something else than SCAN_BLOCK comes: what it was. */

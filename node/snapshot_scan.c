@@ -92,8 +92,8 @@ void snapshots_scan_fill_now(struct scan *scan, struct disk *disk)
     if (size == 0) {
         return;
     }
-    scan->error = disk_read(disk, &scan->name, scan->read_offset,
-                            scan->memory + scan->end, size, &size_read);
+    scan->error =
+        disk_read(disk, &scan->name, scan->read_offset, scan->memory + scan->end, size, &size_read);
     if (scan->error == ERR_OK && size_read != size) {
         scan->error = ERR_CORRUPT;
     }

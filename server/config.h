@@ -56,7 +56,7 @@ struct config {
     char advertise_client[CONFIG_ADDRESS_SIZE]; /* Likewise. */
     char config[CONFIG_PATH_SIZE];              /* The INI file, or empty. */
     char dump[CONFIG_PATH_SIZE];                /* Print this folder's log and end, or empty. */
-    char restore[CONFIG_PATH_SIZE]; /* A backup that founds the cluster, or empty. */
+    char restore[CONFIG_PATH_SIZE];             /* A backup that founds the cluster, or empty. */
     struct config_members cluster;
     struct config_members dial; /* Where this node alone dials others, listed or not. */
     uint64_t election_min_ms;
@@ -71,7 +71,7 @@ struct config {
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
     uint64_t disk_low;     /* Bytes: a disk with less left is low; 0: never. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
-    bool accepts_loss; /* Of `holdfastd recover`: it is not asked any more. */
+    bool accepts_loss;     /* Of `holdfastd recover`: it is not asked any more. */
     bool help;
     bool version;
     uint8_t sources[CONFIG_SETTING_COUNT_MAX]; /* Private: which source each setting is from. */

@@ -305,7 +305,8 @@ static bool open_all(struct daemon *daemon)
     bool table_was_clean = false;
 
     if (!memory_open(daemon) || !descriptors_raise(daemon) || !folder_open(daemon) ||
-        !backup_take(daemon) || !disk_open(daemon) || !world_open(daemon) || !table_open(daemon, &table_was_clean)) {
+        !backup_take(daemon) || !disk_open(daemon) || !world_open(daemon) ||
+        !table_open(daemon, &table_was_clean)) {
         return false;
     }
     loop_watch_space(daemon->loop, daemon->config->data);

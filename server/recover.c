@@ -156,8 +156,7 @@ static bool is_wanted(const struct recover *recover)
     if (recover->config->accepts_loss) {
         return true;
     }
-    say(STDOUT_FILENO,
-        PIECES("To go on, type the id of the cluster (", recover->cluster, "):"));
+    say(STDOUT_FILENO, PIECES("To go on, type the id of the cluster (", recover->cluster, "):"));
     return read_answer(answer) && strcmp(answer, recover->cluster) == 0;
 }
 
@@ -202,8 +201,9 @@ static int recover_now(struct recover *recover)
     cluster_to_text(lots.cluster, cluster);
     say(STDOUT_FILENO,
         PIECES("Recovered as cluster ", cluster, ". Start node ", recover->report.identity->name,
-               " as before: it is the only member.\nThen, for each other node: empty its folder, "
-               "start it, and run `holdfast member add NAME`."));
+               " as before: it is the only member."));
+    say(STDOUT_FILENO, PIECES("Then, for each other node: empty its folder, start it, and run "
+                              "`holdfast member add NAME`."));
     return 0;
 }
 
@@ -211,8 +211,7 @@ static int look_and_ask(struct recover *recover, const struct node_options *opti
                         struct arena *arena)
 {
     const char *problem = "";
-    enum error error =
-        rescue_open(&recover->rescue, arena, options, recover->disk, &problem);
+    enum error error = rescue_open(&recover->rescue, arena, options, recover->disk, &problem);
 
     if (error != ERR_OK) {
         struct disk_failure failure = disk_posix_failure(recover->disk);

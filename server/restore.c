@@ -47,8 +47,7 @@ static bool refuse(const struct restore *restore, const char *what, const char *
 
 static bool refuse_not_empty(const struct restore *restore)
 {
-    refuse(restore, "a backup founds a new cluster on empty folders, and --data ",
-           restore->folder);
+    refuse(restore, "a backup founds a new cluster on empty folders, and --data ", restore->folder);
     text_add(restore->problem, " is not empty: start without --restore, or empty the folder");
     return false;
 }
@@ -69,7 +68,7 @@ static bool refuse_file(const struct restore *restore, enum error error, uint64_
 
 static bool folder_is_empty(const struct restore *restore)
 {
-    struct identity identity;
+    struct identity identity = {0};
     uint64_t size = 0;
     enum error error = disk_size(restore->disk, &(struct disk_name){.text = "refounded"}, &size);
 
@@ -133,7 +132,7 @@ static bool copy(const struct restore *restore)
 {
     char path[PATH_MAX];
     struct stat status;
-    int source = open(restore->file, O_RDONLY | O_CLOEXEC);
+    int source = open(restore->file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     int number = errno;
 
     if (source < 0 || fstat(source, &status) != 0 || !S_ISREG(status.st_mode)) {
@@ -145,8 +144,7 @@ static bool copy(const struct restore *restore)
         return refuse(restore, why, "; give the path of a saved snapshot");
     }
     bool fits = folder_join(path, sizeof(path), restore->folder, temporary.text);
-    int target =
-        fits ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE) : -1;
+    int target = fits ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE) : -1;
     enum error error = target < 0 ? ERR_IO : copy_synced(restore, source, target);
 
     number = errno;
@@ -173,8 +171,9 @@ static bool take(const struct restore *restore)
     }
     error = snapshot_file_read(restore->disk, &final, NULL, NULL, restore->memory, &present);
     if (error == ERR_OK && present.file.id != found.file.id) {
-        return refuse(restore, "--data has another backup already, which did not found a cluster "
-                               "yet: empty the folder",
+        return refuse(restore,
+                      "--data has another backup already, which did not found a cluster "
+                      "yet: empty the folder",
                       "");
     }
     error = disk_rename(restore->disk, &temporary, &final);

@@ -21,9 +21,9 @@
 #include "client/command/snapshot_check.h"
 
 enum {
-    POLL_MS = 50, /* While the leader writes the snapshot, */
+    POLL_MS = 50,                   /* While the leader writes the snapshot, */
     MAKING_MS_MAX = 15 * 60 * 1000, /* which takes no longer. */
-    RESTART_COUNT_MAX = 16, /* Files that were lost with their leader. */
+    RESTART_COUNT_MAX = 16,         /* Files that were lost with their leader. */
     PROGRESS_MS = 200,
     FILE_MODE = 0600,
     MEGABYTE = 1000000,
@@ -65,7 +65,8 @@ static void fail_file(struct save *save, const char *what, int number)
 {
     progress_clear(save);
     complain("snapshot save: %s: %s failed: %s%s", save->path, what, strerror(number),
-             number == ENOSPC ? "; make room, or save to another disk" : "; mend that and try again");
+             number == ENOSPC ? "; make room, or save to another disk"
+                              : "; mend that and try again");
     finish(save, EXIT_REFUSED);
 }
 

@@ -56,8 +56,7 @@ static uint64_t send_read(struct fake_cluster *cluster, uint32_t client,
 {
     uint8_t memory[PARAMS_SIZE];
     struct buffer params = buffer_of(memory, sizeof(memory));
-    const struct wire_snapshot_read read = {
-        .index = file->index, .id = file->id, .offset = offset};
+    const struct wire_snapshot_read read = {.index = file->index, .id = file->id, .offset = offset};
 
     assert_true(wire_snapshot_read_encode(&read, &params));
     return fake_request(cluster, client, WIRE_METHOD_snapshot_read, &params);

@@ -18,7 +18,9 @@
 #include "tests/support/log/memory_disk.h"
 #include "tests/support/node/fake_world.h"
 
-enum { KEY_COUNT = 12, VALUE_SIZE = 100000, TTL_MS = 20000 };
+enum { KEY_COUNT = 12, VALUE_SIZE = 100000, TTL_MS = 20000, MARK_SIZE = 3 };
+
+#define DAMAGED_BIT UINT64_C(33600) /* In the first pairs. */
 
 static const struct rescue_lots lots = {.cluster = {0x77, 1, 2, 3}, .incarnation = 4711};
 
@@ -30,7 +32,7 @@ static void put_keys(struct fake_cluster *cluster, uint32_t client, const char *
     char key[8];
 
     memset(value, 'v', VALUE_SIZE);
-    memcpy(value, first, strlen(first));
+    memcpy(value, first, MARK_SIZE); /* Not its zero. */
     for (uint32_t i = 0; i < KEY_COUNT; i++) {
         snprintf(key, sizeof(key), "k%u", i);
         assert_int_equal(fake_outcome(cluster, client, fake_put(cluster, client, 0, 0, key, value)),
@@ -96,8 +98,7 @@ static void recovery_look(struct recovery *recovery, struct fake_cluster *cluste
     recovery->memory = aligned_alloc(ARENA_ALIGNMENT, size);
     assert_non_null(recovery->memory);
     arena_init(&arena, recovery->memory, size);
-    recovery->error =
-        rescue_open(&recovery->rescue, &arena, options, disk, &recovery->problem);
+    recovery->error = rescue_open(&recovery->rescue, &arena, options, disk, &recovery->problem);
     if (recovery->error == ERR_OK) {
         rescue_describe(recovery->rescue, &recovery->report);
     }
@@ -155,7 +156,7 @@ static void all_that_the_folder_has_is_in_the_new_cluster(bool has_snapshot)
         struct bytes body = fake_answer(cluster, client, fake_get(cluster, client, key))->body;
         assert_int_equal(wire_get_result_decode(&body, &result), ERR_OK);
         assert_int_equal(result.value.size, VALUE_SIZE);
-        assert_memory_equal(result.value.data, "new", 3);
+        assert_memory_equal(result.value.data, "new", MARK_SIZE);
         assert_true(result.revision < REFOUNDING_STEP);
     }
     assert_int_equal(take_lock(cluster, client), token + REFOUNDING_STEP + 1);
@@ -273,7 +274,7 @@ static void what_a_folder_has_lost_itself_is_told_and_the_rest_recovered(void **
             snprintf(newest, sizeof(newest), "%s", name);
         }
     }
-    memory_disk_flip_bit(disk, newest, 8 * 4200);
+    memory_disk_flip_bit(disk, newest, DAMAGED_BIT);
     recovery_look(&recovery, cluster, disk);
     assert_int_equal(recovery.error, ERR_OK);
     assert_string_equal(recovery.report.loss,

@@ -417,7 +417,8 @@ static void staged_bytes_are_a_file_once_they_are_published(void **state)
     struct fixture *fixture = *state;
     struct disk_name source = name_of("snap.new");
     struct disk_name target = name_of("snap");
-    uint64_t size;
+    uint64_t whole = UINT64_C(2) * DISK_ALIGNMENT;
+    uint64_t size = 0;
 
     memset(fixture->page, 's', DISK_ALIGNMENT);
     struct bytes page = bytes_of(fixture->page, DISK_ALIGNMENT);
@@ -425,10 +426,10 @@ static void staged_bytes_are_a_file_once_they_are_published(void **state)
     assert_int_equal(disk_stage(fixture->disk, &source, DISK_ALIGNMENT, page), ERR_OK);
     assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_MISSING);
 
-    assert_int_equal(disk_publish(fixture->disk, &source, &target, 2 * DISK_ALIGNMENT), ERR_OK);
+    assert_int_equal(disk_publish(fixture->disk, &source, &target, whole), ERR_OK);
     assert_int_equal(disk_size(fixture->disk, &source, &size), ERR_MISSING);
     assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_OK);
-    assert_int_equal(size, 2 * DISK_ALIGNMENT);
+    assert_int_equal(size, whole);
     assert_int_equal(disk_remove(fixture->disk, &target), ERR_OK);
     assert_int_equal(disk_size(fixture->disk, &target, &size), ERR_MISSING);
     assert_int_equal(disk_remove(fixture->disk, &target), ERR_OK);
