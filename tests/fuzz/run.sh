@@ -27,8 +27,9 @@ sources_of() {
     frame) echo base/*.c wire/*.c raft/entry.c tests/support/wire/sample.c ;;
     log) echo base/*.c log/*.c tests/support/log/*.c ;;
     snapshot)
-        echo base/*.c node/snapshot*.c tests/support/base/memory_table.c \
-            tests/support/log/memory_disk.c tests/support/node/snapshot_fixture.c
+        echo base/*.c raft/configuration.c raft/entry.c node/snapshot*.c \
+            tests/support/base/memory_table.c tests/support/log/memory_disk.c \
+            tests/support/log/memory_disk_once.c tests/support/node/snapshot_fixture.c
         ;;
     configuration) echo base/*.c raft/configuration.c raft/entry.c node/member.c node/snapshot_format.c ;;
     identity)

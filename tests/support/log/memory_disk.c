@@ -516,35 +516,6 @@ enum error disk_fill(struct disk *disk, const struct disk_name *name, uint64_t s
     return fill_file(disk, name->text, size);
 }
 
-enum error disk_stage(struct disk *disk, const struct disk_name *name, uint64_t offset,
-                      struct bytes bytes)
-{
-    const struct disk_request request = {.operation = DISK_STAGE,
-                                         .name = *name,
-                                         .offset = offset,
-                                         .data = (uint8_t *)(uintptr_t)bytes.data,
-                                         .size = bytes.size};
-
-    ASSERT(memory_disk_pending_count(disk) == 0);
-    return stage_file(disk, &request);
-}
-
-enum error disk_publish(struct disk *disk, const struct disk_name *name,
-                        const struct disk_name *target, uint64_t size)
-{
-    const struct disk_request request = {
-        .operation = DISK_PUBLISH, .name = *name, .target = *target, .size = size};
-
-    ASSERT(memory_disk_pending_count(disk) == 0);
-    return publish_file(disk, &request);
-}
-
-enum error disk_remove(struct disk *disk, const struct disk_name *name)
-{
-    ASSERT(memory_disk_pending_count(disk) == 0);
-    return remove_file(disk, name->text);
-}
-
 enum error disk_rename(struct disk *disk, const struct disk_name *source,
                        const struct disk_name *target)
 {
