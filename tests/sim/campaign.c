@@ -180,9 +180,10 @@ static void end_share(struct campaign *campaign, struct process *process)
 static void show_progress(const struct campaign *campaign)
 {
     if (campaign->shows_progress && campaign->passed_count % 20 == 0) {
+        uint64_t done_count = campaign->passed_count + campaign->failed_count;
+
         printf("\r%llu of %llu seeds, %llu failed, %.1f virtual hours ",
-               (unsigned long long)(campaign->passed_count + campaign->failed_count),
-               (unsigned long long)campaign->options->count,
+               (unsigned long long)done_count, (unsigned long long)campaign->options->count,
                (unsigned long long)campaign->failed_count,
                (double)campaign->totals.virtual_ms / 3.6e6);
         fflush(stdout);

@@ -135,25 +135,11 @@ static void begin_pause(struct sim *sim, uint32_t place)
     sim->cluster->worlds[place].is_paused = true;
 }
 
-static void begin(struct sim *sim, uint32_t number)
+static void strike(struct sim *sim, uint32_t number, bool is_leader)
 {
     const struct sim_fault *fault = &sim->plan->faults[number];
-    uint32_t leader = sim_leader(sim);
-    uint32_t place = fault->place < FAKE_NODE_COUNT_MAX ? fault->place
-                     : leader < FAKE_NODE_COUNT_MAX     ? leader
-                                                        : fault->other;
-    bool is_leader = false;
+    uint32_t place = sim->fault_place[number];
 
-    if (fault->kind < SIM_FAULT_client_cut) {
-        place %= sim->cluster->node_count;
-        is_leader = place == leader;
-    }
-    sim->fault_place[number] = place;
-    sim->fault_is_active[number] = true;
-    sim->fault_next_ms[number] = sim->cluster->now_ms;
-    sim->totals.faults[fault->kind]++;
-    sim->totals.fault_count++;
-    sim_print(sim, "fault %u begins: %s, place %u", number, sim_fault_name(fault->kind), place);
     switch (fault->kind) {
     case SIM_FAULT_crash_all:
         for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
@@ -215,6 +201,28 @@ static void begin(struct sim *sim, uint32_t number)
         break;
     }
     UNREACHABLE();
+}
+
+static void begin(struct sim *sim, uint32_t number)
+{
+    const struct sim_fault *fault = &sim->plan->faults[number];
+    uint32_t leader = sim_leader(sim);
+    uint32_t place = fault->place < FAKE_NODE_COUNT_MAX ? fault->place
+                     : leader < FAKE_NODE_COUNT_MAX     ? leader
+                                                        : fault->other;
+    bool is_leader = false;
+
+    if (fault->kind < SIM_FAULT_client_cut) {
+        place %= sim->cluster->node_count;
+        is_leader = place == leader;
+    }
+    sim->fault_place[number] = place;
+    sim->fault_is_active[number] = true;
+    sim->fault_next_ms[number] = sim->cluster->now_ms;
+    sim->totals.faults[fault->kind]++;
+    sim->totals.fault_count++;
+    sim_print(sim, "fault %u begins: %s, place %u", number, sim_fault_name(fault->kind), place);
+    strike(sim, number, is_leader);
 }
 
 /* --- Ending -------------------------------------------------------------------------------------

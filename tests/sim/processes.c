@@ -26,24 +26,21 @@ static uint32_t draw_promise(struct sim *sim)
     return prng_below(&sim->option_prng, 2) == 0 ? 0 : 2 * knobs->heartbeat_ms;
 }
 
-void sim_start_node(struct sim *sim, uint32_t place)
+/* False when it shall be tried again. */
+static bool try_start(struct sim *sim, uint32_t place)
 {
     struct sim_node *known = &sim->checks.nodes[place];
-    struct world *world = &sim->cluster->worlds[place];
     const char *problem = NULL;
 
-    if (world->runs || known->is_refused) {
-        return;
-    }
     sim->totals.turn_count++;
-    world->options.promise_ms = draw_promise(sim);
+    sim->cluster->worlds[place].options.promise_ms = draw_promise(sim);
     enum error error = fake_try_start(sim->cluster, place, &problem);
 
     sim_trace(sim, error);
     sim_print(sim, "n%u starts: %s", place + 1, error == ERR_OK ? "ok" : problem);
     if (error == ERR_OK) {
         sim_check_started(sim, place);
-        return;
+        return true;
     }
     bool is_rotten = known->may_be_rotten || sim_disk_has_rotten_snapshot(sim, place);
 
@@ -51,13 +48,22 @@ void sim_start_node(struct sim *sim, uint32_t place)
         SIM_CHECK(sim, rot_is_refused_as_such, error == ERR_CORRUPT, error, place);
         SOMETIMES(sim, rot_refused);
         known->is_refused = true;
-        return;
+        return true;
     }
     SIM_CHECK(sim, start_is_refused_for_a_reason, known->may_fail, error, place);
     SOMETIMES(sim, start_refused_by_error);
     sim_repair_disk(sim, place);
-    memory_disk_crash(world->disk, NULL, NULL);
-    sim_start_node(sim, place);
+    memory_disk_crash(sim->cluster->worlds[place].disk, NULL, NULL);
+    return false;
+}
+
+void sim_start_node(struct sim *sim, uint32_t place)
+{
+    if (sim->cluster->worlds[place].runs || sim->checks.nodes[place].is_refused) {
+        return;
+    }
+    while (!try_start(sim, place)) {
+    }
 }
 
 static void note_crash(struct sim *sim, uint32_t place)
