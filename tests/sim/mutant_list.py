@@ -43,7 +43,8 @@ MUTANTS = [
     Mutant("commit_of_an_older_term", "entries of an older term are committed by counting", [
         ("raft/replicate.c", "&& term == raft->term) {", "&& term > 0) {")]),
     Mutant("commit_by_less_than_a_majority", "two of four or five are enough", [
-        ("raft/quorum.c", "sorted[count / 2];", "sorted[count > 3 ? count / 2 - 1 : count / 2];")]),
+        ("raft/quorum.c", "sorted[count / 2];", "sorted[count > 3 ? count / 2 - 1 : count / 2];")],
+           "every commit of four or more shows it to the law"),
     Mutant("own_copy_counted_early", "a leader counts its own copy before it is durable", [
         ("raft/replicate.c", "at == RAFT_SELF ? raft->durable_index :",
          "at == RAFT_SELF ? raft_last_index(raft) :")],
@@ -214,7 +215,10 @@ MUTANTS = [
     Mutant("deadline_moved_by_a_grant", "a granted lock prolongs its session for the holder", [
         ("client/core_lock.c", "        call->token = call->answer.lock_acquire.token;\n",
          "        call->token = call->answer.lock_acquire.token;\n"
-         "        call->session->deadline_ms = core->now_ms + call->session->ttl_ms;\n")]),
+         "        call->session->deadline_ms = core->now_ms + call->session->ttl_ms;\n"),
+        ("client/core_lock.c", "        call->token = granted->token;\n",
+         "        call->token = granted->token;\n"
+         "        session->deadline_ms = core->now_ms + session->ttl_ms;\n")]),
     Mutant("renewal_answered_and_not_applied", "some renewals are answered and not in the state", [
         ("node/machine.c",
          "enum error error = lease_session_renew(machine->table, session, machine->log_ms);",
