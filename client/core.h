@@ -32,7 +32,7 @@ enum {
     CORE_ENDPOINT_COUNT_MAX = 32, /* With those that nodes told us of. */
     CORE_LEADER_CONNECTION_COUNT_MAX = 16,
     CORE_SEARCH_CONNECTION_COUNT = 12, /* Beyond those to the leader: search, node_status. */
-    CORE_WINDOW_COUNT_MAX = 64,        /* Unanswered requests of one session (DESIGN.md 7). */
+    CORE_WINDOW_COUNT_MAX = 64,        /* Unanswered requests of one session at once. */
     CORE_ATTEMPT_COUNT = 4,            /* Renewals whose answer still counts. */
     CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
     CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
@@ -204,7 +204,7 @@ struct core_session {
     enum core_session_state reported;
     uint64_t id;
     uint32_t ttl_ms;
-    uint64_t deadline_ms;  /* D of DESIGN.md 6; 0 until it is open. Never moves back. */
+    uint64_t deadline_ms;  /* The holder's; 0 until it is open. Never moves back. */
     uint64_t renew_ms;     /* The next renewal is due. */
     uint64_t suspect_ms;   /* Suspect then, unless a renewal is confirmed. */
     uint64_t end_retry_ms; /* Lost: the cluster is told then, */

@@ -1,4 +1,4 @@
-/* client/core_session.c: sessions: the holder's deadline, renewals, states (DESIGN.md 6).
+/* client/core_session.c: sessions: the holder's deadline, renewals, states (docs/client.md).
  *
  * The deadline D is the maximum, over renewals that a node confirmed, of the send time of that very
  * attempt + T(1 - 2 rho) - margin. Nothing else moves it: not a grant, not a notice, not an answer

@@ -1,4 +1,4 @@
-/* client/core_window.c: the numbered requests of a session, in order (DESIGN.md 7).
+/* client/core_window.c: the numbered requests of a session, in order (docs/client.md).
  *
  * Sequences rise by one; at most CORE_WINDOW_COUNT_MAX lie between the oldest that is unanswered
  * and the newest. All go over one connection. When it breaks, all that are unanswered go again, in

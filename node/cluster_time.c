@@ -1,4 +1,4 @@
-/* node/cluster_time.c: the leader's clock (DESIGN section 6). */
+/* node/cluster_time.c: the leader's clock (docs/node.md, "Cluster time"). */
 #include "node/cluster_time.h"
 
 #include "base/assert.h"

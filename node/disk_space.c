@@ -9,7 +9,7 @@
 #include "base/assert.h"
 #include "node/internal.h"
 
-/* What makes room, or gives locks and sessions back, is always taken (DESIGN section 5). */
+/* What makes room, or gives locks and sessions back, is always taken. */
 static bool makes_room(enum wire_method method)
 {
     return method == WIRE_METHOD_delete || method == WIRE_METHOD_lock_release ||

@@ -357,7 +357,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     if (apply.envelope.log_ms > machine->log_ms) {
         machine->log_ms = apply.envelope.log_ms;
     }
-    /* First what is due, so that a command of this entry already finds it gone (DESIGN 6). */
+    /* First what is due, so that a command of this entry already finds it gone. */
     result->more_is_due = lease_advance(machine->table, machine->log_ms, &machine->effects);
     drop_ended(machine);
     uint32_t ended_before = machine->effects.ended_count;

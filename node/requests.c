@@ -51,8 +51,7 @@ bool requests_have_room(const struct node *node)
            (next->index == 0 || next->term != node->status.term);
 }
 
-/* What ends sessions and gives locks back goes on when the log is nearly full (DESIGN section 5).
- */
+/* What ends sessions and gives locks back goes on when the log is nearly full. */
 static bool is_urgent(uint8_t method)
 {
     return method == ENVELOPE_TICK || method == ENVELOPE_RENEW ||

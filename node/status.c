@@ -7,7 +7,7 @@
 enum { CLUSTER_TEXT_SIZE = 2 * IDENTITY_CLUSTER_SIZE, MEMBER_ITEM_SIZE_MAX = 416 };
 
 /* The least T with T(1 - 2 rho) - margin >= T/3 + two commits + an election + slack, so that a
- * holder that renews every T/3 outlives the slowest election (DESIGN section 6). */
+ * holder that renews every T/3 outlives the slowest election. */
 uint32_t ttl_floor_ms(const struct node *node)
 {
     uint64_t fixed_ms = (uint64_t)node->options.margin_ms +
