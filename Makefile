@@ -4,6 +4,7 @@
 # make test     every test that needs no root          make check   test + lint + sanitizers
 # make soak     the long campaigns                      make bench   figures of docs/performance.md
 # make lint     layers, purity, banned calls, format, tidy, cppcheck     make format
+# make bench-detector  the figures and the chart of docs/failure-detector.md
 # make fuzz     fuzzers, FUZZ_SECONDS=60 each           make coverage
 # make install PREFIX=/usr/local DESTDIR=
 # make unit-raft    the unit tests of one folder        make golden-update   rewrite golden files

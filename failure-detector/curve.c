@@ -6,7 +6,7 @@
 
 /* A heartbeat that is later than this is lost: its tail is below 10^-15, and the smallest loss that
  * counts is 10^-9. One that has so long to come yet adds nothing. */
-static const double FAR = 8;
+static const double far = 8;
 /* Where nothing is ever lost each missing heartbeat goes on adding, the first ones most. */
 enum { LOSSLESS_COUNT_MAX = 64 };
 
@@ -22,7 +22,7 @@ static double sum_of_near(const struct curve *curve, double silence, double firs
         double number = first_number + i;
         double late = (silence - number * curve->interval_ms) / curve->deviation_ms;
 
-        if (late < -FAR) {
+        if (late < -far) {
             break;
         }
         sum += tail_phi_lossy(late, number < 1.5 ? curve->loss.first : curve->loss.next);
@@ -33,7 +33,7 @@ static double sum_of_near(const struct curve *curve, double silence, double firs
 double curve_phi(const struct curve *curve, uint64_t silence_ms)
 {
     double silence = (double)silence_ms;
-    double beyond = silence - FAR * curve->deviation_ms;
+    double beyond = silence - far * curve->deviation_ms;
 
     ASSERT(curve->interval_ms > 0 && curve->deviation_ms > 0);
     ASSERT(curve->deviation_ms <= (double)CURVE_DEVIATION_MAX * curve->interval_ms);
@@ -45,9 +45,9 @@ double curve_phi(const struct curve *curve, uint64_t silence_ms)
     }
     /* The number of heartbeats that are surely lost; exact, because the rest is smaller than 1. */
     double lost = (double)(uint64_t)(beyond / curve->interval_ms);
-    double sum = tail_phi_lossy(FAR, curve->loss.first);
+    double sum = tail_phi_lossy(far, curve->loss.first);
 
-    sum += (lost - 1) * tail_phi_lossy(FAR, curve->loss.next);
+    sum += (lost - 1) * tail_phi_lossy(far, curve->loss.next);
     return sum + sum_of_near(curve, silence, lost + 1);
 }
 

@@ -7,7 +7,7 @@
 
 enum { PRIOR_COUNT = 8, OUTLIERS_IN_A_ROW_MAX = 8, DRIFT_MS_MAX = DELAYS_MS_MAX / 2 };
 
-static const uint32_t SIZES[DELAYS_COUNT] = {DELAYS_SHORT_COUNT, DELAYS_LONG_COUNT};
+static const uint32_t sizes[DELAYS_COUNT] = {DELAYS_SHORT_COUNT, DELAYS_LONG_COUNT};
 
 _Static_assert((int64_t)DELAYS_LONG_COUNT *DELAYS_MS_MAX <
                    INT64_MAX / DELAYS_MS_MAX / DELAYS_LONG_COUNT,
@@ -35,8 +35,8 @@ static void push(struct delays *delays, int32_t delay)
     for (uint32_t i = 0; i < DELAYS_COUNT; i++) {
         struct delays_sums *sums = &delays->sums[i];
 
-        if (sums->count == SIZES[i]) {
-            sums_add(sums, *sample(delays, SIZES[i] - 1), -1);
+        if (sums->count == sizes[i]) {
+            sums_add(sums, *sample(delays, sizes[i] - 1), -1);
         } else {
             sums->count++;
         }
@@ -132,7 +132,7 @@ void delays_check(const struct delays *delays)
     for (uint32_t i = 0; i < DELAYS_COUNT; i++) {
         struct delays_sums sums = {.count = delays->sums[i].count};
 
-        ASSERT_VALUES(sums.count <= SIZES[i], sums.count, SIZES[i]);
+        ASSERT_VALUES(sums.count <= sizes[i], sums.count, sizes[i]);
         for (uint32_t age = 0; age < sums.count; age++) {
             uint32_t at = (delays->next - 1 - age) & (DELAYS_LONG_COUNT - 1);
 

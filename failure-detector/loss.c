@@ -15,7 +15,7 @@ enum {
     PRIOR_EXPECTED_COUNT = 20,
 };
 
-static const double RATE_MAX = 0.9;
+static const double rate_max = 0.9;
 
 void loss_init(struct loss *loss)
 {
@@ -52,7 +52,7 @@ static double rate_of(const struct loss_count *count, double prior_lost, double 
 {
     double rate = (count->lost + prior_lost) / (count->expected + prior_expected);
 
-    return rate < RATE_MAX ? rate : RATE_MAX;
+    return rate < rate_max ? rate : rate_max;
 }
 
 static double max_of(double a, double b)

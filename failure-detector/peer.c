@@ -12,7 +12,7 @@ enum {
 
 /* Silence beyond this is not told apart where the curve is stretched; its product with any need_ms
  * fits 64 bits. */
-static const uint64_t SILENCE_MS_MAX = (uint64_t)1 << 32;
+static const uint64_t silence_ms_max = (uint64_t)1 << 32;
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
@@ -257,7 +257,7 @@ double peer_phi(const struct detector *detector, const struct peer *peer, uint64
         return detector->options.threshold * ((double)silence_ms / verdict->timeout_ms);
     }
     if (verdict->need_ms != verdict->timeout_ms) {
-        silence_ms = silence_ms < SILENCE_MS_MAX ? silence_ms : SILENCE_MS_MAX;
+        silence_ms = silence_ms < silence_ms_max ? silence_ms : silence_ms_max;
         silence_ms = silence_ms * verdict->need_ms / verdict->timeout_ms;
     }
     return curve_phi(&verdict->curve, silence_ms);

@@ -12,7 +12,7 @@ enum { STATE_COUNT = DETECTOR_SUSPECTED + 1 };
 
 #define BIT(state) (1U << (state))
 
-static const uint32_t MOVES[STATE_COUNT] = {
+static const uint32_t moves[STATE_COUNT] = {
     [DETECTOR_UNWATCHED] = BIT(DETECTOR_UNKNOWN),
     [DETECTOR_UNKNOWN] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_SUSPECTED) | BIT(DETECTOR_UNWATCHED),
     [DETECTOR_TRUSTED] = BIT(DETECTOR_GRAYED) | BIT(DETECTOR_SUSPECTED) | BIT(DETECTOR_UNWATCHED),
@@ -22,7 +22,7 @@ static const uint32_t MOVES[STATE_COUNT] = {
 
 void state_move(struct detector *detector, struct peer *peer, enum detector_state state)
 {
-    ASSERT_VALUES((MOVES[peer->state] & BIT(state)) != 0, peer->state, state);
+    ASSERT_VALUES((moves[peer->state] & BIT(state)) != 0, peer->state, state);
     peer->state = state;
     if (state == DETECTOR_SUSPECTED) {
         peer->suspected_ms = detector->now_ms;

@@ -7,17 +7,17 @@
 
 /* From here on the series is exact: its terms fall to below 10^-17 before they grow again. erfc()
  * underflows at 37.5 deviations. */
-static const double SERIES_FROM = 25.0;
-static const double ROOT_OF_HALF = 0.70710678118654752440;
-static const double LOG10_OF_E = 0.43429448190325182765;
-static const double LOG10_OF_ROOT_2_PI = 0.39908993417905752478;
+static const double series_from = 25.0;
+static const double root_of_half = 0.70710678118654752440;
+static const double log_of_e = 0.43429448190325182765;
+static const double log_of_root_2_pi = 0.39908993417905752478;
 
 enum { SERIES_TERM_COUNT = 12 };
 
 double tail_phi(double y)
 {
-    if (y < SERIES_FROM) {
-        double phi = -log10(0.5 * erfc(y * ROOT_OF_HALF));
+    if (y < series_from) {
+        double phi = -log10(0.5 * erfc(y * root_of_half));
 
         return phi > 0 ? phi : 0; /* Not -0. */
     }
@@ -31,7 +31,7 @@ double tail_phi(double y)
         sum += term;
     }
     ASSERT(sum > 0 && sum <= 1);
-    return 0.5 * y * y * LOG10_OF_E + log10(y) + LOG10_OF_ROOT_2_PI - log10(sum);
+    return 0.5 * y * y * log_of_e + log10(y) + log_of_root_2_pi - log10(sum);
 }
 
 double tail_phi_lossy(double y, double loss)
@@ -40,7 +40,7 @@ double tail_phi_lossy(double y, double loss)
     if (loss == 0) {
         return tail_phi(y);
     }
-    double phi = -log10(loss + (1 - loss) * 0.5 * erfc(y * ROOT_OF_HALF));
+    double phi = -log10(loss + (1 - loss) * 0.5 * erfc(y * root_of_half));
 
     return phi > 0 ? phi : 0;
 }

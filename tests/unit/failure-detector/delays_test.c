@@ -90,6 +90,22 @@ static void eight_outliers_in_a_row_are_a_new_normal(void **state)
     assert_int_equal(delays.sums[DELAYS_LONG].count, 2);
 }
 
+static void outliers_that_do_not_follow_each_other_never_become_normal(void **state)
+{
+    (void)state;
+    struct delays delays;
+
+    delays_init(&delays);
+    for (int i = 0; i < 20; i++) {
+        add_many(&delays, SKEW, 3);
+        add_many(&delays, SKEW + 5000, 7);
+    }
+
+    delays_check(&delays);
+    assert_int_equal(delays.anchor, SKEW);
+    assert_int_equal(delays.sums[DELAYS_LONG].count, 60);
+}
+
 static void origin_of_the_peer_clock_does_not_matter(void **state)
 {
     (void)state;
@@ -133,6 +149,7 @@ int main(void)
         cmocka_unit_test(variance_without_samples_is_the_one_assumed),
         cmocka_unit_test(single_outlier_changes_nothing),
         cmocka_unit_test(eight_outliers_in_a_row_are_a_new_normal),
+        cmocka_unit_test(outliers_that_do_not_follow_each_other_never_become_normal),
         cmocka_unit_test(origin_of_the_peer_clock_does_not_matter),
         cmocka_unit_test(anchor_follows_clocks_that_drift_apart),
     };

@@ -168,6 +168,34 @@ static void lost_heartbeats_cost_no_deviation(void **state)
     assert_int_equal(fixture_view(fixture, 0).quality.mistake_count, 0);
 }
 
+/* Heartbeats at their times, with a delay of 0 or 80 ms in turn. */
+static void beat_unsteadily(struct detector_fixture *fixture, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        fixture_wait(fixture, FIXTURE_INTERVAL_MS);
+        const struct detector_heartbeat heartbeat = {
+            .incarnation = fixture->incarnation,
+            .sequence = ++fixture->sequences[0],
+            .sent_ms = fixture->now_ms - i % 2 * 80,
+        };
+
+        assert_int_equal(detector_heard(fixture->detector, 0, &heartbeat, fixture->now_ms), ERR_OK);
+    }
+}
+
+static void more_patient_window_decides(void **state)
+{
+    struct detector_fixture *fixture = *state;
+
+    fixture_beat_on(fixture, 0, 1100);
+    beat_unsteadily(fixture, 64);
+    assert_in_range(fixture_view(fixture, 0).delay_deviation_ms, 35, 40); /* The short one. */
+    beat_unsteadily(fixture, 900);
+    fixture_beat_on(fixture, 0, 100);
+
+    assert_in_range(fixture_view(fixture, 0).delay_deviation_ms, 35, 40); /* The long one. */
+}
+
 static void delays_that_jump_for_good_raise_no_suspicion(void **state)
 {
     struct detector_fixture *fixture = *state;
@@ -472,6 +500,7 @@ int main(void)
         WITH_FIXTURE(suspicion_that_came_and_went_between_two_collects_is_counted_but_not_told),
         WITH_FIXTURE(any_message_is_a_sign_of_life),
         WITH_FIXTURE(lost_heartbeats_cost_no_deviation),
+        WITH_FIXTURE(more_patient_window_decides),
         WITH_FIXTURE(delays_that_jump_for_good_raise_no_suspicion),
         WITH_FIXTURE(stale_and_invalid_messages_change_nothing),
         WITH_FIXTURE(forgotten_peer_causes_no_event),

@@ -24,13 +24,13 @@ struct point {
     double y;
 };
 
-static const char *const CLASSES[SUBJECT_KIND_COUNT] = {"ours", "fixed", "chen", "exponential"};
+static const char *const classes[SUBJECT_KIND_COUNT] = {"ours", "fixed", "chen", "exponential"};
 
 /* Later in the file is above: ours comes last. */
-static const enum subject_kind ORDER[SUBJECT_KIND_COUNT] = {SUBJECT_EXPONENTIAL, SUBJECT_FIXED,
+static const enum subject_kind order[SUBJECT_KIND_COUNT] = {SUBJECT_EXPONENTIAL, SUBJECT_FIXED,
                                                             SUBJECT_CHEN, SUBJECT_OURS};
 
-static const char STYLE[] =
+static const char style[] =
     "<style>\n"
     "text { font: 12px system-ui, 'DejaVu Sans', sans-serif; fill: #59636e; }\n"
     ".page { fill: #ffffff; }\n"
@@ -71,7 +71,7 @@ static struct point corner_of(uint32_t panel)
 
 static void write_grid(FILE *file, uint32_t panel)
 {
-    static const char *const LABELS[DECADES + 1] = {"1", "10", "100", "1,000", "10,000", "100,000"};
+    static const char *const labels[DECADES + 1] = {"1", "10", "100", "1,000", "10,000", "100,000"};
     bool is_first = panel % COLUMN_COUNT == 0;
 
     for (int decade = 0; decade <= DECADES; decade++) {
@@ -80,7 +80,7 @@ static void write_grid(FILE *file, uint32_t panel)
         fprintf(file, "<line class='grid' x1='0' x2='%d' y1='%.1f' y2='%.1f'/>\n", PANEL_WIDTH, y,
                 y);
         if (is_first) {
-            fprintf(file, "<text class='end' x='-7' y='%.1f'>%s</text>\n", y + 4, LABELS[decade]);
+            fprintf(file, "<text class='end' x='-7' y='%.1f'>%s</text>\n", y + 4, labels[decade]);
         }
     }
     if (is_first) {
@@ -135,9 +135,9 @@ static void write_panel(FILE *file, const struct results *results, uint32_t pane
     fprintf(file, "<text class='panel' y='-9'>%s</text>\n", row->name);
     write_grid(file, panel);
     for (uint32_t i = 0; i < SUBJECT_KIND_COUNT; i++) {
-        enum subject_kind kind = ORDER[i];
+        enum subject_kind kind = order[i];
 
-        write_series(file, &row->series[kind], CLASSES[kind], results->beat_count);
+        write_series(file, &row->series[kind], classes[kind], results->beat_count);
     }
     fprintf(file, "</g>\n");
 }
@@ -151,7 +151,7 @@ static void write_legend(FILE *file, uint32_t panel)
     for (uint32_t i = 0; i < SUBJECT_KIND_COUNT; i++) {
         double y = 30 + 30.0 * i;
 
-        fprintf(file, "<path class='%s' d='M20 %.0fH76'/>\n", CLASSES[i], y);
+        fprintf(file, "<path class='%s' d='M20 %.0fH76'/>\n", classes[i], y);
         fprintf(file, "<text x='88' y='%.0f'>%s</text>\n", y + 4,
                 subject_name((enum subject_kind)i));
     }
@@ -164,7 +164,7 @@ void chart_write(FILE *file, const struct results *results)
             "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' role='img'>\n"
             "<title>Mistakes against detection time</title>\n%s"
             "<rect class='page' width='%d' height='%d' rx='8'/>\n",
-            WIDTH, HEIGHT, STYLE, WIDTH, HEIGHT);
+            WIDTH, HEIGHT, style, WIDTH, HEIGHT);
     fprintf(file, "<text class='title' x='%d' y='32'>Mistakes against detection time</text>\n",
             LEFT);
     fprintf(file,

@@ -22,6 +22,8 @@ static void note(struct monitor *monitor, bool was_suspecting)
 
     if (is_suspecting && !was_suspecting) {
         monitor->run.mistake_count++;
+        monitor->run.paused_mistake_count +=
+            trace_was_paused(monitor->trace, monitor->now_ms - 1000, monitor->now_ms + 1);
         monitor->suspected_ms = monitor->now_ms;
     } else if (was_suspecting && !is_suspecting) {
         monitor->run.wrong_ms += (double)(monitor->now_ms - monitor->suspected_ms);

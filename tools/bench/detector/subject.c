@@ -10,11 +10,11 @@
 
 const char *subject_name(enum subject_kind kind)
 {
-    static const char *const NAMES[SUBJECT_KIND_COUNT] = {"Holdfast", "fixed timeout", "Chen NFD-E",
+    static const char *const names[SUBJECT_KIND_COUNT] = {"Holdfast", "fixed timeout", "Chen NFD-E",
                                                           "exponential phi"};
 
     ASSERT(kind < SUBJECT_KIND_COUNT);
-    return NAMES[kind];
+    return names[kind];
 }
 
 static bool is_library(const struct subject *subject)

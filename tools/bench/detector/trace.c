@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/prng.h"
 
-static const char *const NAMES[TRACE_KIND_COUNT] = {
+static const char *const names[TRACE_KIND_COUNT] = {
     [TRACE_CLEAN] = "clean",
     [TRACE_LOSS] = "2 % loss",
     [TRACE_JITTER] = "20 ms jitter",
@@ -140,7 +140,7 @@ void trace_open(struct trace *trace, enum trace_kind kind, uint32_t beat_count, 
     ASSERT(kind < TRACE_KIND_COUNT && beat_count > 0);
     prng_init(&world.prng, seed + (uint64_t)kind);
     *trace = (struct trace){
-        .name = NAMES[kind],
+        .name = names[kind],
         .beat_count = beat_count,
         .beats = calloc(beat_count, sizeof(struct trace_beat)),
         .is_reading_first = kind == TRACE_MONITOR_READS,
@@ -158,7 +158,8 @@ void trace_close(struct trace *trace)
     free(trace->pauses);
 }
 
-uint64_t trace_awake(const struct trace *trace, uint64_t now_ms)
+/* The first pause that ends after `now_ms`; pause_count when there is none. */
+static uint32_t next_pause(const struct trace *trace, uint64_t now_ms)
 {
     uint32_t low = 0;
     uint32_t high = trace->pause_count;
@@ -172,7 +173,19 @@ uint64_t trace_awake(const struct trace *trace, uint64_t now_ms)
             high = middle;
         }
     }
-    bool is_paused = low < trace->pause_count && trace->pauses[low].from_ms <= now_ms;
+    return low;
+}
 
-    return is_paused ? trace->pauses[low].until_ms : now_ms;
+bool trace_was_paused(const struct trace *trace, uint64_t from_ms, uint64_t until_ms)
+{
+    uint32_t next = next_pause(trace, from_ms);
+
+    return next < trace->pause_count && trace->pauses[next].from_ms < until_ms;
+}
+
+uint64_t trace_awake(const struct trace *trace, uint64_t now_ms)
+{
+    bool is_paused = trace_was_paused(trace, now_ms, now_ms + 1);
+
+    return is_paused ? trace->pauses[next_pause(trace, now_ms)].until_ms : now_ms;
 }

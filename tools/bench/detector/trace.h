@@ -48,4 +48,7 @@ void trace_close(struct trace *trace);
 /* The end of the pause of the monitor that covers `now_ms`; `now_ms` when it is awake. */
 uint64_t trace_awake(const struct trace *trace, uint64_t now_ms);
 
+/* Was the monitor paused at any time in [from_ms, until_ms)? */
+bool trace_was_paused(const struct trace *trace, uint64_t from_ms, uint64_t until_ms);
+
 #endif
