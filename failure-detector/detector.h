@@ -11,8 +11,8 @@
  *   1. phi never falls while a peer is silent, and the peer is suspected from the very millisecond
  *      at which phi reaches the threshold: detector_next_deadline() names it beforehand.
  *   2. An event says what is new since the last detector_collect(): never the same twice.
- *   3. A crashed peer is suspected for good: no later than the timeout behind its last message, and
- *      as much later as this node itself did not look (strong completeness).
+ *   3. A crashed peer is suspected for good: no later than the timeout and two intervals behind its
+ *      last message, and as much later as this node itself did not look (strong completeness).
  *   4. Every proven mistake that a timeout up to `floor_ms_max` would have avoided raises the
  *      peer's floor: where no silence is longer than that, mistakes become rare without end
  *      (eventual accuracy; Chandra and Toueg 1996, section 3). */

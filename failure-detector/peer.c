@@ -6,6 +6,7 @@
 #include "failure-detector/tail.h"
 
 enum {
+    AHEAD_INTERVALS = 2,
     PATIENCE_MIN = 1000, /* Messages until the floor falls by a tenth, doubled by each mistake: */
     PATIENCE_MAX = 1 << 20, /* so the mistakes of a steady network grow with its logarithm. */
 };
@@ -183,19 +184,23 @@ static void decay_floor(const struct detector *detector, struct peer *peer)
     }
 }
 
-/* Where its last message would have come, had it taken the usual time. One that came later than
- * that by more than an interval still proves life up to an interval ago. */
+/* When its last message would have come, had it taken the usual time. One that came later than that
+ * by more than an interval still proves life up to an interval ago. One that came earlier is
+ * believed to be early up to AHEAD_INTERVALS: clocks that drift apart must not delay suspicion. */
 static uint64_t base_of(const struct detector *detector, const struct peer *peer, uint64_t sent_ms,
                         uint32_t which)
 {
+    uint64_t interval_ms = detector->options.interval_ms;
     uint64_t usual = peer->delays.anchor + (uint64_t)delays_mean(&peer->delays, which);
-    uint64_t proven_ms =
-        max_u64(detector->now_ms, detector->options.interval_ms) - detector->options.interval_ms;
+    uint64_t proven_ms = max_u64(detector->now_ms, interval_ms) - interval_ms;
 
     /* Distances are small, whatever the two clocks show. */
     int64_t ahead = (int64_t)(sent_ms + usual - proven_ms);
+    int64_t ahead_max = (int64_t)interval_ms * (1 + AHEAD_INTERVALS);
 
-    return max_u64(ahead > 0 ? proven_ms + (uint64_t)ahead : proven_ms, peer->verdict.base_ms);
+    ahead = ahead > 0 ? ahead : 0;
+    ahead = ahead < ahead_max ? ahead : ahead_max;
+    return max_u64(proven_ms + (uint64_t)ahead, peer->verdict.base_ms);
 }
 
 static void count_heartbeat(struct peer *peer, uint64_t sequence)

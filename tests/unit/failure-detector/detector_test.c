@@ -214,6 +214,25 @@ static void delays_that_jump_for_good_raise_no_suspicion(void **state)
     assert_int_equal(fixture_view(fixture, 0).quality.mistake_count, 0);
 }
 
+/* The peer's clock runs faster by 1 %, then slower: what it stamps drifts away from our clock. */
+static void clocks_that_drift_apart_delay_suspicion_by_no_more_than_two_intervals(void **state)
+{
+    struct detector_fixture *fixture = *state;
+    struct detector_heartbeat heartbeat = {.incarnation = 7};
+    const uint64_t rates[2] = {101, 99};
+
+    for (int i = 0; i < 4000; i++) {
+        fixture_wait(fixture, FIXTURE_INTERVAL_MS);
+        heartbeat.sequence++;
+        heartbeat.sent_ms = (uint64_t)(i + 10000) * FIXTURE_INTERVAL_MS * rates[i / 2000] / 100;
+        assert_int_equal(detector_heard(fixture->detector, 0, &heartbeat, fixture->now_ms), ERR_OK);
+        assert_in_range(fixture_view(fixture, 0).deadline_ms, fixture->now_ms + 1,
+                        fixture->now_ms + fixture->options.timeout_ms_max +
+                            2 * FIXTURE_INTERVAL_MS);
+    }
+    assert_int_equal(fixture_view(fixture, 0).quality.mistake_count, 0);
+}
+
 /* --- What is refused -------------------------------------------------------------------------- */
 
 static void stale_and_invalid_messages_change_nothing(void **state)
@@ -502,6 +521,7 @@ int main(void)
         WITH_FIXTURE(lost_heartbeats_cost_no_deviation),
         WITH_FIXTURE(more_patient_window_decides),
         WITH_FIXTURE(delays_that_jump_for_good_raise_no_suspicion),
+        WITH_FIXTURE(clocks_that_drift_apart_delay_suspicion_by_no_more_than_two_intervals),
         WITH_FIXTURE(stale_and_invalid_messages_change_nothing),
         WITH_FIXTURE(forgotten_peer_causes_no_event),
         WITH_FIXTURE(peers_are_judged_apart),
