@@ -4,7 +4,8 @@
  *                           |                 |  ^                             |
  *                           +---silent--------+--|-----------------------------+
  *                                             v  |
- *                                          SUSPECTED        (forget: from all to UNWATCHED) */
+ *                                          SUSPECTED        (to be forgotten, or watched anew,
+ *                                                            is to be cleared: no move) */
 #include "base/assert.h"
 #include "failure-detector/internal.h"
 
@@ -14,10 +15,10 @@ enum { STATE_COUNT = DETECTOR_SUSPECTED + 1 };
 
 static const uint32_t moves[STATE_COUNT] = {
     [DETECTOR_UNWATCHED] = BIT(DETECTOR_UNKNOWN),
-    [DETECTOR_UNKNOWN] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_SUSPECTED) | BIT(DETECTOR_UNWATCHED),
-    [DETECTOR_TRUSTED] = BIT(DETECTOR_GRAYED) | BIT(DETECTOR_SUSPECTED) | BIT(DETECTOR_UNWATCHED),
-    [DETECTOR_GRAYED] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_SUSPECTED) | BIT(DETECTOR_UNWATCHED),
-    [DETECTOR_SUSPECTED] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_UNWATCHED),
+    [DETECTOR_UNKNOWN] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_SUSPECTED),
+    [DETECTOR_TRUSTED] = BIT(DETECTOR_GRAYED) | BIT(DETECTOR_SUSPECTED),
+    [DETECTOR_GRAYED] = BIT(DETECTOR_TRUSTED) | BIT(DETECTOR_SUSPECTED),
+    [DETECTOR_SUSPECTED] = BIT(DETECTOR_TRUSTED),
 };
 
 void state_move(struct detector *detector, struct peer *peer, enum detector_state state)
