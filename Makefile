@@ -5,6 +5,7 @@
 # make sim SEED=n   one simulated cluster with faults    make sim-many SEEDS=n FROM=n   make sim-mutants
 # make soak     the long campaigns                      make bench   figures of docs/performance.md
 # make lint     layers, purity, banned calls, format, tidy, cppcheck     make format
+# make bench-detector  the figures and the chart of docs/failure-detector.md
 # make fuzz     fuzzers, FUZZ_SECONDS=60 each           make coverage
 # make install PREFIX=/usr/local DESTDIR=
 # make unit-raft    the unit tests of one folder        make golden-update   rewrite golden files
@@ -23,13 +24,14 @@ space   := $(empty) $(empty)
 MODE    := $(subst $(space),$(comma),$(or $(strip $(SAN) $(if $(FAILPOINTS),failpoints)),plain))
 B       := build/$(MODE)
 
-FOLDERS := base log raft lease kv wire node server client command jepsen
+FOLDERS := base log raft lease kv failure-detector wire node server client command jepsen
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
 LINK_base   := base
 LINK_log    := log base
 LINK_raft   := raft base
 LINK_lease  := lease base
 LINK_kv     := kv base
+LINK_failure-detector := failure-detector base
 LINK_wire   := wire raft lease kv base
 LINK_node   := node wire log raft lease kv base
 LINK_server := server node wire log raft lease kv base
@@ -68,7 +70,7 @@ UNIT    := $(foreach f,$(FOLDERS),$(patsubst %.c,$(B)/%,$(wildcard tests/unit/$f
 
 .PHONY: all deps demo test check soak bench lint format fuzz coverage install golden-update ci \
   clean unit integration binaries
-all: binaries
+all: binaries $(call archive,failure-detector)
 ifeq ($(MODE),plain)
 BIN := build
 else

@@ -94,6 +94,17 @@ bench-pair: binaries
 bench-stall: binaries
 	@python3 tools/bench/stall.py $(BIN)
 .PHONY: bench-pair bench-stall
+
+# Four failure detectors on the same traces, in virtual time: the tables and the chart of the page.
+BEATS ?= 1000000
+DETECTOR_BENCH := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tools/bench/detector/*.c)) \
+  $(call archive,$(LINK_failure-detector))
+$(B)/tools/detector: $(DETECTOR_BENCH)
+	@mkdir -p $(@D)
+	$(CC) -o $@ $(DETECTOR_BENCH) $(LDFLAGS) $(call libs,base)
+bench-detector: $(B)/tools/detector
+	@$< $(BEATS) docs/failure-detector.svg
+.PHONY: bench-detector
 golden-update: $(UNIT)
 	@GOLDEN_UPDATE=1 tools/run-tests.sh $(filter %golden_test %format_test,$(UNIT))
 	@git diff --stat -- tests/golden
