@@ -260,10 +260,4 @@ MUTANTS = [
         ("log/judge.c",
          "        if (!sector_is_zero(judging, number)) {\n            return verdict_at(LOG_TAIL_ROTTEN, number);",
          "        if (sector_count == 0) {\n            return verdict_at(LOG_TAIL_ROTTEN, number);")]),
-    Mutant("torn_tail_is_left", "the remains of a torn batch are not written over", [
-        ("log/ready.c",
-         "    enum error error =\n        disk_write(log->disk, &name, place.offset, log->window.data, recovery->tail.used_size);\n",
-         "    enum error error = ERR_OK;\n")]),
-    Mutant("segment_dropped_too_early", "a segment goes while its last entries are needed", [
-        ("log/segments.c", "<= segments->dropped + 1) {", "<= segments->dropped + 20) {")]),
 ]
