@@ -119,6 +119,22 @@ static void check_state(struct sim *sim, struct sim_node *known, const struct no
     }
 }
 
+/* The cluster's clock goes no faster than its leader's, and no further in one turn than a gap may
+ * be: so nobody's session ends early because a leader was frozen (DESIGN.md 6). */
+static void check_time(struct sim *sim, struct sim_node *known, const struct cluster_time *time)
+{
+    if (known->stamps && time->leading) {
+        uint64_t elapsed_ms = time->turn_ms - known->turn_ms;
+        uint64_t most_ms = elapsed_ms < time->gap_ms_max ? elapsed_ms : time->gap_ms_max;
+
+        SIM_CHECK(sim, cluster_time_is_not_faster_than_its_leader,
+                  time->clock_ms - known->clock_ms <= most_ms, time->clock_ms, known->clock_ms);
+    }
+    known->stamps = time->leading;
+    known->turn_ms = time->turn_ms;
+    known->clock_ms = time->clock_ms;
+}
+
 _Static_assert((int)SIM_READ_COUNT >= (int)READ_BATCH_COUNT_MAX, "all reads under way are known");
 
 /* A read sees everything that anybody had committed before it was asked (dissertation 6.4). What a
@@ -231,6 +247,7 @@ void sim_check_turn(struct sim *sim, uint32_t place)
         note_reads(sim, known, node);
     }
     check_reads(sim, known, &node->reads, committed_before);
+    check_time(sim, known, &node->time);
     if (!node_state_is_away(node)) {
         check_state(sim, known, node);
     } else {
@@ -268,6 +285,7 @@ void sim_check_ended(struct sim *sim, uint32_t place)
     known->base_index = 0;
     known->durable_index = 0;
     known->role = RAFT_FOLLOWER;
+    known->stamps = false;
     known->read_head = 0;
     known->read_tail = 0;
 }

@@ -95,6 +95,9 @@ struct sim_node {
     uint64_t promised_read_count; /* Reads that had no round, since it started. */
     uint64_t paused_ms; /* Since. */
     bool wrote;         /* A write was in flight when it crashed. */
+    bool stamps;        /* It led, and its own clock and the cluster's were then: */
+    uint64_t turn_ms;
+    uint64_t clock_ms;
     uint64_t read_head; /* Batches of reads: the first that waits, and the end. */
     uint64_t read_tail;
     uint64_t read_needs[SIM_READ_COUNT]; /* What was committed when they were asked. */
