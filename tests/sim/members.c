@@ -423,10 +423,19 @@ static bool is_in_group(const struct raft_configuration *list, const struct raft
     UNREACHABLE();
 }
 
+/* A disk that was added and does not know it yet is known by its incarnation. */
+static bool is_disk_of(const struct sim *sim, uint32_t place, raft_id id)
+{
+    const struct world *world = &sim->cluster->worlds[place];
+    raft_id known = sim->checks.nodes[place].id;
+
+    return known == id || (known == 0 && world->runs && world->node->identity.incarnation == id);
+}
+
 static bool is_at(const struct sim *sim, raft_id id, uint32_t places)
 {
     for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
-        if (sim->checks.nodes[i].id == id) {
+        if (is_disk_of(sim, i, id)) {
             return (places >> i & 1) != 0;
         }
     }
@@ -500,6 +509,16 @@ uint32_t sim_members_whole(const struct sim *sim)
                           !node->is_restoring
                       ? 1u << i
                       : 0;
+    }
+    return places;
+}
+
+uint32_t sim_members_empty(const struct sim *sim)
+{
+    uint32_t places = 0;
+
+    for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
+        places |= sim->checks.nodes[i].id == 0 ? 1u << i : 0;
     }
     return places;
 }

@@ -205,10 +205,11 @@ static void set_limit(struct sim *sim)
     sim->limit_ms = bound_ms(sim);
 }
 
-/* Places are added until they are a quorum, whatever becomes of changes under way. */
+/* Places are added until they are a quorum, whatever becomes of changes under way: one that was
+ * added and has not heard of it may be needed, too. */
 static uint32_t complete_quorum(struct sim *sim, uint32_t places)
 {
-    uint32_t whole = sim_members_whole(sim);
+    uint32_t whole = sim_members_whole(sim) | sim_members_empty(sim);
 
     for (uint32_t tried = 0; tried < 1000 && !sim_members_are_quorum(sim, places); tried++) {
         places |= whole & 1u << prng_below(&sim->heal_prng, sim->cluster->node_count);

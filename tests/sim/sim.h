@@ -93,9 +93,9 @@ struct sim_node {
     uint64_t vote_for;
     uint64_t turn_count;
     uint64_t promised_read_count; /* Reads that had no round, since it started. */
-    uint64_t paused_ms; /* Since. */
-    bool wrote;         /* A write was in flight when it crashed. */
-    bool stamps;        /* It led, and its own clock and the cluster's were then: */
+    uint64_t paused_ms;           /* Since. */
+    bool wrote;                   /* A write was in flight when it crashed. */
+    bool stamps;                  /* It led, and its own clock and the cluster's were then: */
     uint64_t turn_ms;
     uint64_t clock_ms;
     uint64_t read_head; /* Batches of reads: the first that waits, and the end. */
@@ -383,6 +383,8 @@ bool sim_members_have_voter(const struct sim *sim, uint64_t id);
 /* Places, as bits, whose disks are as they should be; a damaged snapshot does no harm while its
  * node runs. */
 uint32_t sim_members_whole(const struct sim *sim);
+/* Places, as bits, that know no cluster; it may have them in a list already. */
+uint32_t sim_members_empty(const struct sim *sim);
 /* Those where not even a snapshot is damaged: they come back from any crash. */
 uint32_t sim_members_sound(const struct sim *sim);
 /* All members are there, apart from `absent` (0: none). */
