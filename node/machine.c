@@ -178,8 +178,14 @@ static enum error apply_lock_acquire(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
-    error = lease_lock_acquire(apply->machine->table, apply->envelope.session, acquire.name,
-                               acquire.wait, acquire.owner, apply->machine->log_ms, &acquired);
+    const struct lease_request request = {
+        .session = apply->envelope.session,
+        .name = acquire.name,
+        .wait = acquire.wait,
+        .owner = acquire.owner,
+    };
+    error = lease_lock_acquire(apply->machine->table, &request, apply->machine->log_ms,
+                               &apply->machine->effects, &acquired);
     if (error != ERR_OK) {
         apply->failure.holder = acquired.holder;
         apply->failure.holder_token = acquired.holder_token;
@@ -343,6 +349,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     machine->dirty = true;
     machine->effects.grant_count = 0;
     machine->effects.ended_count = 0;
+    machine->effects.revoked_count = 0;
     *result = (struct machine_result){.effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
         return; /* Raft's own. What is due waits for the next stamp. */
