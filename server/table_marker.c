@@ -18,6 +18,9 @@ enum {
     FILE_MODE = 0600,
     IDENTITY_SIZE_MAX = 64 << 10, /* Far more than an identity has. */
     MARKER_SIZE = 8,
+    /* Of the records in the table, like SNAPSHOT_FORMAT_VERSION: what an older program left behind
+     * is not opened but built anew. */
+    STATE_VERSION = 2,
 };
 
 static const char marker_name[] = "env/clean";
@@ -66,7 +69,7 @@ static enum error identity_checksum(const char *folder, uint64_t *sum)
     enum error error = file_read(folder, identity_name, data, sizeof(data), &size);
 
     if (error == ERR_OK) {
-        *sum = checksum(bytes_of(data, size), 0);
+        *sum = checksum(bytes_of(data, size), STATE_VERSION);
     }
     return error;
 }

@@ -251,6 +251,49 @@ static void same_commands_give_the_same_table(void **state)
     memory_table_close(tables[1]);
 }
 
+/* All pairs of one table, loaded into an empty one, as a snapshot brings them. */
+static struct table *loaded_copy(struct table *table)
+{
+    struct table *copy = memory_table_open();
+    struct bytes key;
+    struct bytes value;
+
+    table_commit(table);
+    assert_true(table_snapshot_open(table));
+    table_load_begin(copy);
+    while (table_snapshot_next(table, &key, &value) == TABLE_SNAPSHOT_PAIR) {
+        table_load_put(copy, key, value);
+    }
+    table_load_end(copy, true);
+    table_snapshot_close(table);
+    return copy;
+}
+
+static void state_that_was_loaded_goes_on_like_the_one_it_was_taken_from(void **state)
+{
+    struct table *tables[] = {memory_table_open(), memory_table_open()};
+    static struct schedule schedules[2];
+
+    (void)state;
+    for (uint32_t i = 0; i < COUNT_OF(tables); i++) {
+        schedule_init(&schedules[i], tables[i], &mixed_contended, 78);
+    }
+    for (uint32_t step = 0; step < STEP_COUNT; step++) {
+        schedule_step(&schedules[0]);
+        schedule_step(&schedules[1]);
+        if (step % 100 == 50) {
+            struct table *copy = loaded_copy(tables[1]);
+            memory_table_close(tables[1]);
+            tables[1] = copy;
+            schedules[1].table = copy;
+        }
+        assert_int_equal(table_hash(tables[0]), table_hash(tables[1]));
+    }
+    assert_true(schedules[0].model.audit_count > 10 && schedules[0].model.lost_count > 10);
+    memory_table_close(tables[0]);
+    memory_table_close(tables[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +305,7 @@ int main(void)
         cmocka_unit_test(long_mixed_schedules_agree_with_the_model),
         cmocka_unit_test(more_readers_than_one_call_grants_agree_with_the_model),
         cmocka_unit_test(same_commands_give_the_same_table),
+        cmocka_unit_test(state_that_was_loaded_goes_on_like_the_one_it_was_taken_from),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
