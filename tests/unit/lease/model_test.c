@@ -261,8 +261,15 @@ static struct table *loaded_copy(struct table *table)
     table_commit(table);
     assert_true(table_snapshot_open(table));
     table_load_begin(copy);
-    while (table_snapshot_next(table, &key, &value) == TABLE_SNAPSHOT_PAIR) {
-        table_load_put(copy, key, value);
+    for (;;) {
+        enum table_snapshot_step step = table_snapshot_next(table, &key, &value);
+        if (step == TABLE_SNAPSHOT_END) {
+            break;
+        }
+        assert_true(step == TABLE_SNAPSHOT_PAIR || step == TABLE_SNAPSHOT_WAIT);
+        if (step == TABLE_SNAPSHOT_PAIR) {
+            table_load_put(copy, key, value);
+        }
     }
     table_load_end(copy, true);
     table_snapshot_close(table);
