@@ -329,26 +329,26 @@ struct holdfast_call *holdfast_lock_release(struct holdfast_session *session, co
 }
 
 struct holdfast_call *holdfast_lock_break(struct holdfast *client,
-                                          const struct holdfast_forced_unlock *forced,
+                                          const struct holdfast_forced_unlock *request,
                                           holdfast_callback callback, void *context)
 {
     struct holdfast_call *call = slot_take(client, WIRE_METHOD_lock_break, callback, context);
-    const char *by = forced->by == NULL ? client->owner : forced->by;
-    size_t reason_size = forced->reason == NULL ? 0 : strlen(forced->reason);
+    const char *by = request->by == NULL ? client->owner : request->by;
+    size_t reason_size = request->reason == NULL ? 0 : strlen(request->reason);
 
     if (call == NULL) {
         return NULL;
     }
-    if (slot_check_name(call, forced->name_size, LOCK_NAME_SIZE_MAX) &&
+    if (slot_check_name(call, request->name_size, LOCK_NAME_SIZE_MAX) &&
         slot_check_name(call, reason_size, LOCK_REASON_SIZE_MAX) &&
         slot_check_size(call, strlen(by), CLIENT_OWNER_SIZE_MAX) &&
-        slot_reserve(call, forced->name_size + reason_size + strlen(by))) {
-        struct wire_lock_break *request = &call->core.request.lock_break;
-        request->name = slot_keep(call, forced->name, forced->name_size);
-        request->token = forced->token;
-        request->reason = slot_keep(call, forced->reason, reason_size);
-        request->by = slot_keep(call, by, strlen(by));
-        request->wall_ms = forced->wall_ms;
+        slot_reserve(call, request->name_size + reason_size + strlen(by))) {
+        struct wire_lock_break *message = &call->core.request.lock_break;
+        message->name = slot_keep(call, request->name, request->name_size);
+        message->token = request->token;
+        message->reason = slot_keep(call, request->reason, reason_size);
+        message->by = slot_keep(call, by, strlen(by));
+        message->wall_ms = request->wall_ms;
     }
     return slot_submit(call);
 }
