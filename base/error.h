@@ -38,7 +38,7 @@ enum outcome { OUTCOME_OK, OUTCOME_REJECTED, OUTCOME_UNKNOWN };
     X(NOT_FORMED, 21, REJECTED, "the cluster is not formed yet")                                   \
     X(CLOSED, 22, UNKNOWN, "the connection was closed")                                            \
     X(STOPPING, 23, REJECTED, "the node is stopping")                                              \
-    X(REFUSED, 24, REJECTED, "the change of the cluster is refused")                               \
+    X(REFUSED, 24, REJECTED, "it is not possible as things are")                                   \
     X(INCOMPLETE, 100, REJECTED, "more bytes are needed")                                          \
     X(IO, 101, UNKNOWN, "an operation on the disk failed")                                         \
     X(NO_SPACE, 102, UNKNOWN, "the disk is full")                                                  \

@@ -1,4 +1,4 @@
-/* client/client.h: what holdfast.c, calls.c, result.c, sync.c and uv.c share. Private to
+/* client/client.h: what holdfast.c, calls.c, slot.c, result.c, sync.c and uv.c share. Private to
  * client/.
  *
  * A client is driven by its loop: the shell calls client_turn() after every wake-up. Calls of the
@@ -44,6 +44,7 @@ struct holdfast_session {
     struct core_session core;
     struct holdfast *client;
     holdfast_state_callback on_state;
+    holdfast_revoked_callback on_revoked;
     void *context;
     struct list queue; /* Free. */
     /* Copies for other threads, made in each turn, before anything is told and at its end. */
@@ -59,6 +60,7 @@ struct client_scratch {
     struct holdfast_session_info sessions[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_lock_info locks[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_lock_info queue[WIRE_LIST_ITEM_COUNT_MAX];
+    struct holdfast_audit_info audit[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_member_info members[16];
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
@@ -100,7 +102,7 @@ void client_free(struct holdfast *client);
 void client_lock(struct holdfast *client);
 void client_unlock(struct holdfast *client);
 
-/* calls.c: the slot is free again. The mutex is held, or not needed. */
+/* slot.c: the slot is free again. The mutex is held, or not needed. */
 void call_release(struct holdfast *client, struct holdfast_call *call);
 
 /* result.c */

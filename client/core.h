@@ -34,6 +34,8 @@ enum {
     CORE_SEARCH_CONNECTION_COUNT = 12, /* Beyond those to the leader: search, node_status. */
     CORE_WINDOW_COUNT_MAX = 64,        /* Unanswered requests of one session at once. */
     CORE_ATTEMPT_COUNT = 4,            /* Renewals whose answer still counts. */
+    CORE_REVOKED_COUNT_MAX = 64,       /* Forced unlocks not yet told; one more ends its session. */
+    CORE_LOCK_NAME_SIZE_MAX = 255,
     CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
     CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
     CORE_SESSION_COUNT_MAX = 16384, /* bits for its slot. */
@@ -104,6 +106,8 @@ union core_request {
     struct wire_lock_release lock_release;
     struct wire_lock_show lock_show;
     struct wire_lock_list lock_list;
+    struct wire_lock_break lock_break;
+    struct wire_audit_list audit_list;
     struct wire_member_add member_add;
     struct wire_member_remove member_remove;
     struct wire_member_promote member_promote;
@@ -125,6 +129,8 @@ union core_answer {
     struct wire_lock_release_result lock_release;
     struct wire_lock_show_result lock_show;
     struct wire_lock_list_result lock_list;
+    struct wire_lock_break_result lock_break;
+    struct wire_audit_list_result audit_list;
     struct wire_status_result status;
     struct wire_member_add_result member_add;
     struct wire_member_remove_result member_remove;
@@ -277,6 +283,15 @@ struct core_endpoint {
     uint64_t dialed;        /* Order of dialing: the longest ago goes first. */
 };
 
+/* A hold that was taken away by force. */
+struct core_revoked {
+    struct core_session *session; /* Set when it is told. */
+    uint64_t session_id;
+    uint64_t token;
+    size_t name_size;
+    uint8_t name[CORE_LOCK_NAME_SIZE_MAX];
+};
+
 /* --- The core -------------------------------------------------------------------------------- */
 
 struct core_options {
@@ -317,6 +332,9 @@ struct core {
     struct list changed;
     struct list finished;
     struct list freed;
+    struct core_revoked revoked[CORE_REVOKED_COUNT_MAX]; /* A ring. */
+    uint32_t revoked_first;
+    uint32_t revoked_count;
 };
 
 /* ERR_INVALID for a list of endpoints that is empty, too long or not "host:port,...". */
@@ -372,6 +390,10 @@ void core_session_finish(struct core *core, struct core_session *session, struct
 /* A session whose state changed since it was last told, and the state to tell: SUSPECT always comes
  * before LOST. NULL: none. */
 struct core_session *core_next_changed(struct core *core, enum core_session_state *state);
+
+/* A hold of a session that was unlocked by force, borrowed until the next core_receive(); NULL:
+ * none. To be asked behind the results: a grant is told before it is taken back. */
+const struct core_revoked *core_next_revoked(struct core *core);
 
 /* A call with its result, or NULL. An acquire is LOST rather than OK when the session's deadline
  * has passed at the time of the last core_advance(). */

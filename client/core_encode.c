@@ -11,6 +11,7 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_lock_list:
     case WIRE_METHOD_snapshot_open:
     case WIRE_METHOD_snapshot_read:
+    case WIRE_METHOD_audit_list:
         return CORE_READ;
     case WIRE_METHOD_put:
     case WIRE_METHOD_delete:
@@ -18,6 +19,8 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
         return in_session ? CORE_WRITE_SESSION : CORE_WRITE_ALONE;
     case WIRE_METHOD_lock_release:
         return CORE_WRITE_SESSION;
+    case WIRE_METHOD_lock_break:
+        return CORE_WRITE_ALONE;
     case WIRE_METHOD_lock_acquire:
         return CORE_ACQUIRE;
     case WIRE_METHOD_session_open:
@@ -36,6 +39,7 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_session_renew:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         break;
     }
     UNREACHABLE();
@@ -54,7 +58,7 @@ size_t call_size_max(const struct core_call *call)
     } else if (call->method == WIRE_METHOD_cas) {
         size += request->cas.key.size + request->cas.expected.size + request->cas.value.size;
     } else {
-        size += 1024; /* All others have at most two names and a label. */
+        size += 1024; /* All others have at most three names, labels or reasons. */
     }
     return size;
 }
@@ -176,6 +180,10 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
         return wire_lock_show_encode(&request->lock_show, output);
     case WIRE_METHOD_lock_list:
         return wire_lock_list_encode(&request->lock_list, output);
+    case WIRE_METHOD_lock_break:
+        return wire_lock_break_encode(&request->lock_break, output);
+    case WIRE_METHOD_audit_list:
+        return wire_audit_list_encode(&request->audit_list, output);
     case WIRE_METHOD_status: {
         struct wire_status status = {0};
         return wire_status_encode(&status, output);
@@ -194,6 +202,7 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
     case WIRE_METHOD_session_renew:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         break;
     }
     UNREACHABLE();
@@ -247,6 +256,10 @@ enum error call_decode(struct core_call *call, struct bytes body)
         return wire_lock_show_result_decode(&body, &answer->lock_show);
     case WIRE_METHOD_lock_list:
         return wire_lock_list_result_decode(&body, &answer->lock_list);
+    case WIRE_METHOD_lock_break:
+        return wire_lock_break_result_decode(&body, &answer->lock_break);
+    case WIRE_METHOD_audit_list:
+        return wire_audit_list_result_decode(&body, &answer->audit_list);
     case WIRE_METHOD_status:
         return wire_status_result_decode(&body, &answer->status);
     case WIRE_METHOD_member_add:
@@ -266,6 +279,7 @@ enum error call_decode(struct core_call *call, struct bytes body)
     case WIRE_METHOD_session_renew:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         break;
     }
     UNREACHABLE();

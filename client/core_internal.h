@@ -99,6 +99,9 @@ void lock_start(struct core *core, struct core_call *call);
 void lock_answered(struct core *core, struct core_call *call, enum error status);
 void lock_granted(struct core *core, struct core_session *session,
                   const struct wire_granted *granted);
+/* A notice that a hold was unlocked by force. */
+void lock_revoked(struct core *core, struct core_session *session,
+                  const struct wire_revoked *revoked);
 void lock_give_up(struct core *core, struct core_call *call);
 void lock_ask_again(struct core *core, struct core_call *call);
 void lock_timer_due(struct core *core, struct core_call *call);
@@ -112,6 +115,8 @@ void session_timer_due(struct core *core, struct core_session *session);
 void session_answered(struct core *core, struct core_session *session,
                       struct core_connection *connection, const struct wire_rpc *rpc);
 void session_notice(struct core *core, const struct wire_rpc *rpc);
+/* The open session with that number; NULL. */
+struct core_session *session_find(const struct core *core, uint64_t id);
 void session_disconnected(struct core *core, struct core_session *session,
                           const struct core_connection *connection);
 void session_ready(struct core *core, struct core_session *session);

@@ -461,7 +461,7 @@ void session_refused(struct core *core, struct core_session *session, uint64_t r
     timer_update(core, session);
 }
 
-static struct core_session *find(const struct core *core, uint64_t id)
+struct core_session *session_find(const struct core *core, uint64_t id)
 {
     for (struct list *at = core->sessions.next; at != &core->sessions; at = at->next) {
         struct core_session *session = CONTAINER_OF(at, struct core_session, all);
@@ -477,21 +477,29 @@ void session_notice(struct core *core, const struct wire_rpc *rpc)
 {
     struct wire_granted granted;
     struct wire_session_ended ended;
+    struct wire_revoked revoked;
     struct bytes body = rpc->body;
 
     ASSERT(rpc->type == WIRE_NOTICE);
     if (rpc->method == WIRE_NOTICE_granted) {
         if (wire_granted_decode(&body, &granted) == ERR_OK) {
-            struct core_session *session = find(core, granted.session);
+            struct core_session *session = session_find(core, granted.session);
             if (session != NULL) {
                 lock_granted(core, session, &granted);
             }
         }
     } else if (rpc->method == WIRE_NOTICE_session_ended) {
         if (wire_session_ended_decode(&body, &ended) == ERR_OK) {
-            struct core_session *session = find(core, ended.session);
+            struct core_session *session = session_find(core, ended.session);
             if (session != NULL) {
                 session_lost(core, session);
+            }
+        }
+    } else if (rpc->method == WIRE_NOTICE_revoked) {
+        if (wire_revoked_decode(&body, &revoked) == ERR_OK) {
+            struct core_session *session = session_find(core, revoked.session);
+            if (session != NULL) {
+                lock_revoked(core, session, &revoked);
             }
         }
     }

@@ -180,6 +180,21 @@ static void tell_result(struct holdfast *client, struct holdfast_call *call)
     client_unlock(client);
 }
 
+/* Behind the results: a grant is told before it is taken back. */
+static void tell_revoked(struct holdfast *client)
+{
+    const struct core_revoked *revoked;
+
+    while ((revoked = core_next_revoked(&client->core)) != NULL) {
+        struct holdfast_session *session = session_of(revoked->session);
+
+        if (session->on_revoked != NULL) {
+            session->on_revoked(session, revoked->name, revoked->name_size, revoked->token,
+                                session->context);
+        }
+    }
+}
+
 /* A callback may have taken long: a lock is not handed over behind the session's deadline. */
 static void tell_results(struct holdfast *client)
 {
@@ -197,6 +212,7 @@ static void tell_results(struct holdfast *client)
         }
         tell_result(client, CONTAINER_OF(finished, struct holdfast_call, core));
     }
+    tell_revoked(client);
 }
 
 static void take_freed(struct holdfast *client)

@@ -59,7 +59,8 @@ enum holdfast_status {
     HOLDFAST_NOT_FORMED = 21,
     HOLDFAST_CLOSED = 22,
     HOLDFAST_STOPPING = 23,
-    HOLDFAST_REFUSED = 24, /* A change of the cluster: result.text says why and what to do. */
+    HOLDFAST_REFUSED = 24, /* A change of the cluster, or a request that does not agree with the
+                              lock: result.text says why and what to do. */
 };
 
 /* What became of a request that changes something. */
@@ -113,6 +114,12 @@ struct holdfast_session_info {
     uint64_t left_ms;
 };
 
+enum holdfast_lock_mode {
+    HOLDFAST_EXCLUSIVE, /* One holder at a time. */
+    HOLDFAST_SHARED,    /* Together with other shared holders. */
+    HOLDFAST_PERMITS,   /* Some of the permits that the lock counts. */
+};
+
 /* Who holds a lock or waits for it. */
 struct holdfast_lock_info {
     const void *name;
@@ -121,9 +128,32 @@ struct holdfast_lock_info {
     const char *owner;
     uint64_t token;    /* Of a holder. */
     uint64_t age_ms;   /* Since the grant. */
-    uint64_t left_ms;  /* Until the holder's session ends unless it is renewed. */
+    uint64_t left_ms;  /* Until the holder's session ends unless it is renewed; of a hold that is
+                          lost, until its lock delay is over. */
     uint32_t waiters;  /* In listings. */
     uint64_t position; /* Of a waiter; 1 is next. */
+    enum holdfast_lock_mode mode;
+    uint32_t units;       /* Permits of this holder or waiter; 1 of another lock. */
+    uint32_t holders;     /* In listings: how many; the first is the one described. */
+    uint32_t permits;     /* In listings: how many the lock counts; 0: none, */
+    uint32_t used;        /* and how many are taken. */
+    bool is_lost;         /* Kept by its lock delay alone. */
+    const void *metadata; /* Of a holder or waiter. */
+    size_t metadata_size;
+};
+
+/* One forced unlock. */
+struct holdfast_audit_info {
+    uint64_t number;  /* Counts all that ever were, from 1. */
+    uint64_t age_ms;  /* In cluster time, which stands still while there is no leader. */
+    uint64_t wall_ms; /* Since 1970, by the clock of whoever did it; 0: not known. */
+    const void *name;
+    size_t name_size;
+    uint64_t token;   /* Of the hold that was taken away, */
+    uint64_t session; /* whose it was, */
+    const char *owner;
+    const char *by; /* who did it, */
+    const char *reason;
 };
 
 struct holdfast_member_info {
@@ -190,7 +220,13 @@ struct holdfast_result {
     size_t lock_count;
     const struct holdfast_lock_info *queue; /* lock_show. */
     size_t queue_count;
-    const struct holdfast_node_status *node;  /* node_status. */
+    enum holdfast_lock_mode mode; /* lock_show; */
+    uint32_t permits;             /* how many the lock counts, */
+    uint32_t used;                /* how many are taken, */
+    uint32_t waiters;             /* how many wait, also those that are not in the list. */
+    const struct holdfast_audit_info *audit; /* audit. */
+    size_t audit_count;
+    const struct holdfast_node_status *node; /* node_status. */
     const struct holdfast_snapshot *snapshot; /* snapshot_open. */
 };
 
@@ -232,11 +268,18 @@ enum holdfast_session_state {
 typedef void (*holdfast_state_callback)(struct holdfast_session *session,
                                         enum holdfast_session_state state, void *context);
 
+/* A hold of this session was unlocked by force: stop what it protects. Others may hold the lock
+ * already; the session lives on. Compare the token: the session may have a new grant of the same
+ * lock. A connection that breaks at that moment takes this news with it. */
+typedef void (*holdfast_revoked_callback)(struct holdfast_session *session, const void *name,
+                                          size_t name_size, uint64_t token, void *context);
+
 struct holdfast_session_options {
-    uint32_t ttl_ms;                  /* 0: 10000. */
-    const char *owner;                /* Label for people; NULL: "user@host pid N command". */
-    holdfast_state_callback on_state; /* May be NULL. */
-    void *context;
+    uint32_t ttl_ms;                      /* 0: 10000. */
+    const char *owner;                    /* Label for people; NULL: "user@host pid N command". */
+    holdfast_state_callback on_state;     /* May be NULL. */
+    void *context;                        /* Of both callbacks. */
+    holdfast_revoked_callback on_revoked; /* May be NULL. */
 };
 
 /* The session is usable when the callback says HOLDFAST_OK; until then calls on it wait, and
@@ -276,9 +319,46 @@ enum { HOLDFAST_WAIT_FOREVER = -1, HOLDFAST_TRY = 0 };
 struct holdfast_call *holdfast_lock_acquire(struct holdfast_session *session, const void *name,
                                             size_t name_size, int64_t wait_ms,
                                             holdfast_callback callback, void *context);
+
+/* What a request may say besides. All zero: exclusive, one try. */
+struct holdfast_lock_options {
+    enum holdfast_lock_mode mode;
+    uint32_t permits;  /* HOLDFAST_PERMITS: how many the lock counts, at most 1000000. */
+    uint32_t units;    /* HOLDFAST_PERMITS: how many of them; 0: 1. */
+    int64_t wait_ms;   /* HOLDFAST_WAIT_FOREVER, HOLDFAST_TRY, or milliseconds. */
+    uint32_t delay_ms; /* Lock delay: how much longer nobody else gets it when the session expires
+                          or the lock is unlocked by force, at most 60000. */
+    const char *owner; /* Label for people; NULL: the session's. At most 255 bytes. */
+    const void *metadata; /* Shown with the hold; may be NULL. At most 255 bytes. */
+    size_t metadata_size;
+};
+
+/* As above. HOLDFAST_REFUSED when the request does not agree with the lock as it is held, or with
+ * what the session has or wants there already. Whoever waits is served first, whatever the mode. */
+struct holdfast_call *holdfast_lock_request(struct holdfast_session *session, const void *name,
+                                            size_t name_size,
+                                            const struct holdfast_lock_options *options,
+                                            holdfast_callback callback, void *context);
 struct holdfast_call *holdfast_lock_release(struct holdfast_session *session, const void *name,
                                             size_t name_size, uint64_t token,
                                             holdfast_callback callback, void *context);
+
+/* A forced unlock, by an operator. */
+struct holdfast_forced_unlock {
+    const void *name;
+    size_t name_size;
+    uint64_t token;     /* Of the hold that is to be taken away. */
+    const char *reason; /* Not empty, at most 255 bytes. */
+    const char *by;     /* NULL: "user@host pid N command". */
+    uint64_t wall_ms;   /* When, since 1970; only kept for the audit. */
+};
+
+/* Takes a hold away from whoever has it, and leaves a record in the audit. A lock delay is kept;
+ * the second time it is ended. HOLDFAST_NOT_FOUND when nobody holds the lock, HOLDFAST_FENCED when
+ * no hold has the token. A write without a session. */
+struct holdfast_call *holdfast_lock_break(struct holdfast *client,
+                                          const struct holdfast_forced_unlock *request,
+                                          holdfast_callback callback, void *context);
 
 /* A write as part of a session: executed exactly once however often it had to be sent. */
 struct holdfast_call *holdfast_session_put(struct holdfast_session *session, const void *key,
@@ -295,6 +375,10 @@ struct holdfast_call *holdfast_locks(struct holdfast *client, const void *prefix
 struct holdfast_call *holdfast_lock_show(struct holdfast *client, const void *name,
                                          size_t name_size, holdfast_callback callback,
                                          void *context);
+
+/* The newest 1000 forced unlocks with a number above `after`, the oldest first. */
+struct holdfast_call *holdfast_audit(struct holdfast *client, uint64_t after,
+                                     holdfast_callback callback, void *context);
 
 /* What one node says of itself, within `timeout_ms`; `endpoint` is "host:port". Any node answers,
  * leader or not. */

@@ -54,6 +54,14 @@ static void sessions_of(struct client_scratch *scratch, struct wire_items items,
     result->sessions = scratch->sessions;
 }
 
+static enum holdfast_lock_mode mode_of(struct bytes mode)
+{
+    if (bytes_equal(mode, bytes_of_text("permits"))) {
+        return HOLDFAST_PERMITS;
+    }
+    return bytes_equal(mode, bytes_of_text("shared")) ? HOLDFAST_SHARED : HOLDFAST_EXCLUSIVE;
+}
+
 static void locks_of(struct client_scratch *scratch, struct wire_items items,
                      struct holdfast_result *result)
 {
@@ -70,7 +78,11 @@ static void locks_of(struct client_scratch *scratch, struct wire_items items,
                                                         .token = item.token,
                                                         .age_ms = item.age_ms,
                                                         .left_ms = item.left_ms,
-                                                        .waiters = item.waiters};
+                                                        .waiters = item.waiters,
+                                                        .mode = mode_of(item.mode),
+                                                        .holders = item.holders,
+                                                        .permits = item.permits,
+                                                        .used = item.used};
         result->lock_count++;
     }
     result->locks = scratch->locks;
@@ -85,6 +97,10 @@ static void show_of(struct client_scratch *scratch, const struct core_call *call
     struct wire_holder holder;
     struct wire_waiter waiter;
 
+    result->mode = mode_of(call->answer.lock_show.mode);
+    result->permits = call->answer.lock_show.permits;
+    result->used = call->answer.lock_show.used;
+    result->waiters = call->answer.lock_show.waiters;
     for (uint32_t i = 0; i < holders.count; i++) {
         if (wire_holder_decode(&holders.raw, &holder) != ERR_OK) {
             break;
@@ -95,7 +111,12 @@ static void show_of(struct client_scratch *scratch, const struct core_call *call
                                                         .owner = text_of(scratch, holder.owner),
                                                         .token = holder.token,
                                                         .age_ms = holder.age_ms,
-                                                        .left_ms = holder.left_ms};
+                                                        .left_ms = holder.left_ms,
+                                                        .mode = result->mode,
+                                                        .units = holder.units,
+                                                        .is_lost = holder.lost,
+                                                        .metadata = holder.metadata.data,
+                                                        .metadata_size = holder.metadata.size};
         result->lock_count++;
     }
     for (uint32_t i = 0; i < queue.count; i++) {
@@ -106,12 +127,40 @@ static void show_of(struct client_scratch *scratch, const struct core_call *call
                                                         .name_size = name.size,
                                                         .session = waiter.session,
                                                         .owner = text_of(scratch, waiter.owner),
-                                                        .position = waiter.position};
+                                                        .position = waiter.position,
+                                                        .mode = mode_of(waiter.mode),
+                                                        .units = waiter.units,
+                                                        .metadata = waiter.metadata.data,
+                                                        .metadata_size = waiter.metadata.size};
         result->queue_count++;
     }
     result->locks = scratch->locks;
     result->queue = scratch->queue;
     result->more = call->answer.lock_show.more;
+}
+
+static void audit_of(struct client_scratch *scratch, struct wire_items items,
+                     struct holdfast_result *result)
+{
+    struct wire_audit_item item;
+
+    for (uint32_t i = 0; i < items.count; i++) {
+        if (wire_audit_item_decode(&items.raw, &item) != ERR_OK) {
+            break;
+        }
+        scratch->audit[i] = (struct holdfast_audit_info){.number = item.number,
+                                                         .age_ms = item.age_ms,
+                                                         .wall_ms = item.wall_ms,
+                                                         .name = item.name.data,
+                                                         .name_size = item.name.size,
+                                                         .token = item.token,
+                                                         .session = item.session,
+                                                         .owner = text_of(scratch, item.owner),
+                                                         .by = text_of(scratch, item.by),
+                                                         .reason = text_of(scratch, item.reason)};
+        result->audit_count++;
+    }
+    result->audit = scratch->audit;
 }
 
 /* How many there are. */
@@ -215,6 +264,10 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         locks_of(scratch, answer->lock_list.items, result);
         result->more = answer->lock_list.more;
         return;
+    case WIRE_METHOD_audit_list:
+        audit_of(scratch, answer->audit_list.items, result);
+        result->more = answer->audit_list.more;
+        return;
     case WIRE_METHOD_status:
         node_of(scratch, &answer->status, result);
         return;
@@ -232,11 +285,13 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_session_open:
     case WIRE_METHOD_session_end:
     case WIRE_METHOD_lock_release:
+    case WIRE_METHOD_lock_break:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
     case WIRE_METHOD_NONE:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         return;
     }
     UNREACHABLE();

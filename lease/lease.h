@@ -6,10 +6,11 @@
  * command of that entry, a renewal included; what it held is given on in deadline order, a bounded
  * number for each entry (lease_advance()).
  *
- * A lock belongs to one session and has no TTL of its own. Waiters queue first in, first out, in
- * the table; release and next grant are one step. A token is a counter of all grants: strictly
- * increasing, never reused, kept when a lock is forgotten. A free lock without waiters leaves
- * nothing in the table. */
+ * A hold of a lock belongs to one session and has no TTL of its own. It is exclusive, shared with
+ * other shared ones, or some of a lock's permits. Waiters queue first in, first out, in the table,
+ * and nobody passes one that waits, whatever either wants; release and next grant are one step. A
+ * token is a counter of all grants: strictly increasing, never reused, kept when a lock is
+ * forgotten. A free lock without waiters leaves nothing in the table. */
 #ifndef LEASE_LEASE_H
 #define LEASE_LEASE_H
 
@@ -29,6 +30,11 @@ enum {
     LEASE_OWNER_SIZE_MAX = 255, /* Of an owner's label, may be empty. */
     LEASE_GRANT_COUNT_MAX = 64, /* Grants and ends of one call at most: the rest with the next. */
     LEASE_SKIP_COUNT_MAX = 64,  /* Due waiters that one call takes out in front of live ones. */
+    LEASE_METADATA_SIZE_MAX = 255,    /* Of a request's metadata, may be empty. */
+    LEASE_REASON_SIZE_MAX = 255,      /* Of a forced unlock's reason. */
+    LEASE_PERMIT_COUNT_MAX = 1000000, /* Of one lock. */
+    LEASE_DELAY_MS_MAX = 60000,       /* Of a lock delay. */
+    LEASE_AUDIT_COUNT_MAX = 1000,     /* Records of the audit that are kept: the newest. */
 };
 
 /* What a call brought about, for the pushed events. */
@@ -39,28 +45,32 @@ struct lease_grant {
     char name[LEASE_NAME_SIZE_MAX];
 };
 
-/* Start each entry with both counts 0, and hand the same effects to lease_advance() and to the
+/* Start each entry with all counts 0, and hand the same effects to lease_advance() and to the
  * entry's own command: together they never overflow. */
 struct lease_effects {
     uint32_t grant_count; /* Waiters that became holders, in order of their tokens. */
     struct lease_grant grants[LEASE_GRANT_COUNT_MAX];
     uint32_t ended_count; /* Sessions that are gone: expired or ended. */
     lease_session_id ended[LEASE_GRANT_COUNT_MAX];
+    uint32_t revoked_count; /* 1 when lease_lock_break() took a hold from its session. */
+    struct lease_grant revoked;
 };
 
 /* Where the table's keys begin with LEASE_KEY_PREFIX, they are this folder's. */
 enum { LEASE_KEY_PREFIX = 'l' };
 
 /* Called before the command of every entry: ends sessions that are due at `log_ms`, in deadline
- * order (ties by id), releases what they held and grants on. A step takes one lock or one queued
- * request from a session, or the session itself; a call takes fewer than LEASE_GRANT_COUNT_MAX, so
- * that one grant is left for the command. Returns true when there is more to do at the same stamp:
- * the leader then proposes a tick. Adds to *effects. */
+ * order (ties by id), releases what they held and grants on; likewise it ends lock delays, and goes
+ * on with queues of which more may be granted than one call does. A step takes one hold or one
+ * queued request from a session, or the session itself, or ends one delay, or goes on with one
+ * queue; a call takes fewer than LEASE_GRANT_COUNT_MAX, and makes fewer grants, so that one grant
+ * is left for the command. Returns true when there is more to do at the same stamp: the leader then
+ * proposes a tick. Adds to *effects. */
 MUST_USE bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *effects);
 
 /* When lease_advance() next has something to do, in cluster time: never later than the earliest
- * deadline of any session. It is earlier only for a session that was renewed and then fell silent;
- * advancing to it gives a later one. False without sessions. */
+ * deadline of any session or lock delay. It is earlier only for a session that was renewed and then
+ * fell silent; advancing to it gives a later one. False when there is nothing to wait for. */
 MUST_USE bool lease_next_deadline(struct table *table, uint64_t *deadline_ms);
 
 /* Opens the session `id` (the index of the entry). Never refuses: limits were checked at admission
@@ -82,26 +92,64 @@ MUST_USE bool lease_session_is_alive(struct table *table, lease_session_id id, u
 
 uint64_t lease_session_count(struct table *table);
 
+enum lease_mode {
+    LEASE_EXCLUSIVE, /* One hold at a time. */
+    LEASE_SHARED,    /* With other shared ones, of the same kind of lock as exclusive ones. */
+    LEASE_PERMITS,   /* Some of the permits that the lock counts. */
+};
+
+struct lease_request {
+    lease_session_id session;
+    struct bytes name;
+    enum lease_mode mode;
+    uint32_t limit;    /* LEASE_PERMITS: how many the lock counts; otherwise 0. */
+    uint32_t units;    /* LEASE_PERMITS: how many of them, 1 to `limit`; otherwise 0. */
+    uint32_t delay_ms; /* If the hold is not given up cleanly, it lasts that much longer. */
+    bool wait;
+    struct bytes owner;    /* For people: who asks, */
+    struct bytes metadata; /* and what else they want to be known. */
+};
+
+/* Why a request cannot be carried out although nothing is wrong with it alone. */
+enum lease_refusal {
+    LEASE_NOT_REFUSED,
+    LEASE_OTHER_KIND,    /* One counts permits, the other does not. */
+    LEASE_OTHER_LIMIT,   /* The lock counts another number of permits. */
+    LEASE_OTHER_REQUEST, /* The session has or wants it already, in another mode or number. */
+};
+
+/* For people; a constant. */
+const char *lease_refusal_text(enum lease_refusal refusal);
+
+/* True when the sizes, the numbers and their combination are ones that lease_lock_acquire() takes.
+ * The bounds above are part of the replicated state machine. */
+bool lease_request_is_valid(const struct lease_request *request);
+
 struct lease_acquired {
     lease_token token; /* Not 0: held by the session from now on, or already before. */
     uint64_t position; /* Not 0: waiting, with position - 1 requests before it in the queue. */
-    lease_session_id holder; /* With ERR_HELD: who holds it. */
+    lease_session_id holder; /* With ERR_HELD: who holds it; the first of several. */
     lease_token holder_token;
+    enum lease_refusal refusal; /* With ERR_REFUSED. */
 };
 
-/* Takes the lock, or queues for it (`wait`). Asking again in the same session gives the same token
- * or the present position (exact up to 65; further back never too small, and too large by no more
- * than the requests that left the queue before it). ERR_HELD when it is held and `wait` is false (a
- * request that is already queued is then taken out of the queue); ERR_SESSION_EXPIRED. */
-MUST_USE enum error lease_lock_acquire(struct table *table, lease_session_id session,
-                                       struct bytes name, bool wait, struct bytes owner,
-                                       uint64_t log_ms, struct lease_acquired *acquired);
+/* Takes the lock, or queues for it (`wait`). Whoever waits is served first: a shared request queues
+ * behind an exclusive one that waits, and one for a single permit behind one for many. Asking again
+ * in the same session gives the same token or the present position (exact up to 65; further back
+ * never too small, and too large by no more than the requests that left the queue before it).
+ * ERR_HELD when it cannot be granted now and `wait` is false (a request that is already queued is
+ * then taken out of the queue, and those behind it may be granted); ERR_REFUSED;
+ * ERR_SESSION_EXPIRED; ERR_MALFORMED when the request is not valid. */
+MUST_USE enum error lease_lock_acquire(struct table *table, const struct lease_request *request,
+                                       uint64_t log_ms, struct lease_effects *effects,
+                                       struct lease_acquired *acquired);
 
-/* Gives the lock up, or leaves its queue. `token` 0: whatever the session has there; else it must
+/* Gives the hold up, or leaves the queue. `token` 0: whatever the session has there; else it must
  * be the session's token: ERR_FENCED. ERR_NOT_FOUND when the session neither holds nor waits.
- * ERR_SESSION_EXPIRED. The next live waiter is granted in the same step; waiters whose session is
- * due are taken out of the queue. Behind more than LEASE_SKIP_COUNT_MAX of those, the next of them
- * holds the lock until lease_advance() comes to its session, and nobody is told of a grant. */
+ * ERR_SESSION_EXPIRED. Live waiters are granted in the same step, as many as the lock and *effects
+ * have room for; waiters whose session is due are taken out of the queue. Behind more than
+ * LEASE_SKIP_COUNT_MAX of those, the next of them holds the lock until lease_advance() comes to its
+ * session, and nobody is told of a grant. */
 MUST_USE enum error lease_lock_release(struct table *table, lease_session_id session,
                                        struct bytes name, lease_token token, uint64_t log_ms,
                                        struct lease_effects *effects);
@@ -114,6 +162,22 @@ lease_token lease_token_last(struct table *table);
  * `raise`, so that tokens are beyond all that the old cluster gave meanwhile. Takes time for each
  * record: not for a node that serves. */
 void lease_restart(struct table *table, uint64_t raise);
+
+/* A forced unlock, by an operator. */
+struct lease_break {
+    struct bytes name;
+    lease_token token;   /* Of the hold that is taken away. */
+    struct bytes by;     /* Who does it, */
+    struct bytes reason; /* and why; not empty. */
+    uint64_t wall_ms;    /* When, by the operator's own clock; only shown. */
+};
+
+/* Takes the hold with that token away, leaves a record in the audit, and tells the holder by
+ * effects->revoked. The holder has not agreed: its lock delay is kept. Breaking the hold again ends
+ * the delay. ERR_NOT_FOUND when nobody holds the lock, ERR_FENCED when no hold has that token,
+ * ERR_MALFORMED when something is longer than its bound, or without a reason. */
+MUST_USE enum error lease_lock_break(struct table *table, const struct lease_break *request,
+                                     uint64_t log_ms, struct lease_effects *effects);
 
 /* --- Reading: views are borrowed from the table until it changes ------------------------------ */
 
@@ -131,12 +195,16 @@ MUST_USE bool lease_session_next(struct table *table, lease_session_id after, ui
 
 struct lease_lock_view {
     struct bytes name;
-    lease_session_id holder;
+    enum lease_mode mode; /* Of those who hold it now. */
+    uint32_t limit;       /* LEASE_PERMITS: how many it counts, */
+    uint32_t used;        /* and how many are taken. */
+    uint32_t hold_count;
+    uint32_t waiter_count;
+    lease_session_id holder; /* The first hold, in order of tokens; see lease_hold_view. */
     lease_token token;
     uint64_t granted_ms;
-    uint64_t deadline_ms; /* Of the holder's session. */
-    uint32_t waiter_count;
-    struct bytes owner; /* Of the request that was granted. */
+    uint64_t deadline_ms;
+    struct bytes owner;
 };
 
 /* The lock of that name; false when nobody holds it. One whose holder is due stays until
@@ -147,15 +215,49 @@ MUST_USE bool lease_lock_get(struct table *table, struct bytes name, struct leas
 MUST_USE bool lease_lock_next(struct table *table, struct bytes prefix, struct bytes after,
                               struct lease_lock_view *view);
 
+struct lease_hold_view {
+    lease_session_id session; /* Perhaps gone, when the hold is lost. */
+    lease_token token;
+    uint64_t granted_ms;
+    uint64_t deadline_ms; /* Of its session, or the end of the lock delay. */
+    uint32_t units;       /* LEASE_PERMITS; otherwise 1. */
+    bool is_lost;         /* Kept by its lock delay alone. */
+    struct bytes owner;
+    struct bytes metadata;
+};
+
+/* The first hold of `name` with a token > `after`. */
+MUST_USE bool lease_hold_next(struct table *table, struct bytes name, lease_token after,
+                              struct lease_hold_view *view);
+
 struct lease_waiter_view {
     lease_session_id session;
     uint64_t ticket; /* Increases in queue order; pass it on to get the next. */
+    enum lease_mode mode;
+    uint32_t units;
     struct bytes owner;
+    struct bytes metadata;
 };
 
 /* The first waiter of `name` with a ticket > `after`. */
 MUST_USE bool lease_waiter_next(struct table *table, struct bytes name, uint64_t after,
                                 struct lease_waiter_view *view);
+
+/* One record of the audit: a forced unlock. */
+struct lease_audit_view {
+    uint64_t number; /* Counts all that ever were, from 1. */
+    uint64_t log_ms; /* Cluster time. */
+    uint64_t wall_ms;
+    lease_session_id session; /* Whose hold it was. */
+    lease_token token;
+    struct bytes name;
+    struct bytes owner;
+    struct bytes by;
+    struct bytes reason;
+};
+
+/* The first record with a number > `after`. */
+MUST_USE bool lease_audit_next(struct table *table, uint64_t after, struct lease_audit_view *view);
 
 /* Asserts every numbered invariant of docs/lease.md by walking the whole table. For tests. */
 void lease_check(struct table *table);

@@ -1,51 +1,73 @@
-/* lease/lock.c: taking a lock, queueing for it, giving it up and passing it on.
+/* lease/lock.c: asking for a lock, queueing for it, and giving it up.
  *
- * What each costs in writes: an uncontended acquire 3 (lock, claim, counter of grants), its release
- * 2 (claim, lock); queueing 3 (lock, waiter, claim); a release that passes the lock on 4 (claim,
- * lock, waiter, counter). */
+ * What each costs in writes, of an exclusive lock: an uncontended acquire 3 (lock, claim, counter
+ * of grants), its release 2 (claim, lock); queueing 3 (lock, waiter, claim); a release that passes
+ * the lock on 4 (claim, lock, waiter, counter). A shared hold, or one of permits, has a record of
+ * its own: one write more to take it, two more to pass it on. */
 #include "lease/internal.h"
-
-#include <string.h>
 
 enum {
     /* A repeated request that has at most that many before it learns its exact position. */
     POSITION_EXACT_MAX = 64,
 };
 
-static lease_token token_take(struct table *table)
+const char *lease_refusal_text(enum lease_refusal refusal)
 {
-    struct lease_meta meta;
-
-    lease_meta_load(table, &meta);
-    ASSERT(meta.token_last < UINT64_MAX);
-    meta.token_last++;
-    lease_meta_store(table, &meta);
-    return meta.token_last;
+    switch (refusal) {
+    case LEASE_NOT_REFUSED:
+        return "";
+    case LEASE_OTHER_KIND:
+        return "one of the two, this request or those who hold the lock, counts permits; use "
+               "another name, or wait until nobody holds it";
+    case LEASE_OTHER_LIMIT:
+        return "the lock counts another number of permits; ask with that number, or wait until "
+               "nobody holds it";
+    case LEASE_OTHER_REQUEST:
+        return "this session holds the lock or waits for it already, in another mode or number of "
+               "permits; release it first";
+    }
+    UNREACHABLE();
 }
 
-static void waiter_enqueue(struct table *table, struct bytes name, struct lease_lock *lock,
-                           lease_session_id session, struct bytes owner)
+bool lease_request_is_valid(const struct lease_request *request)
 {
-    ASSERT(lock->holder != session);
+    bool counts = request->mode == LEASE_PERMITS;
+    bool fits = counts ? request->limit >= 1 && request->limit <= LEASE_PERMIT_COUNT_MAX &&
+                             request->units >= 1 && request->units <= request->limit
+                       : request->limit == 0 && request->units == 0;
+
+    return fits && request->name.size >= 1 && request->name.size <= LEASE_NAME_SIZE_MAX &&
+           request->owner.size <= LEASE_OWNER_SIZE_MAX &&
+           request->metadata.size <= LEASE_METADATA_SIZE_MAX &&
+           request->delay_ms <= LEASE_DELAY_MS_MAX;
+}
+
+static uint32_t units_of(const struct lease_request *request)
+{
+    return request->mode == LEASE_PERMITS ? request->units : 1;
+}
+
+static void waiter_enqueue(struct table *table, const struct lease_request *request,
+                           struct lease_lock *lock)
+{
+    struct lease_waiter waiter = {
+        .session = request->session,
+        .mode = request->mode,
+        .units = units_of(request),
+        .delay_ms = request->delay_ms,
+        .owner = request->owner,
+        .metadata = request->metadata,
+    };
+
     ASSERT(lock->waiter_count < UINT32_MAX && lock->ticket_last < UINT64_MAX);
     lock->waiter_count++;
     lock->ticket_last++;
-    struct lease_waiter waiter = {.ticket = lock->ticket_last, .session = session, .owner = owner};
-    /* The lock first: its owner is borrowed from the table. */
-    lease_lock_store(table, name, lock);
-    lease_waiter_store(table, name, &waiter);
-    lease_claim_store(table, session, name, waiter.ticket);
-}
-
-static void waiter_withdraw(struct table *table, struct bytes name, struct lease_lock *lock,
-                            lease_session_id session, uint64_t ticket)
-{
-    ASSERT(lock->holder != session);
-    ASSERT_VALUES(lock->waiter_count > 0, session, ticket);
-    lock->waiter_count--;
-    lease_lock_store(table, name, lock);
-    lease_waiter_erase(table, name, ticket);
-    lease_claim_erase(table, session, name);
+    waiter.ticket = lock->ticket_last;
+    const struct lease_claim claim = {.ticket = waiter.ticket};
+    /* The lock first: what an exclusive hold says is borrowed from the table. */
+    lease_lock_store(table, request->name, lock);
+    lease_waiter_store(table, request->name, &waiter);
+    lease_claim_store(table, request->session, request->name, &claim);
 }
 
 /* The position of a request that queued earlier: exact near the head, else at most too large by
@@ -71,158 +93,166 @@ static uint64_t waiter_position(struct table *table, struct bytes name,
     return span < lock->waiter_count ? span : lock->waiter_count;
 }
 
-/* One parameter more than the rule: an entry's fields as they come, and the answer. */
-/* NOLINTNEXTLINE(readability-function-size) */
-enum error lease_lock_acquire(struct table *table, lease_session_id session, struct bytes name,
-                              bool wait, struct bytes owner, uint64_t log_ms,
-                              struct lease_acquired *acquired)
+/* Nobody waits, and it fits. */
+static lease_token grant_at_once(struct table *table, const struct lease_request *request,
+                                 struct lease_lock *lock, uint64_t log_ms)
 {
-    struct lease_lock lock;
-    uint64_t ticket;
+    struct lease_hold hold = {
+        .session = request->session,
+        .granted_ms = log_ms,
+        .units = units_of(request),
+        .delay_ms = request->delay_ms,
+        .owner = request->owner,
+        .metadata = request->metadata,
+    };
 
-    ASSERT_VALUES(name.size >= 1 && name.size <= LEASE_NAME_SIZE_MAX, name.size, session);
-    *acquired = (struct lease_acquired){0};
-    if (!lease_session_is_alive(table, session, log_ms)) {
-        return ERR_SESSION_EXPIRED;
+    ASSERT(lock->waiter_count == 0);
+    lock->mode = request->mode;
+    lock->limit = request->limit;
+    lease_token token =
+        lease_hold_add(table, request->name, lock, &hold, (struct lease_claim){.ticket = 0});
+    lease_lock_store(table, request->name, lock);
+    return token;
+}
+
+static enum error refuse(struct lease_acquired *acquired, enum lease_refusal refusal)
+{
+    acquired->refusal = refusal;
+    return ERR_REFUSED;
+}
+
+static void name_holder(struct table *table, struct bytes name, const struct lease_lock *lock,
+                        struct lease_acquired *acquired)
+{
+    struct lease_hold hold = lock->hold;
+
+    if (lock->mode != LEASE_EXCLUSIVE &&
+        !lease_is_present(table, lease_hold_seek(table, name, 0, &hold))) {
+        return;
     }
-    if (!lease_lock_load(table, name, &lock)) {
-        lock = (struct lease_lock){.holder = session, .granted_ms = log_ms, .owner = owner};
-        lock.token = token_take(table);
-        lease_lock_store(table, name, &lock);
-        lease_claim_store(table, session, name, 0);
-        acquired->token = lock.token;
+    acquired->holder = hold.session;
+    acquired->holder_token = hold.token;
+}
+
+/* The session holds the lock or waits for it: it asks again. */
+static enum error ask_again(struct table *table, const struct lease_request *request,
+                            struct lease_lock *lock, const struct lease_claim *claim,
+                            struct lease_acquired *acquired)
+{
+    struct lease_hold hold;
+    struct lease_waiter waiter;
+
+    if (claim->token != 0) {
+        if (!lease_is_present(table, lease_hold_load(table, request->name, claim->token, &hold))) {
+            return ERR_OK;
+        }
+        if (lock->mode != request->mode || hold.units != units_of(request)) {
+            return refuse(acquired, LEASE_OTHER_REQUEST);
+        }
+        acquired->token = claim->token;
         return ERR_OK;
     }
-    if (lock.holder == session) {
-        acquired->token = lock.token;
+    if (!lease_is_present(table, lease_waiter_load(table, request->name, claim->ticket, &waiter))) {
         return ERR_OK;
     }
-    bool queued = lease_claim_load(table, session, name, &ticket);
-    if (wait && queued) {
-        acquired->position = waiter_position(table, name, &lock, ticket);
-        return ERR_OK;
+    if (waiter.mode != request->mode || waiter.units != units_of(request)) {
+        return refuse(acquired, LEASE_OTHER_REQUEST);
     }
-    if (wait) {
-        waiter_enqueue(table, name, &lock, session, owner);
-        acquired->position = lock.waiter_count;
+    if (request->wait) {
+        acquired->position = waiter_position(table, request->name, lock, claim->ticket);
         return ERR_OK;
-    }
-    acquired->holder = lock.holder;
-    acquired->holder_token = lock.token;
-    if (queued) {
-        waiter_withdraw(table, name, &lock, session, ticket);
     }
     return ERR_HELD;
 }
 
-static void effects_add_grant(struct lease_effects *effects, struct bytes name,
-                              lease_session_id session, lease_token token)
+enum error lease_lock_acquire(struct table *table, const struct lease_request *request,
+                              uint64_t log_ms, struct lease_effects *effects,
+                              struct lease_acquired *acquired)
 {
-    ASSERT_VALUES(effects->grant_count < LEASE_GRANT_COUNT_MAX, session, token);
-    struct lease_grant *grant = &effects->grants[effects->grant_count++];
-    grant->session = session;
-    grant->token = token;
-    grant->name_size = (uint8_t)name.size;
-    memcpy(grant->name, name.data, name.size);
-}
+    struct bytes name = request->name;
+    struct lease_lock lock = {0};
+    struct lease_claim claim;
+    struct lease_pass pass;
 
-static void grant_to_waiter(struct table *table, struct bytes name, struct lease_lock *lock,
-                            const struct lease_waiter *waiter, uint64_t log_ms)
-{
-    uint8_t owner[LEASE_OWNER_SIZE_MAX];
-
-    /* Copied: taking the token changes the table, from which the waiter's owner is borrowed. */
-    ASSERT(waiter->owner.size <= sizeof(owner));
-    memcpy(owner, waiter->owner.data, waiter->owner.size);
-    lock->owner = bytes_of(owner, waiter->owner.size);
-    lock->holder = waiter->session;
-    lock->granted_ms = log_ms;
-    lock->token = token_take(table);
-    lease_lock_store(table, name, lock);
-    lease_waiter_erase(table, name, waiter->ticket);
-    lock->owner = bytes_of(NULL, 0);
-}
-
-struct lease_pass lease_pass_begin(uint64_t log_ms, struct lease_effects *effects)
-{
-    ASSERT(effects->grant_count <= LEASE_GRANT_COUNT_MAX);
-    return (struct lease_pass){
-        .log_ms = log_ms, .skips_left = LEASE_SKIP_COUNT_MAX, .effects = effects};
-}
-
-/* The holder's lock goes to the first waiter that is alive; waiters that are not are taken out of
- * the queue on the way. Without any the lock is forgotten.
- *
- * When no skip is left, the first waiter becomes the holder even if its session is due. It is told
- * nothing. Its session is in lease_advance()'s backlog, which takes this claim as any other and
- * passes the lock on from there. Meanwhile the lock is held, so that whoever asks queues behind. */
-static void lock_pass_on(struct table *table, struct bytes name, struct lease_lock *lock,
-                         struct lease_pass *pass)
-{
-    struct lease_waiter waiter;
-
-    lease_claim_erase(table, lock->holder, name);
-    while (lease_waiter_seek(table, name, 0, &waiter)) {
-        ASSERT_VALUES(lock->waiter_count > 0, waiter.session, waiter.ticket);
-        lock->waiter_count--;
-        bool is_alive = lease_session_is_alive(table, waiter.session, pass->log_ms);
-        if (is_alive || pass->skips_left == 0) {
-            grant_to_waiter(table, name, lock, &waiter, pass->log_ms);
-            if (is_alive) {
-                effects_add_grant(pass->effects, name, lock->holder, lock->token);
-            }
-            return;
+    *acquired = (struct lease_acquired){0};
+    if (!lease_request_is_valid(request)) {
+        return ERR_MALFORMED;
+    }
+    if (!lease_session_is_alive(table, request->session, log_ms)) {
+        return ERR_SESSION_EXPIRED;
+    }
+    if (!lease_lock_load(table, name, &lock)) {
+        acquired->token = grant_at_once(table, request, &lock, log_ms);
+        return ERR_OK;
+    }
+    if ((lock.mode == LEASE_PERMITS) != (request->mode == LEASE_PERMITS)) {
+        return refuse(acquired, LEASE_OTHER_KIND);
+    }
+    if (lock.limit != request->limit) {
+        return refuse(acquired, LEASE_OTHER_LIMIT);
+    }
+    if (lease_lock_is_held_by(&lock, request->session)) {
+        if (request->mode != LEASE_EXCLUSIVE) {
+            return refuse(acquired, LEASE_OTHER_REQUEST);
         }
-        pass->skips_left--;
-        lease_waiter_erase(table, name, waiter.ticket);
-        lease_claim_erase(table, waiter.session, name);
+        acquired->token = lock.hold.token;
+        return ERR_OK;
     }
-    ASSERT(lock->waiter_count == 0 || table_error(table) != ERR_OK);
-    lease_lock_erase(table, name);
-}
-
-void lease_claim_drop(struct table *table, lease_session_id session, struct bytes name,
-                      uint64_t ticket, struct lease_pass *pass)
-{
-    struct lease_lock lock;
-
-    if (!lease_is_present(table, lease_lock_load(table, name, &lock))) {
-        return;
+    bool has_claim = lease_claim_load(table, request->session, name, &claim);
+    if (has_claim) {
+        enum error error = ask_again(table, request, &lock, &claim, acquired);
+        if (error != ERR_HELD) {
+            return error;
+        }
+    } else if (lock.waiter_count == 0 && lease_lock_fits(&lock, request->mode, units_of(request))) {
+        acquired->token = grant_at_once(table, request, &lock, log_ms);
+        return ERR_OK;
+    } else if (request->wait) {
+        waiter_enqueue(table, request, &lock);
+        acquired->position = lock.waiter_count;
+        return ERR_OK;
     }
-    if (lock.holder == session) {
-        lock_pass_on(table, name, &lock, pass);
-    } else {
-        waiter_withdraw(table, name, &lock, session, ticket);
+    name_holder(table, name, &lock, acquired);
+    if (has_claim) {
+        lease_pass_begin(&pass, log_ms, effects, 0);
+        lease_waiter_withdraw(table, name, &lock, request->session, claim.ticket, &pass);
     }
+    return ERR_HELD;
 }
 
 enum error lease_lock_release(struct table *table, lease_session_id session, struct bytes name,
                               lease_token token, uint64_t log_ms, struct lease_effects *effects)
 {
     struct lease_lock lock;
-    uint64_t ticket;
+    struct lease_claim claim = {.ticket = 0};
+    struct lease_hold hold;
+    struct lease_pass pass;
 
     ASSERT_VALUES(name.size >= 1 && name.size <= LEASE_NAME_SIZE_MAX, name.size, session);
+    lease_pass_begin(&pass, log_ms, effects, 0);
     if (!lease_session_is_alive(table, session, log_ms)) {
         return ERR_SESSION_EXPIRED;
     }
     if (!lease_lock_load(table, name, &lock)) {
         return ERR_NOT_FOUND;
     }
-    if (lock.holder == session) {
-        if (token != 0 && token != lock.token) {
-            return ERR_FENCED;
+    if (lease_lock_is_held_by(&lock, session)) {
+        hold = lock.hold;
+    } else if (!lease_claim_load(table, session, name, &claim)) {
+        return ERR_NOT_FOUND;
+    } else if (claim.token == 0) {
+        if (token != 0) {
+            return ERR_FENCED; /* A waiter has no token yet. */
         }
-        struct lease_pass pass = lease_pass_begin(log_ms, effects);
-        lock_pass_on(table, name, &lock, &pass);
+        lease_waiter_withdraw(table, name, &lock, session, claim.ticket, &pass);
+        return ERR_OK;
+    } else if (!lease_is_present(table, lease_hold_load(table, name, claim.token, &hold))) {
         return ERR_OK;
     }
-    if (!lease_claim_load(table, session, name, &ticket)) {
-        return ERR_NOT_FOUND;
+    if (token != 0 && token != hold.token) {
+        return ERR_FENCED;
     }
-    if (token != 0) {
-        return ERR_FENCED; /* A waiter has no token yet. */
-    }
-    waiter_withdraw(table, name, &lock, session, ticket);
+    lease_claim_erase(table, session, name);
+    lease_hold_drop(table, name, &lock, &hold, &pass);
     return ERR_OK;
 }

@@ -4,7 +4,8 @@
  * in the session's own record, and the place only when it comes near; so most renewals write one
  * record instead of three. lease_advance() looks at the places that time has reached: one whose
  * session was renewed since is moved, the others are ended. As no place is behind its deadline, the
- * first place that is at its deadline is the earliest deadline of all. */
+ * first place that is at its deadline is the earliest deadline of all. Among the places are also
+ * those of lock delays that end, and of queues to be gone on with (grant.c). */
 #include "lease/internal.h"
 
 enum {
@@ -12,6 +13,8 @@ enum {
     STEP_COUNT_MAX = LEASE_GRANT_COUNT_MAX - 1,
     REFILE_COUNT_MAX = 64,
 };
+
+static const struct bytes no_name = {.data = NULL, .size = 0};
 
 void lease_session_open(struct table *table, lease_session_id id, uint32_t ttl_ms,
                         struct bytes owner, uint64_t log_ms)
@@ -30,7 +33,7 @@ void lease_session_open(struct table *table, lease_session_id id, uint32_t ttl_m
     ASSERT(ttl_ms != 0);
     ASSERT(!lease_session_load(table, id, &present));
     lease_session_store(table, id, &session);
-    lease_place_store(table, session.filed_ms, id);
+    lease_place_store(table, session.filed_ms, id, no_name);
     lease_meta_load(table, &meta);
     meta.session_count++;
     lease_meta_store(table, &meta);
@@ -45,8 +48,8 @@ static void refile(struct table *table, lease_session_id id, struct lease_sessio
     session->filed_ms = session->deadline_ms;
     /* The record first: its owner is borrowed from the table. */
     lease_session_store(table, id, session);
-    lease_place_erase(table, filed_ms, id);
-    lease_place_store(table, session->filed_ms, id);
+    lease_place_erase(table, filed_ms, id, no_name);
+    lease_place_store(table, session->filed_ms, id, no_name);
 }
 
 enum error lease_session_renew(struct table *table, lease_session_id id, uint64_t log_ms)
@@ -77,7 +80,7 @@ static void session_remove(struct table *table, lease_session_id id, struct leas
     if (!lease_is_present(table, lease_session_load(table, id, &session))) {
         return;
     }
-    lease_place_erase(table, session.filed_ms, id);
+    lease_place_erase(table, session.filed_ms, id, no_name);
     lease_session_erase(table, id);
     lease_meta_load(table, &meta);
     ASSERT(meta.session_count > 0 || table_error(table) != ERR_OK);
@@ -87,8 +90,9 @@ static void session_remove(struct table *table, lease_session_id id, struct leas
     effects->ended[effects->ended_count++] = id;
 }
 
-/* How many steps a call may take. Each step adds at most one grant or one ended session, so that
- * *effects cannot overflow; `reserve` steps are left to later calls with the same effects. */
+/* How many steps a call may take, so that *effects cannot overflow: each adds at most one ended
+ * session, and is begun only while there is room for a grant. `reserve` steps are left to later
+ * calls with the same effects. */
 static uint32_t steps_allowed(const struct lease_effects *effects, uint32_t reserve)
 {
     uint32_t used = effects->grant_count;
@@ -101,20 +105,29 @@ static uint32_t steps_allowed(const struct lease_effects *effects, uint32_t rese
     return room > reserve ? room - reserve : 0;
 }
 
+/* True when one more step may be taken, which it counts. */
+static bool step_begin(uint32_t *step_count, const struct lease_pass *pass)
+{
+    if (*step_count == 0 || pass->grants_left == 0) {
+        return false;
+    }
+    (*step_count)--;
+    return true;
+}
+
 /* Takes away one claim for each step, then the session itself. False when steps ran out before. */
-static bool session_dismantle(struct table *table, lease_session_id id, uint32_t *step_count,
-                              struct lease_pass *pass)
+static bool session_dismantle(struct table *table, lease_session_id id, bool is_clean,
+                              uint32_t *step_count, struct lease_pass *pass)
 {
     struct lease_name name;
-    uint64_t ticket;
+    struct lease_claim claim;
 
-    while (*step_count > 0) {
-        (*step_count)--;
-        if (!lease_claim_first(table, id, &name, &ticket)) {
+    while (step_begin(step_count, pass)) {
+        if (!lease_claim_first(table, id, &name, &claim)) {
             session_remove(table, id, pass->effects);
             return true;
         }
-        lease_claim_drop(table, id, lease_name_bytes(&name), ticket, pass);
+        lease_claim_drop(table, id, lease_name_bytes(&name), &claim, is_clean, pass);
     }
     return false;
 }
@@ -123,13 +136,14 @@ enum error lease_session_end(struct table *table, lease_session_id id, uint64_t 
                              struct lease_effects *effects)
 {
     struct lease_session session;
-    struct lease_pass pass = lease_pass_begin(log_ms, effects);
+    struct lease_pass pass;
     uint32_t step_count = steps_allowed(effects, 0);
 
+    lease_pass_begin(&pass, log_ms, effects, 0);
     if (!lease_session_load(table, id, &session) || lease_session_is_due(&session, log_ms)) {
         return ERR_SESSION_EXPIRED;
     }
-    if (session_dismantle(table, id, &step_count, &pass)) {
+    if (session_dismantle(table, id, true, &step_count, &pass)) {
         return ERR_OK;
     }
     /* The rest is left to lease_advance(): due from now on. */
@@ -139,33 +153,52 @@ enum error lease_session_end(struct table *table, lease_session_id id, uint64_t 
     uint64_t filed_ms = session.filed_ms;
     session.deadline_ms = log_ms;
     session.filed_ms = log_ms;
+    session.is_ended = true;
     lease_session_store(table, id, &session);
-    lease_place_erase(table, filed_ms, id);
-    lease_place_store(table, log_ms, id);
+    lease_place_erase(table, filed_ms, id, no_name);
+    lease_place_store(table, log_ms, id, no_name);
     return ERR_OK;
+}
+
+/* Looks at a session whose place was reached. False when no more may be done in this call. */
+static bool session_look(struct table *table, const struct lease_place *place,
+                         uint32_t *refile_count, uint32_t *step_count, struct lease_pass *pass)
+{
+    lease_session_id id = place->number;
+    struct lease_session session;
+
+    if (!lease_is_present(table, lease_session_load(table, id, &session))) {
+        return true;
+    }
+    ASSERT_VALUES(session.filed_ms == place->filed_ms, session.filed_ms, place->filed_ms);
+    if (session.deadline_ms == place->filed_ms) {
+        return session_dismantle(table, id, session.is_ended, step_count, pass);
+    }
+    if (*refile_count == 0) {
+        return false;
+    }
+    (*refile_count)--;
+    refile(table, id, &session);
+    return true;
 }
 
 bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *effects)
 {
-    struct lease_session session;
-    uint64_t filed_ms;
-    lease_session_id id;
-    struct lease_pass pass = lease_pass_begin(log_ms, effects);
-    uint32_t step_count = steps_allowed(effects, LEASE_GRANT_COUNT_MAX - STEP_COUNT_MAX);
+    struct lease_place place;
+    struct lease_pass pass;
+    uint32_t reserve = LEASE_GRANT_COUNT_MAX - STEP_COUNT_MAX;
+    uint32_t step_count = steps_allowed(effects, reserve);
     uint32_t refile_count = REFILE_COUNT_MAX;
 
-    while (lease_place_first(table, &filed_ms, &id) && filed_ms <= log_ms) {
-        if (!lease_is_present(table, lease_session_load(table, id, &session))) {
-            return false;
-        }
-        ASSERT_VALUES(session.filed_ms == filed_ms, session.filed_ms, filed_ms);
-        if (session.deadline_ms != filed_ms) {
-            if (refile_count == 0) {
+    lease_pass_begin(&pass, log_ms, effects, reserve);
+    while (lease_place_first(table, &place) && place.filed_ms <= log_ms) {
+        if (place.name.size == 0) {
+            if (!session_look(table, &place, &refile_count, &step_count, &pass)) {
                 return true;
             }
-            refile_count--;
-            refile(table, id, &session);
-        } else if (!session_dismantle(table, id, &step_count, &pass)) {
+        } else if (step_begin(&step_count, &pass)) {
+            lease_place_act(table, &place, &pass);
+        } else {
             return true;
         }
     }
@@ -174,9 +207,13 @@ bool lease_advance(struct table *table, uint64_t log_ms, struct lease_effects *e
 
 bool lease_next_deadline(struct table *table, uint64_t *deadline_ms)
 {
-    lease_session_id id;
+    struct lease_place place;
 
-    return lease_place_first(table, deadline_ms, &id);
+    if (!lease_place_first(table, &place)) {
+        return false;
+    }
+    *deadline_ms = place.filed_ms;
+    return true;
 }
 
 bool lease_session_is_alive(struct table *table, lease_session_id id, uint64_t log_ms)

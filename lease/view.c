@@ -30,22 +30,52 @@ bool lease_session_next(struct table *table, lease_session_id after, uint64_t lo
 }
 
 /* False only when the table has failed. */
+static bool hold_view_of(struct table *table, const struct lease_hold *hold,
+                         struct lease_hold_view *view)
+{
+    struct lease_session session = {.deadline_ms = hold->lost_until_ms};
+
+    if (hold->lost_until_ms == 0 &&
+        !lease_is_present(table, lease_session_load(table, hold->session, &session))) {
+        return false;
+    }
+    *view = (struct lease_hold_view){
+        .session = hold->session,
+        .token = hold->token,
+        .granted_ms = hold->granted_ms,
+        .deadline_ms = session.deadline_ms,
+        .units = hold->units,
+        .is_lost = hold->lost_until_ms != 0,
+        .owner = hold->owner,
+        .metadata = hold->metadata,
+    };
+    return true;
+}
+
+/* False only when the table has failed. */
 static bool lock_view_of(struct table *table, struct bytes name, const struct lease_lock *lock,
                          struct lease_lock_view *view)
 {
-    struct lease_session session;
+    struct lease_hold hold = lock->hold;
+    struct lease_hold_view first;
 
-    if (!lease_is_present(table, lease_session_load(table, lock->holder, &session))) {
+    if ((lock->mode != LEASE_EXCLUSIVE &&
+         !lease_is_present(table, lease_hold_seek(table, name, 0, &hold))) ||
+        !hold_view_of(table, &hold, &first)) {
         return false;
     }
     *view = (struct lease_lock_view){
         .name = name,
-        .holder = lock->holder,
-        .token = lock->token,
-        .granted_ms = lock->granted_ms,
-        .deadline_ms = session.deadline_ms,
+        .mode = lock->mode,
+        .limit = lock->limit,
+        .used = lock->used,
+        .hold_count = lock->hold_count,
         .waiter_count = lock->waiter_count,
-        .owner = lock->owner,
+        .holder = first.session,
+        .token = first.token,
+        .granted_ms = first.granted_ms,
+        .deadline_ms = first.deadline_ms,
+        .owner = first.owner,
     };
     return true;
 }
@@ -76,6 +106,22 @@ bool lease_lock_next(struct table *table, struct bytes prefix, struct bytes afte
     return lock_view_of(table, bytes_skip(key, 2), &lock, view);
 }
 
+bool lease_hold_next(struct table *table, struct bytes name, lease_token after,
+                     struct lease_hold_view *view)
+{
+    struct lease_lock lock;
+    struct lease_hold hold;
+
+    ASSERT_VALUES(name.size >= 1 && name.size <= LEASE_NAME_SIZE_MAX, name.size, after);
+    if (!lease_lock_load(table, name, &lock)) {
+        return false;
+    }
+    if (lock.mode == LEASE_EXCLUSIVE) {
+        return lock.hold.token > after && hold_view_of(table, &lock.hold, view);
+    }
+    return lease_hold_seek(table, name, after, &hold) && hold_view_of(table, &hold, view);
+}
+
 bool lease_waiter_next(struct table *table, struct bytes name, uint64_t after,
                        struct lease_waiter_view *view)
 {
@@ -86,6 +132,12 @@ bool lease_waiter_next(struct table *table, struct bytes name, uint64_t after,
         return false;
     }
     *view = (struct lease_waiter_view){
-        .session = waiter.session, .ticket = waiter.ticket, .owner = waiter.owner};
+        .session = waiter.session,
+        .ticket = waiter.ticket,
+        .mode = waiter.mode,
+        .units = waiter.units,
+        .owner = waiter.owner,
+        .metadata = waiter.metadata,
+    };
     return true;
 }

@@ -45,6 +45,8 @@ VIEW_PLAIN(session_list)
 VIEW_PLAIN(session_end)
 VIEW_PLAIN(lock_show)
 VIEW_PLAIN(lock_list)
+VIEW_PLAIN(lock_break)
+VIEW_PLAIN(audit_list)
 VIEW_PLAIN(member_add)
 VIEW_PLAIN(member_remove)
 VIEW_PLAIN(member_promote)
@@ -107,6 +109,10 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_lock_show(rpc->body);
     case WIRE_METHOD_lock_list:
         return view_lock_list(rpc->body);
+    case WIRE_METHOD_lock_break:
+        return view_lock_break(rpc->body);
+    case WIRE_METHOD_audit_list:
+        return view_audit_list(rpc->body);
     case WIRE_METHOD_member_add:
         return view_member_add(rpc->body);
     case WIRE_METHOD_member_remove:
@@ -123,6 +129,7 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         return ERR_UNKNOWN_METHOD;
     }
     UNREACHABLE();

@@ -168,6 +168,29 @@ static enum error apply_session_end(struct apply *apply)
     return wire_session_end_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
 
+static struct lease_request lock_request(const struct apply *apply,
+                                         const struct wire_lock_acquire *acquire)
+{
+    struct lease_request request = {
+        .session = apply->envelope.session,
+        .name = acquire->name,
+        .mode = acquire->shared ? LEASE_SHARED : LEASE_EXCLUSIVE,
+        .limit = acquire->permits,
+        .units = acquire->units,
+        .delay_ms = acquire->delay_ms,
+        .wait = acquire->wait,
+        .owner = acquire->owner,
+        .metadata = acquire->metadata,
+    };
+
+    /* Both at once are left for lease/ to refuse. */
+    if (acquire->permits != 0 && !acquire->shared) {
+        request.mode = LEASE_PERMITS;
+        request.units = acquire->units == 0 ? 1 : acquire->units;
+    }
+    return request;
+}
+
 static enum error apply_lock_acquire(struct apply *apply)
 {
     struct wire_lock_acquire acquire;
@@ -178,16 +201,48 @@ static enum error apply_lock_acquire(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
-    error = lease_lock_acquire(apply->machine->table, apply->envelope.session, acquire.name,
-                               acquire.wait, acquire.owner, apply->machine->log_ms, &acquired);
+    const struct lease_request request = lock_request(apply, &acquire);
+
+    error = lease_lock_acquire(apply->machine->table, &request, apply->machine->log_ms,
+                               &apply->machine->effects, &acquired);
     if (error != ERR_OK) {
         apply->failure.holder = acquired.holder;
         apply->failure.holder_token = acquired.holder_token;
+        apply->failure.text = bytes_of_text(lease_refusal_text(acquired.refusal));
+        if (error == ERR_MALFORMED) {
+            apply->failure.text = bytes_of_text(
+                "permits, units or delay_ms are beyond their bounds, or do not go together");
+        }
         return error;
     }
     struct wire_lock_acquire_result result = {.token = acquired.token,
                                               .position = acquired.position};
     return wire_lock_acquire_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error apply_lock_break(struct apply *apply)
+{
+    struct wire_lock_break request;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_lock_break_decode(&rest, &request);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    const struct lease_break forced = {
+        .name = request.name,
+        .token = request.token,
+        .by = request.by,
+        .reason = request.reason,
+        .wall_ms = request.wall_ms,
+    };
+    error = lease_lock_break(apply->machine->table, &forced, apply->machine->log_ms,
+                             &apply->machine->effects);
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct wire_lock_break_result result = {0};
+    return wire_lock_break_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
 
 static enum error apply_lock_release(struct apply *apply)
@@ -225,6 +280,8 @@ static enum error apply_write(struct apply *apply)
         return apply_lock_acquire(apply);
     case WIRE_METHOD_lock_release:
         return apply_lock_release(apply);
+    case WIRE_METHOD_lock_break:
+        return apply_lock_break(apply);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_status:
@@ -234,6 +291,7 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_session_list:
     case WIRE_METHOD_lock_show:
     case WIRE_METHOD_lock_list:
+    case WIRE_METHOD_audit_list:
     case WIRE_METHOD_member_add:
     case WIRE_METHOD_member_remove:
     case WIRE_METHOD_member_promote:
@@ -242,6 +300,7 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_snapshot_read:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
+    case WIRE_NOTICE_revoked:
         return ERR_UNKNOWN_METHOD;
     }
     /* A number of a later version: every replica of this one refuses it alike. */
@@ -252,7 +311,9 @@ static void encode_failure(struct apply *apply, enum error error)
 {
     apply->failure.code = (uint32_t)error;
     apply->failure.name = bytes_of_text(error_name(error));
-    apply->failure.text = bytes_of_text(error_text(error));
+    if (apply->failure.text.size == 0) {
+        apply->failure.text = bytes_of_text(error_text(error));
+    }
     apply->body.size = 0;
     bool fits = wire_failure_encode(&apply->failure, &apply->body);
     ASSERT_VALUES(fits, apply->body.capacity, error);
@@ -345,6 +406,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     machine->dirty = true;
     machine->effects.grant_count = 0;
     machine->effects.ended_count = 0;
+    machine->effects.revoked_count = 0;
     *result = (struct machine_result){.effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
         return; /* Raft's own. What is due waits for the next stamp. */
@@ -453,5 +515,6 @@ bool machine_is_write(enum wire_method method)
 {
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
            method == WIRE_METHOD_session_open || method == WIRE_METHOD_session_end ||
-           method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release;
+           method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release ||
+           method == WIRE_METHOD_lock_break;
 }

@@ -9,6 +9,19 @@
 #include "lease/lease.h"
 #include "node/machine.h"
 
+static struct bytes mode_text(enum lease_mode mode)
+{
+    switch (mode) {
+    case LEASE_EXCLUSIVE:
+        return bytes_of_text("exclusive");
+    case LEASE_SHARED:
+        return bytes_of_text("shared");
+    case LEASE_PERMITS:
+        return bytes_of_text("permits");
+    }
+    UNREACHABLE();
+}
+
 /* What a listing's answer adds to its items. */
 enum { LISTING_OVERHEAD = 256 };
 
@@ -159,6 +172,10 @@ static enum error read_lock_list(struct machine_reader *reader, struct bytes par
             .age_ms = left_until(reader->now_ms, view.granted_ms),
             .left_ms = left_until(view.deadline_ms, reader->now_ms),
             .waiters = view.waiter_count,
+            .mode = mode_text(view.mode),
+            .holders = view.hold_count,
+            .permits = view.limit,
+            .used = view.used,
         };
         size_t before = listing.items->size;
 
@@ -178,7 +195,13 @@ static void list_waiters(struct machine_reader *reader, struct bytes name, struc
 
     while (lease_waiter_next(reader->table, name, after, &waiter) && listing_has_room(listing)) {
         struct wire_waiter item = {
-            .session = waiter.session, .owner = waiter.owner, .position = listing->count + 1U};
+            .session = waiter.session,
+            .owner = waiter.owner,
+            .position = listing->count + 1U,
+            .mode = mode_text(waiter.mode),
+            .units = waiter.units,
+            .metadata = waiter.metadata,
+        };
         size_t before = listing->items->size;
 
         if (!listing_add(listing, before, wire_waiter_encode(&item, listing->items))) {
@@ -188,12 +211,35 @@ static void list_waiters(struct machine_reader *reader, struct bytes name, struc
     }
 }
 
+static void list_holders(struct machine_reader *reader, struct bytes name, struct listing *listing)
+{
+    struct lease_hold_view hold;
+    lease_token after = 0;
+
+    while (lease_hold_next(reader->table, name, after, &hold) && listing_has_room(listing)) {
+        struct wire_holder item = {
+            .session = hold.session,
+            .owner = hold.owner,
+            .token = hold.token,
+            .age_ms = left_until(reader->now_ms, hold.granted_ms),
+            .left_ms = left_until(hold.deadline_ms, reader->now_ms),
+            .units = hold.units,
+            .lost = hold.is_lost,
+            .metadata = hold.metadata,
+        };
+        size_t before = listing->items->size;
+
+        if (!listing_add(listing, before, wire_holder_encode(&item, listing->items))) {
+            break;
+        }
+        after = hold.token;
+    }
+}
+
 static enum error read_lock_show(struct machine_reader *reader, struct bytes params)
 {
     struct wire_lock_show show;
     struct lease_lock_view view;
-    uint8_t memory[LEASE_OWNER_SIZE_MAX + 128];
-    struct buffer holder = buffer_of(memory, sizeof(memory));
     enum error error = wire_lock_show_decode(&params, &show);
 
     if (error != ERR_OK) {
@@ -202,32 +248,72 @@ static enum error read_lock_show(struct machine_reader *reader, struct bytes par
     if (!lease_lock_get(reader->table, show.name, &view)) {
         return ERR_NOT_FOUND;
     }
-    struct wire_holder item = {
-        .session = view.holder,
-        .owner = view.owner,
-        .token = view.token,
-        .age_ms = left_until(reader->now_ms, view.granted_ms),
-        .left_ms = left_until(view.deadline_ms, reader->now_ms),
+    /* The queue takes what the holders leave, and they at most half. */
+    struct listing holders = listing_begin(reader, 0);
+    size_t size_max = holders.size_max;
+
+    holders.size_max = size_max / 2;
+    list_holders(reader, show.name, &holders);
+    size_t holders_size = holders.items->size;
+    struct buffer rest =
+        buffer_of(reader->items.data + holders_size, reader->items.capacity - holders_size);
+    struct listing queue = {
+        .items = &rest,
+        .size_max = size_max - holders_size,
+        .count_max = WIRE_LIST_ITEM_COUNT_MAX,
     };
-    if (!wire_holder_encode(&item, &holder)) {
-        return ERR_TOO_LARGE;
-    }
-    struct listing listing = listing_begin(reader, 0);
-    list_waiters(reader, show.name, &listing);
+    list_waiters(reader, show.name, &queue);
     struct wire_lock_show_result result = {
-        .mode = bytes_of_text("exclusive"),
-        .holders = {.raw = buffer_bytes(&holder), .count = 1},
-        .queue = listing_items(&listing),
-        .more = listing.more,
+        .mode = mode_text(view.mode),
+        .holders = listing_items(&holders),
+        .queue = listing_items(&queue),
+        .more = holders.more || queue.more,
+        .permits = view.limit,
+        .used = view.used,
+        .waiters = view.waiter_count,
     };
     return wire_lock_show_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+static enum error read_audit_list(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_audit_list list;
+    struct lease_audit_view view;
+    enum error error = wire_audit_list_decode(&params, &list);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct listing listing = listing_begin(reader, list.limit);
+    uint64_t after = list.after;
+    while (lease_audit_next(reader->table, after, &view) && listing_has_room(&listing)) {
+        struct wire_audit_item item = {
+            .number = view.number,
+            .age_ms = left_until(reader->now_ms, view.log_ms),
+            .wall_ms = view.wall_ms,
+            .name = view.name,
+            .token = view.token,
+            .session = view.session,
+            .owner = view.owner,
+            .by = view.by,
+            .reason = view.reason,
+        };
+        size_t before = listing.items->size;
+
+        if (!listing_add(&listing, before, wire_audit_item_encode(&item, listing.items))) {
+            break;
+        }
+        after = view.number;
+    }
+    struct wire_audit_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    return wire_audit_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
 }
 
 bool machine_is_read(enum wire_method method)
 {
     return method == WIRE_METHOD_get || method == WIRE_METHOD_list ||
            method == WIRE_METHOD_session_list || method == WIRE_METHOD_lock_list ||
-           method == WIRE_METHOD_lock_show;
+           method == WIRE_METHOD_lock_show || method == WIRE_METHOD_audit_list;
 }
 
 enum error machine_reader_read(struct machine_reader *reader, enum wire_method method,
@@ -245,6 +331,9 @@ enum error machine_reader_read(struct machine_reader *reader, enum wire_method m
     }
     if (method == WIRE_METHOD_lock_list) {
         return read_lock_list(reader, params);
+    }
+    if (method == WIRE_METHOD_audit_list) {
+        return read_audit_list(reader, params);
     }
     return read_lock_show(reader, params);
 }

@@ -55,7 +55,8 @@ bool requests_have_room(const struct node *node)
 static bool is_urgent(uint8_t method)
 {
     return method == ENVELOPE_TICK || method == ENVELOPE_RENEW ||
-           method == WIRE_METHOD_session_end || method == WIRE_METHOD_lock_release;
+           method == WIRE_METHOD_session_end || method == WIRE_METHOD_lock_release ||
+           method == WIRE_METHOD_lock_break;
 }
 
 void requests_take_room(struct node *node, size_t size)

@@ -82,13 +82,20 @@ static void forget(struct sessions *sessions, uint64_t session)
     sessions->slots[hole] = (struct session_slot){0};
 }
 
-static void send_notice(struct node *node, uint64_t session, enum wire_method notice,
-                        const struct wire_granted *granted)
+/* A notice with nothing behind its beginning. */
+static struct buffer notice_begin(uint8_t memory[NOTICE_SIZE_MAX], enum wire_method notice)
+{
+    struct buffer out = buffer_of(memory, NOTICE_SIZE_MAX);
+    bool fits = wire_notice_begin(&out, notice);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    return out;
+}
+
+/* To the connection that spoke last for the session, if it is still there. */
+static void send_notice(struct node *node, uint64_t session, struct bytes notice)
 {
     const struct session_slot *slot = &node->sessions.slots[find(&node->sessions, session)];
-    uint8_t memory[NOTICE_SIZE_MAX];
-    struct buffer out = buffer_of(memory, sizeof(memory));
-    const struct wire_session_ended ended = {.session = session};
 
     if (slot->session == 0) {
         return;
@@ -98,36 +105,71 @@ static void send_notice(struct node *node, uint64_t session, enum wire_method no
     if (connection->generation != slot->generation || connection->state != CONNECTION_CLIENT) {
         return;
     }
-    bool fits = wire_notice_begin(&out, notice) &&
-                (granted != NULL ? wire_granted_encode(granted, &out)
-                                 : wire_session_ended_encode(&ended, &out));
-    ASSERT_VALUES(fits, out.size, out.capacity);
-    uint8_t *room = world_reserve(node->world, slot->connection, out.size);
+    uint8_t *room = world_reserve(node->world, slot->connection, notice.size);
 
     if (room == NULL) {
         connection_drop(node, slot->connection); /* It does not read what it is sent. */
         return;
     }
-    memcpy(room, out.data, out.size);
-    world_commit(node->world, slot->connection, out.size);
+    memcpy(room, notice.data, notice.size);
+    world_commit(node->world, slot->connection, notice.size);
+}
+
+static void tell_granted(struct node *node, const struct lease_grant *grant)
+{
+    uint8_t memory[NOTICE_SIZE_MAX];
+    struct buffer out = notice_begin(memory, WIRE_NOTICE_granted);
+    const struct wire_granted granted = {
+        .session = grant->session,
+        .name = bytes_of(grant->name, grant->name_size),
+        .token = grant->token,
+    };
+    bool fits = wire_granted_encode(&granted, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    send_notice(node, grant->session, buffer_bytes(&out));
+}
+
+static void tell_revoked(struct node *node, const struct lease_grant *hold)
+{
+    uint8_t memory[NOTICE_SIZE_MAX];
+    struct buffer out = notice_begin(memory, WIRE_NOTICE_revoked);
+    const struct wire_revoked revoked = {
+        .session = hold->session,
+        .name = bytes_of(hold->name, hold->name_size),
+        .token = hold->token,
+    };
+    bool fits = wire_revoked_encode(&revoked, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    send_notice(node, hold->session, buffer_bytes(&out));
+}
+
+static void tell_ended(struct node *node, uint64_t session)
+{
+    uint8_t memory[NOTICE_SIZE_MAX];
+    struct buffer out = notice_begin(memory, WIRE_NOTICE_session_ended);
+    const struct wire_session_ended ended = {.session = session};
+    bool fits = wire_session_ended_encode(&ended, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    send_notice(node, session, buffer_bytes(&out));
 }
 
 void sessions_notify(struct node *node, const struct lease_effects *effects)
 {
     ASSERT(effects->grant_count <= LEASE_GRANT_COUNT_MAX);
     ASSERT(effects->ended_count <= LEASE_GRANT_COUNT_MAX);
+    ASSERT(effects->revoked_count <= 1);
+    /* Whoever loses a lock is told before whoever gets it. */
+    if (effects->revoked_count != 0) {
+        tell_revoked(node, &effects->revoked);
+    }
     for (uint32_t i = 0; i < effects->grant_count; i++) {
-        const struct lease_grant *grant = &effects->grants[i];
-        const struct wire_granted granted = {
-            .session = grant->session,
-            .name = bytes_of(grant->name, grant->name_size),
-            .token = grant->token,
-        };
-
-        send_notice(node, grant->session, WIRE_NOTICE_granted, &granted);
+        tell_granted(node, &effects->grants[i]);
     }
     for (uint32_t i = 0; i < effects->ended_count; i++) {
-        send_notice(node, effects->ended[i], WIRE_NOTICE_session_ended, NULL);
+        tell_ended(node, effects->ended[i]);
         forget(&node->sessions, effects->ended[i]);
     }
 }

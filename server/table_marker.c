@@ -19,6 +19,9 @@ enum {
     IDENTITY_SIZE_MAX = 64 << 10, /* Far more than an identity has. */
     PIECE_SIZE = 64 << 10,        /* Of the environment, under one checksum. */
     MARKER_SIZE = 24,
+    /* Of the records in the table, like SNAPSHOT_FORMAT_VERSION: what an older program left behind
+     * is not opened but built anew. */
+    STATE_VERSION = 2,
 };
 
 /* The marker's bytes: checksum of the identity | size of the environment | its checksum. */
@@ -91,7 +94,7 @@ static enum error identity_checksum(const char *folder, uint64_t *sum)
     enum error error = file_read(folder, identity_name, data, sizeof(data), &size);
 
     if (error == ERR_OK) {
-        *sum = checksum(bytes_of(data, size), 0);
+        *sum = checksum(bytes_of(data, size), STATE_VERSION);
     }
     return error;
 }

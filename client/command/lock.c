@@ -24,6 +24,7 @@
 #include "client/command/group.h"
 #include "client/command/guard.h"
 #include "client/command/guard_plan.h"
+#include "client/command/lock_ask.h"
 #include "client/command/run.h"
 #include "client/owner.h"
 
@@ -192,6 +193,27 @@ static void state_changed(struct holdfast_session *session, enum holdfast_sessio
         lose(lock, EXIT_LOST, "lost: its session was not renewed in time, or was ended");
     } else if (state == HOLDFAST_SESSION_LOST && lock->phase == LOCK_LOSING) {
         kill_group(lock); /* What was left is no more. */
+    }
+}
+
+/* Unlocked by force. Without a lock delay somebody else may hold the lock already; with one the
+ * command has half of it to end by itself. */
+static void revoked(struct holdfast_session *session, const void *name, size_t name_size,
+                    uint64_t token, void *context)
+{
+    struct lock *lock = context;
+
+    ASSERT(name != NULL && name_size != 0);
+    if (session != lock->session || lock->phase != LOCK_HOLDING || token != lock->token) {
+        return;
+    }
+    lose(lock, EXIT_LOST, "lost: it was unlocked by force; see `holdfast audit`");
+    uint64_t grace_ms = lock->run->options->delay_ms / 2;
+
+    if (lock->phase == LOCK_LOSING && grace_ms == 0) {
+        kill_group(lock);
+    } else if (lock->phase == LOCK_LOSING && uv_timer_get_due_in(&lock->kill_timer) > grace_ms) {
+        uv_timer_start(&lock->kill_timer, kill_is_due, grace_ms, 0);
     }
 }
 
@@ -379,23 +401,6 @@ static void give_up(struct lock *lock, const struct holdfast_result *result)
     finish(lock, exit_of_acquire(result));
 }
 
-static void print_token(const struct lock *lock)
-{
-    struct output *output = &lock->run->output;
-
-    if (lock->run->options->json) {
-        text_add(&output->text, "{");
-        output_text(output, "name", lock->name);
-        output_u64(output, "token", lock->token);
-        text_add(&output->text, "}");
-    } else {
-        text_add(&output->text, lock->name);
-        text_add(&output->text, " token=");
-        text_add_u64(&output->text, lock->token);
-    }
-    output_line(output);
-}
-
 static void forget_ended(const struct holdfast_result *result, void *context)
 {
     ASSERT(result != NULL);
@@ -438,30 +443,10 @@ static void acquired(const struct holdfast_result *result, void *context)
     lock->phase = LOCK_HOLDING;
     lock->token = result->token;
     if (lock->run->options->child == NULL) {
-        print_token(lock);
+        lock_print_token(&lock->run->output, lock->run->options->json, lock->name, lock->token);
     } else {
         start_child(lock);
     }
-}
-
-/* What is left of --wait: it runs from the first time that the lock is asked for. */
-static int64_t wait_left_ms(struct lock *lock)
-{
-    const struct options *options = lock->run->options;
-    uint64_t now_ms = clock_now_ms();
-
-    if (options->try) {
-        return HOLDFAST_TRY;
-    }
-    if (!options->wait_given) {
-        return HOLDFAST_WAIT_FOREVER;
-    }
-    if (lock->asked_ms == 0) {
-        lock->asked_ms = now_ms;
-    }
-    uint64_t waited_ms = now_ms - lock->asked_ms;
-
-    return waited_ms < options->wait_ms ? (int64_t)(options->wait_ms - waited_ms) : HOLDFAST_TRY;
 }
 
 static void refuse(struct lock *lock)
@@ -474,6 +459,7 @@ static void refuse(struct lock *lock)
 static void opened(const struct holdfast_result *result, void *context)
 {
     struct lock *lock = context;
+    struct holdfast_lock_options ask;
 
     if (lock->phase != LOCK_ACQUIRING) {
         return;
@@ -482,8 +468,9 @@ static void opened(const struct holdfast_result *result, void *context)
         give_up(lock, result);
         return;
     }
-    if (holdfast_lock_acquire(lock->session, lock->name, strlen(lock->name), wait_left_ms(lock),
-                              acquired, lock) == NULL) {
+    lock_ask_init(&ask, lock->run->options, &lock->asked_ms);
+    if (holdfast_lock_request(lock->session, lock->name, strlen(lock->name), &ask, acquired,
+                              lock) == NULL) {
         refuse(lock);
     }
 }
@@ -493,6 +480,7 @@ static void open_session(struct lock *lock)
     const struct holdfast_session_options options = {.ttl_ms = (uint32_t)lock->run->options->ttl_ms,
                                                      .owner = lock->owner,
                                                      .on_state = state_changed,
+                                                     .on_revoked = revoked,
                                                      .context = lock};
 
     if (holdfast_session_open(lock->run->client, &options, &lock->session, opened, lock) == NULL) {

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/duration.h"
+#include "client/command/lock_ask.h"
 #include "client/command/run.h"
 
 struct look {
@@ -44,6 +45,21 @@ static void add_holder_json(struct output *output, const struct holdfast_lock_in
     output_u64(output, "left_ms", lock->left_ms);
 }
 
+/* "2", or of a lock that counts permits "3/5". */
+static void add_used(struct output *output, const struct holdfast_lock_info *lock)
+{
+    char memory[2 * NUMBER_WIDTH];
+    struct text text;
+
+    text_init(&text, memory, sizeof(memory));
+    text_add_u64(&text, lock->mode == HOLDFAST_PERMITS ? lock->used : lock->holders);
+    if (lock->mode == HOLDFAST_PERMITS) {
+        text_add(&text, "/");
+        text_add_u64(&text, lock->permits);
+    }
+    output_column(output, bytes_of_text(memory), NUMBER_WIDTH);
+}
+
 static void print_lock(struct run *run, const struct holdfast_lock_info *lock)
 {
     struct output *output = &run->output;
@@ -52,14 +68,21 @@ static void print_lock(struct run *run, const struct holdfast_lock_info *lock)
     if (run->options->json) {
         text_add(&output->text, "{");
         output_bytes(output, "name", name);
+        output_text(output, "mode", lock_mode_text(lock->mode));
         add_holder_json(output, lock);
+        output_u64(output, "holders", lock->holders);
+        output_u64(output, "permits", lock->permits);
+        output_u64(output, "used", lock->used);
         output_u64(output, "waiters", lock->waiters);
         text_add(&output->text, "}");
         output_line(output);
         return;
     }
-    add_head(run, "NAME                 TOKEN        AGE        LEFT       WAITING      OWNER");
+    add_head(run, "NAME                 MODE       HOLDERS      TOKEN        AGE        LEFT       "
+                  "WAITING      OWNER");
     output_column(output, name, NAME_WIDTH);
+    output_column(output, bytes_of_text(lock_mode_text(lock->mode)), DURATION_WIDTH);
+    add_used(output, lock);
     output_column_u64(output, lock->token, NUMBER_WIDTH);
     add_duration(output, lock->age_ms);
     add_duration(output, lock->left_ms);
@@ -105,18 +128,28 @@ static void locks_listed(const struct holdfast_result *result, void *context)
     ask_locks(run);
 }
 
+static void add_metadata_json(struct output *output, const struct holdfast_lock_info *lock)
+{
+    output_bytes(output, "metadata", bytes_of(lock->metadata, lock->metadata_size));
+}
+
 static void show_json(struct run *run, const struct holdfast_result *result)
 {
     struct output *output = &run->output;
 
     text_add(&output->text, "{");
     output_bytes(output, "name", bytes_of_text(run->options->operands[0]));
-    output_text(output, "mode", "exclusive");
+    output_text(output, "mode", lock_mode_text(result->mode));
+    output_u64(output, "permits", result->permits);
+    output_u64(output, "used", result->used);
     output_name(output, "holders");
     text_add(&output->text, "[");
     for (size_t i = 0; i < result->lock_count; i++) {
         text_add(&output->text, i == 0 ? "{" : ",{");
         add_holder_json(output, &result->locks[i]);
+        output_u64(output, "units", result->locks[i].units);
+        text_add(&output->text, result->locks[i].is_lost ? ",\"lost\":true" : ",\"lost\":false");
+        add_metadata_json(output, &result->locks[i]);
         text_add(&output->text, "}");
     }
     text_add(&output->text, "]");
@@ -127,9 +160,46 @@ static void show_json(struct run *run, const struct holdfast_result *result)
         output_u64(output, "session", result->queue[i].session);
         output_text(output, "owner", result->queue[i].owner);
         output_u64(output, "position", result->queue[i].position);
+        output_text(output, "mode", lock_mode_text(result->queue[i].mode));
+        output_u64(output, "units", result->queue[i].units);
+        add_metadata_json(output, &result->queue[i]);
         text_add(&output->text, "}");
     }
-    text_add(&output->text, "]}");
+    text_add(&output->text, "]");
+    output_u64(output, "waiters", result->waiters);
+    text_add(&output->text, "}");
+    output_line(output);
+}
+
+/* What the mode and the metadata add behind a holder or waiter. */
+static void add_details(struct output *output, const struct holdfast_lock_info *lock)
+{
+    if (lock->mode == HOLDFAST_PERMITS) {
+        text_add(&output->text, ", permits ");
+        text_add_u64(&output->text, lock->units);
+    }
+    if (lock->metadata_size != 0) {
+        text_add(&output->text, ", ");
+        text_add_bytes(&output->text, bytes_of(lock->metadata, lock->metadata_size));
+    }
+}
+
+static void add_holder(struct output *output, const struct holdfast_lock_info *holder)
+{
+    char age[DURATION_TEXT_SIZE];
+    char left[DURATION_TEXT_SIZE];
+
+    text_add(&output->text, holder->is_lost ? "  lost by " : "  held by ");
+    text_add(&output->text, holder->owner);
+    text_add(&output->text, ", session ");
+    text_add_u64(&output->text, holder->session);
+    text_add(&output->text, ", token ");
+    text_add_u64(&output->text, holder->token);
+    text_add(&output->text, ", for ");
+    text_add(&output->text, duration_to_text(holder->age_ms, age));
+    text_add(&output->text, holder->is_lost ? ", delay left " : ", left ");
+    text_add(&output->text, duration_to_text(holder->left_ms, left));
+    add_details(output, holder);
     output_line(output);
 }
 
@@ -138,32 +208,30 @@ static void show_text(struct run *run, const struct holdfast_result *result)
     struct output *output = &run->output;
 
     text_add(&output->text, run->options->operands[0]);
-    text_add(&output->text, ": exclusive");
+    text_add(&output->text, ": ");
+    text_add(&output->text, lock_mode_text(result->mode));
+    if (result->mode == HOLDFAST_PERMITS) {
+        text_add(&output->text, " ");
+        text_add_u64(&output->text, result->used);
+        text_add(&output->text, "/");
+        text_add_u64(&output->text, result->permits);
+    }
     output_line(output);
     for (size_t i = 0; i < result->lock_count; i++) {
-        const struct holdfast_lock_info *holder = &result->locks[i];
-        char age[DURATION_TEXT_SIZE];
-        char left[DURATION_TEXT_SIZE];
-
-        text_add(&output->text, "  held by ");
-        text_add(&output->text, holder->owner);
-        text_add(&output->text, ", session ");
-        text_add_u64(&output->text, holder->session);
-        text_add(&output->text, ", token ");
-        text_add_u64(&output->text, holder->token);
-        text_add(&output->text, ", for ");
-        text_add(&output->text, duration_to_text(holder->age_ms, age));
-        text_add(&output->text, ", left ");
-        text_add(&output->text, duration_to_text(holder->left_ms, left));
-        output_line(output);
+        add_holder(output, &result->locks[i]);
     }
     for (size_t i = 0; i < result->queue_count; i++) {
+        const struct holdfast_lock_info *waiter = &result->queue[i];
+
         text_add(&output->text, "  ");
-        text_add_u64(&output->text, result->queue[i].position);
+        text_add_u64(&output->text, waiter->position);
         text_add(&output->text, ". ");
-        text_add(&output->text, result->queue[i].owner);
+        text_add(&output->text, waiter->owner);
         text_add(&output->text, ", session ");
-        text_add_u64(&output->text, result->queue[i].session);
+        text_add_u64(&output->text, waiter->session);
+        text_add(&output->text, ", ");
+        text_add(&output->text, lock_mode_text(waiter->mode));
+        add_details(output, waiter);
         output_line(output);
     }
 }

@@ -45,6 +45,10 @@ static int dispatch(struct run *run)
     case COMMAND_SESSION_LS:
     case COMMAND_SESSION_END:
         return look_run(run);
+    case COMMAND_UNLOCK:
+        return unlock_run(run);
+    case COMMAND_AUDIT:
+        return audit_run(run);
     case COMMAND_PUT:
     case COMMAND_GET:
     case COMMAND_DEL:

@@ -305,16 +305,41 @@ MUST_USE static bool check_size(const char *what, const char *text, size_t max,
     return true;
 }
 
+MUST_USE static bool check_owner(const struct options *options, struct options_problem *problem)
+{
+    return options->owner == NULL ||
+           check_size("the owner's text", options->owner, OPTIONS_OWNER_SIZE_MAX, problem);
+}
+
 MUST_USE static bool check_lock(struct options *options, struct options_problem *problem)
 {
     if (options->try && options->wait_given) {
         return REFUSE(problem, EXIT_USAGE, "--try and --wait exclude each other");
     }
-    if (options->owner != NULL &&
-        !check_size("the owner's text", options->owner, OPTIONS_OWNER_SIZE_MAX, problem)) {
+    if (options->shared && options->permits != 0) {
+        return REFUSE(problem, EXIT_USAGE, "--shared and --permits exclude each other");
+    }
+    if (options->units > options->permits) {
+        return REFUSE(problem, EXIT_USAGE, "--units needs --permits, and not less of them");
+    }
+    if (options->metadata != NULL &&
+        !check_size("the text of --meta", options->metadata, OPTIONS_METADATA_SIZE_MAX, problem)) {
         return false;
     }
-    return check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
+    return check_owner(options, problem) &&
+           check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
+}
+
+MUST_USE static bool check_unlock(struct options *options, struct options_problem *problem)
+{
+    if (!options->force || options->token == 0 || options->reason == NULL) {
+        return REFUSE(problem, EXIT_USAGE,
+                      "unlock needs --force --token N --reason TEXT; see `holdfast locks show ",
+                      options->operands[0], "` for the token");
+    }
+    return check_size("the reason", options->reason, OPTIONS_REASON_SIZE_MAX, problem) &&
+           check_owner(options, problem) &&
+           check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
 }
 
 MUST_USE static bool check_bench(struct options *options, struct options_problem *problem)
@@ -357,6 +382,8 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
         return check_size("the key", options->operands[0], OPTIONS_KEY_SIZE_MAX, problem);
     case COMMAND_LOCK:
         return check_lock(options, problem);
+    case COMMAND_UNLOCK:
+        return check_unlock(options, problem);
     case COMMAND_LOCKS_SHOW:
         return check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
     case COMMAND_SESSION_END:
@@ -389,6 +416,7 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
         }
         return true;
     case COMMAND_LOCKS:
+    case COMMAND_AUDIT:
     case COMMAND_LS:
     case COMMAND_SESSION_LS:
     case COMMAND_STATUS:

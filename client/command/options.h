@@ -19,6 +19,8 @@ enum command {
     COMMAND_LOCK,
     COMMAND_LOCKS,
     COMMAND_LOCKS_SHOW,
+    COMMAND_UNLOCK,
+    COMMAND_AUDIT,
     COMMAND_PUT,
     COMMAND_GET,
     COMMAND_DEL,
@@ -46,6 +48,10 @@ enum {
     OPTIONS_NODE_SIZE_MAX = 32,
     OPTIONS_OWNER_SIZE_MAX = 255,
     OPTIONS_PATH_SIZE_MAX = 1024,
+    OPTIONS_METADATA_SIZE_MAX = 255,
+    OPTIONS_REASON_SIZE_MAX = 255,
+    OPTIONS_PERMIT_COUNT_MAX = 1000000,
+    OPTIONS_DELAY_MS_MAX = 60000,
     OPTIONS_VALUE_SIZE_MAX = 512 * 1024,
 };
 
@@ -67,7 +73,16 @@ struct options {
     uint64_t wait_ms;
     bool wait_given; /* Otherwise `lock` waits for ever. */
     bool try;
-    const char *owner; /* NULL: made up. */
+    const char *owner; /* NULL: made up. Of unlock: who does it. */
+    bool shared;
+    uint64_t permits; /* 0: the lock counts none. */
+    uint64_t units;   /* Permits that are taken; 0: one. */
+    uint64_t delay_ms;
+    const char *metadata; /* NULL: none. */
+
+    bool force; /* unlock */
+    uint64_t token;
+    const char *reason;
 
     bool absent; /* cas */
 

@@ -31,6 +31,7 @@ static void effects_clear(struct lease_fixture *fixture)
 {
     fixture->effects.grant_count = 0;
     fixture->effects.ended_count = 0;
+    fixture->effects.revoked_count = 0;
 }
 
 bool fixture_advance(struct lease_fixture *fixture, uint64_t log_ms)
@@ -57,12 +58,46 @@ void fixture_open_sessions(struct lease_fixture *fixture, lease_session_id first
     }
 }
 
+struct lease_request fixture_request(lease_session_id session, const char *name)
+{
+    return (struct lease_request){
+        .session = session,
+        .name = bytes_of_text(name),
+        .wait = true,
+        .owner = bytes_of_text("owner"),
+    };
+}
+
+enum error fixture_ask(struct lease_fixture *fixture, const struct lease_request *request,
+                       uint64_t log_ms, struct lease_acquired *acquired)
+{
+    effects_clear(fixture);
+    return lease_lock_acquire(fixture->table, request, log_ms, &fixture->effects, acquired);
+}
+
+enum error fixture_break(struct lease_fixture *fixture, const char *name, lease_token token,
+                         uint64_t log_ms)
+{
+    const struct lease_break request = {
+        .name = bytes_of_text(name),
+        .token = token,
+        .by = bytes_of_text("operator"),
+        .reason = bytes_of_text("it hangs"),
+        .wall_ms = 7,
+    };
+
+    effects_clear(fixture);
+    return lease_lock_break(fixture->table, &request, log_ms, &fixture->effects);
+}
+
 enum error fixture_acquire(struct lease_fixture *fixture, lease_session_id session,
                            const char *name, bool wait, uint64_t log_ms,
                            struct lease_acquired *acquired)
 {
-    return lease_lock_acquire(fixture->table, session, bytes_of_text(name), wait,
-                              bytes_of_text("owner"), log_ms, acquired);
+    struct lease_request request = fixture_request(session, name);
+
+    request.wait = wait;
+    return fixture_ask(fixture, &request, log_ms, acquired);
 }
 
 lease_token fixture_take(struct lease_fixture *fixture, lease_session_id session, const char *name,

@@ -1,6 +1,6 @@
 /* tests/support/lease/fixture.h: a table and short forms of lease/'s commands for tests.
  *
- * Names and owners are given as text; lock_*() use the owner "owner". */
+ * Names and owners are given as text; requests have the owner "owner". */
 #ifndef TESTS_SUPPORT_LEASE_FIXTURE_H
 #define TESTS_SUPPORT_LEASE_FIXTURE_H
 
@@ -28,7 +28,18 @@ uint32_t fixture_advance_all(struct lease_fixture *fixture, uint64_t log_ms);
 void fixture_open_sessions(struct lease_fixture *fixture, lease_session_id first,
                            lease_session_id last, uint32_t ttl_ms, uint64_t log_ms);
 
-/* Acquires; the result, with what was learned in *acquired. */
+/* An exclusive request that waits. */
+struct lease_request fixture_request(lease_session_id session, const char *name);
+
+/* Starts an entry with empty effects, and asks for a lock. */
+enum error fixture_ask(struct lease_fixture *fixture, const struct lease_request *request,
+                       uint64_t log_ms, struct lease_acquired *acquired);
+
+/* Starts an entry with empty effects, and unlocks by force. */
+enum error fixture_break(struct lease_fixture *fixture, const char *name, lease_token token,
+                         uint64_t log_ms);
+
+/* Acquires an exclusive lock; the result, with what was learned in *acquired. */
 enum error fixture_acquire(struct lease_fixture *fixture, lease_session_id session,
                            const char *name, bool wait, uint64_t log_ms,
                            struct lease_acquired *acquired);

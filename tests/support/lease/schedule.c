@@ -31,6 +31,14 @@ static void compare_effects(struct schedule *schedule)
                   expected->grant_count);
     ASSERT_VALUES(got->ended_count == expected->ended_count, got->ended_count,
                   expected->ended_count);
+    ASSERT_VALUES(got->revoked_count == expected->revoked_count, got->revoked_count,
+                  expected->revoked_count);
+    if (got->revoked_count != 0) {
+        ASSERT(got->revoked.session == expected->revoked.session);
+        ASSERT(got->revoked.token == expected->revoked.token);
+        ASSERT(bytes_equal(bytes_of(got->revoked.name, got->revoked.name_size),
+                           bytes_of(expected->revoked.name, expected->revoked.name_size)));
+    }
     for (uint32_t i = 0; i < got->grant_count; i++) {
         const struct lease_grant *a = &got->grants[i];
         const struct lease_grant *b = &expected->grants[i];
@@ -57,10 +65,40 @@ static void compare_queue(struct schedule *schedule, const struct model_lock *lo
     for (uint32_t i = 0; i < lock->waiter_count; i++) {
         uint64_t before = view.ticket;
         ASSERT(lease_waiter_next(schedule->table, name, before, &view));
-        ASSERT_VALUES(view.session == lock->waiters[i], view.session, lock->waiters[i]);
+        ASSERT_VALUES(view.session == lock->waiters[i].session, view.session,
+                      lock->waiters[i].session);
+        ASSERT(view.mode == lock->waiters[i].mode && view.units == lock->waiters[i].units);
         ASSERT_VALUES(view.ticket > before, view.ticket, before);
     }
     ASSERT(!lease_waiter_next(schedule->table, name, view.ticket, &view));
+}
+
+static void compare_holds(struct schedule *schedule, const struct model_lock *lock,
+                          const struct lease_lock_view *whole)
+{
+    struct lease_hold_view view = {.token = 0};
+    struct bytes name = bytes_of(lock->name, lock->name_size);
+    uint32_t used = 0;
+
+    for (uint32_t i = 0; i < lock->hold_count; i++) {
+        const struct model_hold *hold = &lock->holds[i];
+        ASSERT(lease_hold_next(schedule->table, name, view.token, &view));
+        ASSERT_VALUES(view.token == hold->token, view.token, hold->token);
+        ASSERT_VALUES(view.session == hold->session, view.session, hold->session);
+        ASSERT_VALUES(view.units == hold->units, view.units, hold->units);
+        ASSERT_VALUES(view.granted_ms == hold->granted_ms, view.granted_ms, hold->granted_ms);
+        ASSERT(whole->mode == hold->mode);
+        ASSERT(view.is_lost == (hold->lost_until_ms != 0));
+        ASSERT(!view.is_lost || view.deadline_ms == hold->lost_until_ms);
+        used += hold->units;
+    }
+    ASSERT(!lease_hold_next(schedule->table, name, view.token, &view));
+    ASSERT_VALUES(whole->used == used, whole->used, used);
+    /* Never more than permits; never two when one is exclusive. */
+    ASSERT_VALUES(whole->mode != LEASE_PERMITS || used <= whole->limit, used, whole->limit);
+    ASSERT(whole->mode != LEASE_EXCLUSIVE || lock->hold_count == 1);
+    schedule->shared_count += lock->hold_count > 1 ? 1 : 0;
+    schedule->permits_count += whole->mode == LEASE_PERMITS && used == whole->limit ? 1 : 0;
 }
 
 static void compare_locks(struct schedule *schedule)
@@ -68,20 +106,22 @@ static void compare_locks(struct schedule *schedule)
     struct lease_lock_view view = {.name = bytes_of(NULL, 0)};
     struct bytes all = bytes_of(NULL, 0);
 
-    for (uint32_t i = 0; i < MODEL_NAME_COUNT; i++) {
+    for (uint32_t i = 0; i < schedule->profile.name_count; i++) {
         const struct model_lock *lock = &schedule->model.locks[i];
         struct bytes name = model_name(&schedule->model, i);
-        if (lock->holder == 0) {
+        if (lock->hold_count == 0) {
             ASSERT(!lease_lock_get(schedule->table, name, &(struct lease_lock_view){0}));
             continue;
         }
         ASSERT(lease_lock_next(schedule->table, all, view.name, &view));
         ASSERT(bytes_equal(view.name, name));
-        ASSERT_VALUES(view.holder == lock->holder, view.holder, lock->holder);
-        ASSERT_VALUES(view.token == lock->token, view.token, lock->token);
-        ASSERT_VALUES(view.granted_ms == lock->granted_ms, view.granted_ms, lock->granted_ms);
+        ASSERT_VALUES(view.holder == lock->holds[0].session, view.holder, lock->holds[0].session);
+        ASSERT_VALUES(view.token == lock->holds[0].token, view.token, lock->holds[0].token);
+        ASSERT_VALUES(view.limit == lock->limit, view.limit, lock->limit);
+        ASSERT_VALUES(view.hold_count == lock->hold_count, view.hold_count, lock->hold_count);
         ASSERT_VALUES(view.waiter_count == lock->waiter_count, view.waiter_count,
                       lock->waiter_count);
+        compare_holds(schedule, lock, &view);
         compare_queue(schedule, lock);
     }
     ASSERT(!lease_lock_next(schedule->table, all, view.name, &view));
@@ -90,12 +130,11 @@ static void compare_locks(struct schedule *schedule)
 static void compare_sessions(struct schedule *schedule)
 {
     struct lease_session_view view = {.id = 0};
-    uint64_t first_ms = UINT64_MAX;
+    uint64_t first_ms = 0;
     uint64_t deadline_ms = 0;
 
     for (uint32_t i = 0; i < schedule->model.session_count; i++) {
         const struct model_session *session = &schedule->model.sessions[i];
-        first_ms = session->deadline_ms < first_ms ? session->deadline_ms : first_ms;
         bool alive = session->deadline_ms > schedule->log_ms;
         ASSERT(lease_session_is_alive(schedule->table, session->id, schedule->log_ms) == alive);
         if (alive) {
@@ -109,7 +148,7 @@ static void compare_sessions(struct schedule *schedule)
     ASSERT(!lease_session_next(schedule->table, view.id, schedule->log_ms, &view));
     ASSERT(lease_session_count(schedule->table) == schedule->model.session_count);
     bool found = lease_next_deadline(schedule->table, &deadline_ms);
-    ASSERT(found == (schedule->model.session_count > 0));
+    ASSERT(found == model_next_deadline(&schedule->model, &first_ms));
     if (found) {
         ASSERT_VALUES(deadline_ms <= first_ms, deadline_ms, first_ms);
     }
@@ -168,17 +207,48 @@ static void command_end(struct schedule *schedule)
     ASSERT_VALUES(got == expected, got, expected);
 }
 
+/* Locks of one name mostly agree on what they are. */
+static void draw_mode(struct schedule *schedule, uint32_t at, struct lease_request *request)
+{
+    const struct schedule_profile *profile = &schedule->profile;
+    bool counts = at % 100 < profile->permit_share;
+
+    if (profile->permit_share != 0 && prng_below(&schedule->prng, 30) == 0) {
+        counts = !counts;
+    }
+    if (counts) {
+        request->mode = LEASE_PERMITS;
+        request->limit = 2 + at % 3 + (prng_below(&schedule->prng, 30) == 0 ? 1 : 0);
+        request->units = (uint32_t)prng_between(&schedule->prng, 1, request->limit);
+    } else if (profile->writer_first && schedule->model.locks[at].hold_count == 0) {
+        request->mode = LEASE_EXCLUSIVE;
+    } else if (profile->shared_share != 0 &&
+               prng_below(&schedule->prng, 100) < profile->shared_share) {
+        request->mode = LEASE_SHARED;
+    }
+    if (profile->delay_ms_max != 0 && prng_below(&schedule->prng, 2) == 0) {
+        request->delay_ms = (uint32_t)prng_between(&schedule->prng, 1, profile->delay_ms_max);
+    }
+}
+
 static void command_acquire(struct schedule *schedule)
 {
     struct lease_acquired a;
     struct lease_acquired b;
-    lease_session_id id = draw_session(schedule);
-    uint32_t at = (uint32_t)prng_below(&schedule->prng, schedule->profile.name_count);
-    bool wait = prng_below(&schedule->prng, 4) != 0;
-    bool was_free = schedule->model.locks[at].holder == 0;
-    enum error expected = model_acquire(&schedule->model, id, at, wait, schedule->log_ms, &a);
-    enum error got = lease_lock_acquire(schedule->table, id, model_name(&schedule->model, at), wait,
-                                        bytes_of_text("me"), schedule->log_ms, &b);
+    uint32_t at = 0;
+    struct lease_request request = {.session = draw_session(schedule),
+                                    .owner = bytes_of_text("me"),
+                                    .metadata = bytes_of_text("more")};
+
+    at = (uint32_t)prng_below(&schedule->prng, schedule->profile.name_count);
+    request.name = model_name(&schedule->model, at);
+    request.wait = prng_below(&schedule->prng, 4) != 0;
+    draw_mode(schedule, at, &request);
+    bool was_held = model_holds(&schedule->model, at, request.session);
+    enum error expected = model_acquire(&schedule->model, &request, at, schedule->log_ms,
+                                        &schedule->effects_expected, &a);
+    enum error got =
+        lease_lock_acquire(schedule->table, &request, schedule->log_ms, &schedule->effects, &b);
 
     ASSERT_VALUES(got == expected, got, expected);
     ASSERT_VALUES(b.token == a.token, b.token, a.token);
@@ -191,19 +261,30 @@ static void command_acquire(struct schedule *schedule)
     }
     ASSERT_VALUES(b.holder == a.holder, b.holder, a.holder);
     ASSERT_VALUES(b.holder_token == a.holder_token, b.holder_token, a.holder_token);
-    if (was_free && b.token != 0) {
+    ASSERT_VALUES(b.refusal == a.refusal, b.refusal, a.refusal);
+    if (!was_held && b.token != 0) {
         ASSERT_VALUES(b.token > schedule->token_last, b.token, schedule->token_last);
         schedule->token_last = b.token;
     }
+}
+
+/* One of the lock's holds; NULL when nobody holds it. */
+static const struct model_hold *draw_hold(struct schedule *schedule, const struct model_lock *lock)
+{
+    if (lock->hold_count < 2) {
+        return lock->hold_count == 0 ? NULL : &lock->holds[0];
+    }
+    return &lock->holds[prng_below(&schedule->prng, lock->hold_count)];
 }
 
 static void command_release(struct schedule *schedule)
 {
     uint32_t at = (uint32_t)prng_below(&schedule->prng, schedule->profile.name_count);
     const struct model_lock *lock = &schedule->model.locks[at];
-    bool by_holder = lock->holder != 0 && prng_below(&schedule->prng, 3) != 0;
-    lease_session_id id = by_holder ? lock->holder : draw_session(schedule);
-    lease_token token = prng_below(&schedule->prng, 2) == 0 ? 0 : lock->token;
+    const struct model_hold *hold = draw_hold(schedule, lock);
+    bool by_holder = hold != NULL && prng_below(&schedule->prng, 3) != 0;
+    lease_session_id id = by_holder ? hold->session : draw_session(schedule);
+    lease_token token = hold == NULL || prng_below(&schedule->prng, 2) == 0 ? 0 : hold->token;
     token += prng_below(&schedule->prng, 8) == 0 ? 1 : 0;
     enum error expected = model_release(&schedule->model, id, at, token, schedule->log_ms,
                                         &schedule->effects_expected);
@@ -213,10 +294,32 @@ static void command_release(struct schedule *schedule)
     ASSERT_VALUES(got == expected, got, expected);
 }
 
+static void command_break(struct schedule *schedule)
+{
+    uint32_t at = (uint32_t)prng_below(&schedule->prng, schedule->profile.name_count);
+    const struct model_hold *hold = draw_hold(schedule, &schedule->model.locks[at]);
+    struct lease_break request = {
+        .name = model_name(&schedule->model, at),
+        .token = hold == NULL ? 1 : hold->token,
+        .by = bytes_of_text("operator"),
+        .reason = bytes_of_text("because"),
+    };
+
+    request.token += prng_below(&schedule->prng, 8) == 0 ? 1 : 0;
+    enum error expected = model_break(&schedule->model, at, request.token, schedule->log_ms,
+                                      &schedule->effects_expected);
+    enum error got =
+        lease_lock_break(schedule->table, &request, schedule->log_ms, &schedule->effects);
+
+    ASSERT_VALUES(got == expected, got, expected);
+}
+
 static void advance(struct schedule *schedule)
 {
     schedule->effects.grant_count = 0;
     schedule->effects.ended_count = 0;
+    schedule->effects.revoked_count = 0;
+    schedule->effects_expected.revoked_count = 0;
     schedule->effects_expected.grant_count = 0;
     schedule->effects_expected.ended_count = 0;
     schedule->grants_seen = 0;
@@ -250,6 +353,9 @@ void schedule_step(struct schedule *schedule)
         command_release(schedule);
     } else if (choice < profile->renew_share + profile->release_share + profile->end_share) {
         command_end(schedule);
+    } else if (choice < profile->renew_share + profile->release_share + profile->end_share +
+                            profile->break_share) {
+        command_break(schedule);
     } else {
         command_acquire(schedule);
     }
@@ -258,7 +364,9 @@ void schedule_step(struct schedule *schedule)
 
 void schedule_drain(struct schedule *schedule)
 {
-    while (schedule->model.session_count > 0) {
+    uint64_t deadline_ms = 0;
+
+    while (model_next_deadline(&schedule->model, &deadline_ms)) {
         schedule->log_ms += schedule->profile.ttl_ms_max / 4 + 1;
         advance(schedule);
         compare(schedule);

@@ -5,6 +5,7 @@
 #ifndef TESTS_SUPPORT_LEASE_SCHEDULE_H
 #define TESTS_SUPPORT_LEASE_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/prng.h"
@@ -23,6 +24,11 @@ struct schedule_profile {
     uint32_t advance_ms_max; /* Between two commands, at most. */
     uint32_t open_share;     /* Sessions opened while there is room, in hundredths. */
     uint32_t leap_ms;        /* When there is no room, one command of sixty comes so much later. */
+    uint32_t shared_share;   /* Requests for shared locks, in hundredths of those that may be, */
+    uint32_t permit_share;   /* and of locks that count permits instead, in hundredths of all. */
+    bool writer_first;       /* A free lock is asked for exclusively. */
+    uint32_t delay_ms_max;   /* Of every second request. */
+    uint32_t break_share;    /* Forced unlocks, in hundredths of the commands. */
 };
 
 struct schedule {
@@ -38,6 +44,8 @@ struct schedule {
     lease_token token_last; /* Of the last grant seen; the next must be larger. */
     uint64_t granted_count; /* What happened, so that a test can ask whether enough did. */
     uint64_t ended_count;
+    uint64_t shared_count;       /* Times that a lock was seen with several holds, */
+    uint64_t permits_count;      /* and times that all permits of one were taken. */
     uint64_t expired_more_count; /* Calls of lease_advance() that left something over. */
 };
 

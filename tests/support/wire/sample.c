@@ -18,6 +18,7 @@ static const struct {
     {"lock_show_result", "holders", WIRE_MESSAGE_holder},
     {"lock_show_result", "queue", WIRE_MESSAGE_waiter},
     {"lock_list_result", "items", WIRE_MESSAGE_lock_item},
+    {"audit_list_result", "items", WIRE_MESSAGE_audit_item},
     {"peer_form", "members", WIRE_MESSAGE_peer_member},
 };
 

@@ -75,6 +75,20 @@ static void what_stands_behind_two_dashes_is_the_command_to_run(void **state)
     assert_null(line.options.child[4]);
 }
 
+static void a_lock_may_be_shared_or_count_permits(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "lock a --shared --delay 5s --meta build"));
+    assert_true(line.options.shared && line.options.delay_ms == 5000);
+    assert_string_equal(line.options.metadata, "build");
+    assert_true(parse(&line, "lock a --permits 5 --units 2"));
+    assert_true(line.options.permits == 5 && line.options.units == 2);
+    assert_true(parse(&line, "unlock a --force --token 18446744073709551615 --reason hangs"));
+    assert_true(line.options.token == UINT64_MAX);
+}
+
 static void a_wrong_line_is_a_usage_error(void **state)
 {
     static const char *const wrong[] = {"elect x y",
@@ -83,7 +97,19 @@ static void a_wrong_line_is_a_usage_error(void **state)
                                         "lock a --",
                                         "lock a --ttl",
                                         "lock a --ttl x",
-                                        "lock a --shared",
+                                        "lock a --shared --permits 2",
+                                        "lock a --units 2",
+                                        "lock a --permits 2 --units 3",
+                                        "lock a --permits 0",
+                                        "lock a --permits 1000001",
+                                        "lock a --delay 61s",
+                                        "unlock a",
+                                        "unlock a --force --token 1",
+                                        "unlock a --force --reason x",
+                                        "unlock a --token 1 --reason x",
+                                        "unlock a --force --token 0 --reason x",
+                                        "put a b --shared",
+                                        "audit a",
                                         "put a",
                                         "get a b",
                                         "cas a b",
@@ -111,8 +137,10 @@ static void a_wrong_line_is_a_usage_error(void **state)
 
 static void a_wrong_operand_is_bad_input(void **state)
 {
-    static const char *const wrong[] = {"put  x", "session end abc", "session end 0",
-                                        "dev restart 10 --dir d", "locks show "};
+    static const char *const wrong[] = {"put  x",        "session end abc",
+                                        "session end 0", "dev restart 10 --dir d",
+                                        "locks show ",   "unlock a --force --token 1 --reason ",
+                                        "lock a --meta "};
     struct line line;
 
     (void)state;
@@ -203,6 +231,7 @@ int main(void)
         cmocka_unit_test(options_stand_before_and_after_the_command),
         cmocka_unit_test(the_last_of_a_repeated_option_holds),
         cmocka_unit_test(what_stands_behind_two_dashes_is_the_command_to_run),
+        cmocka_unit_test(a_lock_may_be_shared_or_count_permits),
         cmocka_unit_test(a_wrong_line_is_a_usage_error),
         cmocka_unit_test(a_wrong_operand_is_bad_input),
         cmocka_unit_test(an_unknown_name_is_answered_with_the_nearest),

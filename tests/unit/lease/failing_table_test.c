@@ -43,10 +43,33 @@ static void read_all(struct lease_fixture *fixture)
     while (lease_lock_next(fixture->table, bytes_of(NULL, 0), lock.name, &lock)) {
         any = true;
     }
+    struct lease_hold_view hold = {.token = 0};
+    struct lease_audit_view audit = {.number = 0};
+    while (lease_hold_next(fixture->table, bytes_of_text("shared"), hold.token, &hold)) {
+        any = true;
+    }
+    while (lease_audit_next(fixture->table, audit.number, &audit)) {
+        any = true;
+    }
     while (lease_waiter_next(fixture->table, bytes_of_text("a"), waiter.ticket, &waiter)) {
         any = true;
     }
     assert_true(any || table_error(fixture->table) != ERR_OK);
+}
+
+/* A reader, or with `units` one who takes permits of five, who leaves a delay behind. */
+static void acquire_as(struct lease_fixture *fixture, lease_session_id session, const char *name,
+                       uint32_t units)
+{
+    struct lease_acquired acquired;
+    struct lease_request request = fixture_request(session, name);
+
+    request.mode = units == 0 ? LEASE_SHARED : LEASE_PERMITS;
+    request.limit = units == 0 ? 0 : 5;
+    request.units = units;
+    request.delay_ms = 30;
+    enum error error = fixture_ask(fixture, &request, 1010, &acquired);
+    assert_true(error == ERR_OK || table_error(fixture->table) != ERR_OK);
 }
 
 /* Touches every command and every branch of handing on. */
@@ -58,7 +81,12 @@ static void run_scenario(struct lease_fixture *fixture)
         acquire(fixture, id, "a");
         acquire(fixture, 7 - id, "b");
         acquire(fixture, 7 - id, "b");
+        acquire_as(fixture, id, "shared", 0);
+        acquire_as(fixture, id, "permits", (uint32_t)id % 5 + 1);
     }
+    (void)fixture_break(fixture, "a", 1, 1012);
+    (void)fixture_break(fixture, "shared", 4, 1012);
+    (void)fixture_break(fixture, "shared", 4, 1012);
     renew(fixture, 1, 1015);
     renew(fixture, 2, 1060);
     renew(fixture, 3, 1060);

@@ -308,16 +308,15 @@ static void names_are_bytes_and_prefixes_are_other_locks(void **state)
     uint8_t longest[LEASE_NAME_SIZE_MAX];
     struct bytes names[] = {bytes_of("a", 1), bytes_of("a\0", 2), bytes_of("a\0\0", 3),
                             bytes_of("\xff", 1), bytes_of(longest, sizeof(longest))};
-    struct bytes none = bytes_of(NULL, 0);
 
     memset(longest, 0xff, sizeof(longest));
     fixture_open_sessions(fixture, 1, 2, 100, 1000);
     for (uint32_t i = 0; i < COUNT_OF(names); i++) {
-        assert_int_equal(
-            lease_lock_acquire(fixture->table, 1, names[i], false, none, 1000, &acquired), ERR_OK);
+        struct lease_request request = {.session = 1, .name = names[i], .wait = true};
+        assert_int_equal(fixture_ask(fixture, &request, 1000, &acquired), ERR_OK);
         assert_int_equal(acquired.token, i + 1);
-        assert_int_equal(
-            lease_lock_acquire(fixture->table, 2, names[i], true, none, 1000, &acquired), ERR_OK);
+        request.session = 2;
+        assert_int_equal(fixture_ask(fixture, &request, 1000, &acquired), ERR_OK);
         assert_int_equal(acquired.position, 1);
     }
     lease_check(fixture->table);
@@ -337,10 +336,9 @@ static void uncontended_acquire_and_release_write_five_records(void **state)
     uint64_t taken = memory_table_call_count(fixture->table);
     assert_int_equal(fixture_release(fixture, 1, "a", token, 1000), ERR_OK);
 
-    /* Reads of session, lock and counter, three puts; reads of session, lock and queue, two
-     * deletes. */
+    /* Reads of session, lock and counter, three puts; reads of session and lock, two deletes. */
     assert_int_equal(taken - before, 6);
-    assert_int_equal(memory_table_call_count(fixture->table) - taken, 5);
+    assert_int_equal(memory_table_call_count(fixture->table) - taken, 4);
 }
 
 static void ten_thousand_waiters_cost_a_bounded_number_of_calls_each(void **state)

@@ -185,9 +185,9 @@ static void take_many(struct lease_fixture *fixture, lease_session_id id, uint32
 
     for (uint32_t i = 0; i < count; i++) {
         store_u32(name, i);
-        assert_int_equal(lease_lock_acquire(fixture->table, id, bytes_of(name, sizeof(name)), true,
-                                            bytes_of(NULL, 0), 1000, &acquired),
-                         ERR_OK);
+        const struct lease_request request = {
+            .session = id, .name = bytes_of(name, sizeof(name)), .wait = true};
+        assert_int_equal(fixture_ask(fixture, &request, 1000, &acquired), ERR_OK);
     }
 }
 

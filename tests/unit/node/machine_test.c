@@ -249,6 +249,91 @@ static void release_grants_the_waiter_in_the_same_entry(void **state)
     assert_int_equal(fixture->result.effects->grants[0].session, waiter);
 }
 
+/* Applies a request for "lock"; what became of it. */
+static enum error ask(struct fixture *fixture, uint64_t session, uint64_t sequence,
+                      struct wire_lock_acquire message)
+{
+    struct buffer params = buffer_of(fixture->params, sizeof(fixture->params));
+
+    message.session = session;
+    message.sequence = sequence;
+    message.name = bytes_of_text("lock");
+    assert_true(wire_lock_acquire_encode(&message, &params));
+    apply(fixture, WIRE_METHOD_lock_acquire, session, sequence, buffer_bytes(&params));
+    return fixture->result.error;
+}
+
+static void modes_of_a_request_are_what_the_lock_shows(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t first = open_session(fixture, 5000), second = open_session(fixture, 5000);
+    struct wire_lock_show show = {.name = bytes_of_text("lock")};
+    struct wire_lock_show_result result;
+    struct wire_holder holder;
+    struct wire_waiter waiter;
+
+    assert_int_equal(ask(fixture, first, 1,
+                         (struct wire_lock_acquire){.permits = 3,
+                                                    .units = 2,
+                                                    .owner = bytes_of_text("me"),
+                                                    .metadata = bytes_of_text("more")}),
+                     ERR_OK);
+    assert_int_equal(
+        ask(fixture, second, 1, (struct wire_lock_acquire){.permits = 3, .units = 3, .wait = true}),
+        ERR_OK);
+    struct buffer params = buffer_of(fixture->params, sizeof(fixture->params));
+    struct buffer out = buffer_of(fixture->out, sizeof(fixture->out));
+    assert_true(wire_lock_show_encode(&show, &params));
+    assert_int_equal(machine_read(fixture->machine, WIRE_METHOD_lock_show, buffer_bytes(&params),
+                                  fixture->log_ms, &out),
+                     ERR_OK);
+
+    struct bytes body = buffer_bytes(&out);
+    assert_int_equal(wire_lock_show_result_decode(&body, &result), ERR_OK);
+    assert_true(bytes_equal(result.mode, bytes_of_text("permits")));
+    assert_true(result.permits == 3 && result.used == 2 && result.waiters == 1 && !result.more);
+    assert_int_equal(wire_holder_decode(&result.holders.raw, &holder), ERR_OK);
+    assert_true(holder.session == first && holder.units == 2 && !holder.lost);
+    assert_true(bytes_equal(holder.metadata, bytes_of_text("more")));
+    assert_int_equal(wire_waiter_decode(&result.queue.raw, &waiter), ERR_OK);
+    assert_true(waiter.session == second && waiter.units == 3 && waiter.position == 1);
+}
+
+static void refusal_of_a_lock_says_why_also_when_it_is_asked_for_again(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t first = open_session(fixture, 5000), second = open_session(fixture, 5000);
+    struct wire_failure failure;
+
+    assert_int_equal(ask(fixture, first, 1, (struct wire_lock_acquire){.permits = 3}), ERR_OK);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(ask(fixture, second, 1, (struct wire_lock_acquire){.permits = 4}),
+                         ERR_REFUSED);
+        struct bytes body = fixture->result.body;
+        assert_int_equal(wire_failure_decode(&body, &failure), ERR_OK);
+        assert_true(
+            bytes_equal(failure.text, bytes_of_text(lease_refusal_text(LEASE_OTHER_LIMIT))));
+    }
+}
+
+static void request_for_a_lock_beyond_its_bounds_is_malformed(void **state)
+{
+    struct fixture *fixture = *state;
+    uint64_t session = open_session(fixture, 5000);
+    const struct wire_lock_acquire wrong[] = {{.shared = true, .permits = 2},
+                                              {.units = 1},
+                                              {.permits = 2, .units = 3},
+                                              {.permits = LEASE_PERMIT_COUNT_MAX + 1},
+                                              {.delay_ms = LEASE_DELAY_MS_MAX + 1}};
+
+    for (uint32_t i = 0; i < COUNT_OF(wrong); i++) {
+        assert_int_equal(ask(fixture, session, i + 1, wrong[i]), ERR_MALFORMED);
+    }
+    assert_int_equal(ask(fixture, session, COUNT_OF(wrong) + 1,
+                         (struct wire_lock_acquire){.delay_ms = LEASE_DELAY_MS_MAX}),
+                     ERR_OK);
+}
+
 static void cluster_time_never_runs_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -397,6 +482,9 @@ int main(void)
         LAW(renewal_moves_the_deadline_of_live_sessions_only),
         LAW(expiry_grants_the_waiter_in_the_same_entry_with_a_larger_token),
         LAW(release_grants_the_waiter_in_the_same_entry),
+        LAW(modes_of_a_request_are_what_the_lock_shows),
+        LAW(refusal_of_a_lock_says_why_also_when_it_is_asked_for_again),
+        LAW(request_for_a_lock_beyond_its_bounds_is_malformed),
         LAW(cluster_time_never_runs_back),
         LAW(machine_goes_on_from_the_committed_table),
         LAW(hash_does_not_depend_on_when_it_was_committed),

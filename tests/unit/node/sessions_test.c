@@ -164,6 +164,41 @@ static void a_hundred_sessions_end_together(void **state)
     (void)state;
 }
 
+static void whose_lock_is_unlocked_by_force_is_told_so(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 42);
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t holder = fake_client_open(cluster, leader), waiter = fake_client_open(cluster, leader);
+    uint64_t first = fake_open_session(cluster, holder, 60000);
+    uint64_t second = fake_open_session(cluster, waiter, 60000);
+    fake_answer(cluster, holder, fake_acquire(cluster, holder, first, 1, "lock", true));
+    fake_answer(cluster, waiter, fake_acquire(cluster, waiter, second, 1, "lock", true));
+    uint8_t memory[256];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+    const struct wire_lock_break forced = {
+        .name = bytes_of_text("lock"), .token = 1, .reason = bytes_of_text("hangs")};
+    assert_true(wire_lock_break_encode(&forced, &params));
+
+    assert_int_equal(fake_outcome(cluster, waiter,
+                                  fake_request(cluster, waiter, WIRE_METHOD_lock_break, &params)),
+                     ERR_OK);
+
+    const struct fake_message *notice = fake_find_notice(cluster, holder, WIRE_NOTICE_revoked, 0);
+    struct wire_revoked revoked;
+    assert_non_null(notice);
+    struct bytes body = notice->body;
+    assert_int_equal(wire_revoked_decode(&body, &revoked), ERR_OK);
+    assert_int_equal(revoked.session, first);
+    assert_int_equal(revoked.token, 1);
+    assert_true(bytes_equal(revoked.name, bytes_of_text("lock")));
+    assert_non_null(fake_find_notice(cluster, waiter, WIRE_NOTICE_granted, 0));
+    assert_int_equal(fake_outcome(cluster, holder, fake_session_renew(cluster, holder, first, 1)),
+                     ERR_OK);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 static void a_renewed_session_lives_on(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(3, 36);
@@ -301,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_renewal_is_never_answered_from_a_store),
         cmocka_unit_test(a_session_that_is_not_renewed_ends_by_itself),
         cmocka_unit_test(a_hundred_sessions_end_together),
+        cmocka_unit_test(whose_lock_is_unlocked_by_force_is_told_so),
         cmocka_unit_test(a_renewed_session_lives_on),
         cmocka_unit_test(a_waiter_is_granted_when_the_holder_dies_with_the_leader),
         cmocka_unit_test(cluster_time_stands_still_without_a_leader),
