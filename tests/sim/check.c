@@ -382,7 +382,8 @@ void sim_check_started(struct sim *sim, uint32_t place)
 }
 
 /* Where all are healed, all, and no change is under way. Where a quorum was, a majority: one of the
- * quorum may be cut off from a leader outside of it that the others hear. */
+ * quorum may be cut off from a leader outside of it that the others hear; so may those whom a
+ * promotion under way needs. */
 bool sim_check_agree(struct sim *sim)
 {
     uint64_t hash = 0;
@@ -413,7 +414,8 @@ bool sim_check_agree(struct sim *sim)
         hash = own;
         agreeing |= 1u << i;
     }
-    return sim->plan->knobs.has_liveness ? sim_members_are_quorum(sim, agreeing) : agreeing == live;
+    return sim->plan->knobs.has_liveness ? sim_members_are_majority(sim, agreeing)
+                                         : agreeing == live;
 }
 
 /* --- Looking ------------------------------------------------------------------------------------

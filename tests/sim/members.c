@@ -442,10 +442,11 @@ static bool is_at(const struct sim *sim, raft_id id, uint32_t places)
     return false;
 }
 
+/* In all groups in front of `end`. */
 static bool is_quorum_of(const struct sim *sim, const struct raft_configuration *list,
-                         uint32_t places)
+                         uint32_t places, enum group end)
 {
-    for (enum group group = GROUP_VOTERS; group < GROUP_COUNT; group++) {
+    for (enum group group = GROUP_VOTERS; group < end; group++) {
         uint32_t total = 0;
         uint32_t count = 0;
 
@@ -465,18 +466,23 @@ static bool is_quorum_of(const struct sim *sim, const struct raft_configuration 
 /* Of all lists that count somewhere, or may yet. */
 bool sim_members_are_quorum(const struct sim *sim, uint32_t places)
 {
-    if (!is_quorum_of(sim, &sim->members.committed, places)) {
+    if (!is_quorum_of(sim, &sim->members.committed, places, GROUP_COUNT)) {
         return false;
     }
     for (uint32_t i = 0; i < sim->cluster->node_count; i++) {
         const struct sim_node *node = &sim->checks.nodes[i];
 
         if (node->has_present && node->present.index > sim->members.committed.index &&
-            !is_quorum_of(sim, &node->present, places)) {
+            !is_quorum_of(sim, &node->present, places, GROUP_COUNT)) {
             return false;
         }
     }
     return true;
+}
+
+bool sim_members_are_majority(const struct sim *sim, uint32_t places)
+{
+    return is_quorum_of(sim, &sim->members.committed, places, GROUP_NEXT);
 }
 
 bool sim_members_vote(const struct raft_configuration *list, raft_id id)

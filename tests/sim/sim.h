@@ -392,6 +392,8 @@ bool sim_members_are_there(const struct sim *sim, const struct raft_configuratio
                            uint32_t places, uint64_t absent);
 /* Can those go on without all others, whatever becomes of changes under way? */
 bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
+/* The same for who counts now: no learner that is about to be promoted. */
+bool sim_members_are_majority(const struct sim *sim, uint32_t places);
 bool sim_members_may_lose(const struct sim *sim, uint32_t place);
 bool sim_members_are_settled(const struct sim *sim);
 
