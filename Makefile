@@ -46,7 +46,7 @@ WARN := -Wall -Wextra -Wpedantic -Werror -Wconversion -Wsign-conversion -Wshadow
 ifeq ($(findstring clang,$(CC)),)
 WARN += -Wduplicated-cond -Wduplicated-branches -Wlogical-op -Wjump-misses-init -Warith-conversion
 endif
-OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
+OPT    := $(if $(SAN),-O1 -fsanitize=$(SAN) -fno-sanitize-recover=all,-O3 -D_FORTIFY_SOURCE=2)
 OPT    += $(if $(findstring thread,$(SAN)),-Wno-error=tsan)
 OPT    += $(if $(COVERAGE),-O0 --coverage -U_FORTIFY_SOURCE)
 CFLAGS += $(if $(FAILPOINTS),-DHOLDFAST_WITH_FAILPOINTS) -std=c11 $(WARN) $(OPT) -g3 -fno-omit-frame-pointer -fstack-protector-strong \
