@@ -194,7 +194,7 @@ void installation_begin(struct node *node, const struct snapshot_file *file)
     struct snapshot_base base = snapshots_base(node->snapshots, file);
 
     if (node->restoration.is_on) {
-        restoration_received(node);
+        restoration_received(node, file->index);
         return;
     }
     if (installation->is_loading || node->is_stopping ||

@@ -414,6 +414,9 @@ uint64_t disk_watch_wake_ms(const struct node *node);
 MUST_USE enum error recovery_run(struct node *node);
 /* The same once a snapshot has come in the place of what was lost; `term`: of who sent it. */
 MUST_USE enum error recovery_restored(struct node *node, raft_term term);
+/* The newest snapshot is at `index` or beyond, and could be read: the table has it. Otherwise the
+ * node may have failed. */
+MUST_USE bool recovery_has_snapshot(struct node *node, raft_index index);
 
 /* --- held.c: messages that wait for the disk ------------------------------------------------- */
 

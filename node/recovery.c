@@ -460,6 +460,13 @@ enum error recovery_run(struct node *node)
     return begin(node, &found);
 }
 
+bool recovery_has_snapshot(struct node *node, raft_index index)
+{
+    struct findings found = {0};
+
+    return find_base(node, &found) == ERR_OK && found.base.index >= index;
+}
+
 /* Cuts off all that is damaged: the snapshot that has come stands for it. */
 static enum error mend_log(struct node *node, struct log_recovery *recovery)
 {

@@ -103,7 +103,7 @@ static enum error remove_all(struct disk *disk, const char *prefix, const struct
         }
         removed_count = 0;
         for (uint32_t i = 0; i < count; i++) {
-            if (strcmp(names[i].text, kept->text) != 0) {
+            if (!bytes_equal(bytes_of_text(names[i].text), bytes_of_text(kept->text))) {
                 enum error error = disk_remove(disk, &names[i]);
 
                 if (error != ERR_OK) {

@@ -28,10 +28,11 @@ bool restoration_heard(struct node *node, raft_term term)
     return true;
 }
 
-void restoration_received(struct node *node)
+void restoration_received(struct node *node, raft_index index)
 {
-    ASSERT(node->restoration.is_on);
+    ASSERT(node->restoration.is_on && index != 0);
     node->restoration.is_received = true;
+    node->restoration.received_index = index;
 }
 
 void restoration_begin(struct node *node, const char *reason, raft_term term)
@@ -90,6 +91,12 @@ static void finish(struct node *node)
     raft_term term = node->restoration.term;
     struct line line;
 
+    /* Before the log is touched: as long as that shows the damage nothing is forgotten. An older
+     * snapshot would not do (a_restoring_node_waits_for_a_snapshot_that_can_be_read). */
+    if (!recovery_has_snapshot(node, node->restoration.received_index)) {
+        node->restoration.is_received = false;
+        return;
+    }
     /* All of it: what was received must not keep later snapshots away
      * (a_restored_node_takes_later_snapshots_too). */
     node->restoration = (struct restoration){0};

@@ -48,12 +48,12 @@ static enum error judge(const struct node *node, const struct wire_frame *frame,
     if (!is_formed(frame)) {
         return ERR_OK;
     }
-    if (listed != NULL && listed->id != frame->source) {
+    if (frame->source == 0 || (listed != NULL && listed->id != frame->source)) {
         *text = "it has another id than its disk says";
         return ERR_WRONG_NODE;
     }
     if (listed == NULL && knows_nothing_newer(node, frame, configuration) &&
-        (frame->source == 0 || !raft_is_departing(node->raft, frame->source))) {
+        !raft_is_departing(node->raft, frame->source)) {
         *text = "it was removed, or its disk was replaced: start it with an empty data folder to "
                 "join anew";
         return ERR_REMOVED;

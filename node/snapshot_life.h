@@ -169,9 +169,10 @@ MUST_USE bool agreement_take(struct node *node, const struct wire_frame *frame);
 
 struct restoration {
     bool is_on;
-    bool is_received; /* The snapshot is there. */
-    uint64_t request; /* Comes back in the offer. */
-    raft_term term;   /* The newest that a leader was heard in, or that we have promised. */
+    bool is_received;          /* The snapshot is there, */
+    raft_index received_index; /* and it is this one. */
+    uint64_t request;          /* Comes back in the offer. */
+    raft_term term; /* The newest that a leader was heard in, or that we have promised. */
     const char *reason;
     uint64_t ask_ms;
     uint64_t line_ms;
@@ -180,7 +181,7 @@ struct restoration {
 void restoration_begin(struct node *node, const char *reason, raft_term term);
 /* False for a leader whose time is over. */
 MUST_USE bool restoration_heard(struct node *node, raft_term term);
-void restoration_received(struct node *node);
+void restoration_received(struct node *node, raft_index index);
 void restoration_tick(struct node *node);
 uint64_t restoration_wake_ms(const struct node *node);
 

@@ -206,12 +206,13 @@ static void refresh_hash(struct node *node)
     }
 }
 
-/* How long reads need no round any more, if no voter is heard again. */
+/* How long reads need no round any more, if no voter is heard again: of an only voter for ever. */
 static uint32_t lease_left_ms(const struct node *node)
 {
     uint64_t until_ms = node_leads(node) ? node->status.lease_ms : 0;
+    uint64_t left_ms = until_ms > node->now_ms ? until_ms - node->now_ms : 0;
 
-    return until_ms > node->now_ms ? (uint32_t)(until_ms - node->now_ms) : 0;
+    return left_ms < UINT32_MAX ? (uint32_t)left_ms : UINT32_MAX;
 }
 
 void status_answer(struct node *node, const struct origin *origin)

@@ -26,7 +26,9 @@ void raft_election_arm(struct raft *raft)
 }
 
 /* A voter that starts has forgotten what it promised, so it waits out the longest promise that it
- * has ever given, whatever it is configured to promise now. */
+ * has ever given, whatever it is configured to promise now. The only voter does so too: who led
+ * before may have left, not know yet that this is committed, and read by what was promised
+ * (golden restarted-only-voter-keeps-its-promise). */
 void raft_election_begin(struct raft *raft)
 {
     uint32_t wait_ms = raft->options.promise_wait_ms > raft->options.promise_ms
@@ -34,10 +36,11 @@ void raft_election_begin(struct raft *raft)
                            : raft->options.promise_ms;
 
     set_timeout(raft);
-    if (raft_voters(raft) == 1U << RAFT_SELF) {
-        raft->election_ms = raft->now_ms; /* Nobody else could lead. */
-    } else if (wait_ms > 0) {
+    if (wait_ms > 0) {
         raft->promise_ms = raft->now_ms + wait_ms;
+    }
+    if (raft_voters(raft) == 1U << RAFT_SELF) {
+        raft->election_ms = raft->now_ms + wait_ms; /* Nobody else could lead after that. */
     }
 }
 

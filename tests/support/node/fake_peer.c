@@ -37,6 +37,19 @@ static struct wire_frame frame_of(const struct identity *identity, enum wire_fra
     return frame;
 }
 
+void fake_send_frame(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                     const struct wire_frame *frame)
+{
+    uint8_t memory[FRAME_SIZE_MAX];
+    struct buffer out = buffer_of(memory, sizeof(memory));
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, frame, &start) && buffer_append(&out, frame->body);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    wire_frame_end(&out, start);
+    send(cluster, source, target, &out);
+}
+
 void fake_send_raft(struct fake_cluster *cluster, uint32_t source, uint32_t target,
                     struct raft_message message, uint64_t log_ms)
 {

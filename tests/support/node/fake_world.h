@@ -19,6 +19,7 @@
 #include "node/node.h"
 #include "raft/message.h"
 #include "tests/support/log/memory_disk.h"
+#include "wire/frame.h"
 #include "wire/wire.h"
 
 enum {
@@ -299,8 +300,10 @@ uint32_t fake_leader(struct fake_cluster *cluster);
 /* --- fake_peer.c: frames that no member would send -----------------------------------------------
  */
 
-/* As if `source` had sent it on its link to `target`, which must be up. Source, target and what the
- * frame's header says of the sender are filled in. */
+/* As if `source` had sent it on its link to `target`, which must be up. */
+void fake_send_frame(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                     const struct wire_frame *frame);
+/* The same. Source, target and what the frame's header says of the sender are filled in. */
 void fake_send_raft(struct fake_cluster *cluster, uint32_t source, uint32_t target,
                     struct raft_message message, uint64_t log_ms);
 void fake_send_form(struct fake_cluster *cluster, uint32_t source, uint32_t target,

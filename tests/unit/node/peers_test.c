@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <string.h>
+
+#include "node/internal.h"
 #include "tests/support/node/fake_world.h"
 
 enum { FAR_AHEAD_MS = 1000000000, LINKS_UP_MS = 40 };
@@ -116,6 +119,47 @@ static void a_term_that_nobody_can_have_reached_is_refused(void **state)
     }
 }
 
+/* It has a disk that nobody knows, and a list of members that is newer than ours. */
+static void send_as_unknown(struct fake_cluster *cluster, uint32_t source, uint32_t target,
+                            raft_id id, enum wire_frame_kind kind, struct bytes body)
+{
+    struct wire_frame frame = {.incarnation = 987654321, .source = id, .kind = kind, .body = body};
+
+    memcpy(frame.cluster, cluster->worlds[target].node->identity.cluster, IDENTITY_CLUSTER_SIZE);
+    fake_send_frame(cluster, source, target, &frame);
+}
+
+static void a_frame_that_names_nobody_as_its_sender_is_refused(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 66);
+    const struct wire_peer_snapshot_request request = {.request = 1};
+    uint8_t memory[512];
+    struct buffer body = buffer_of(memory, sizeof(memory));
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t source = (leader + 1) % 3;
+    const struct wire_peer_hello hello = {
+        .name = bytes_of_text(cluster->worlds[source].options.name),
+        .members = bytes_of_text("n1,n2,n3"),
+        .client = bytes_of_text("127.0.0.1:1"),
+        .peer = bytes_of_text("127.0.0.1:2"),
+        .formed = true,
+        .configuration = 1000000,
+    };
+
+    assert_true(wire_peer_hello_encode(&hello, &body));
+    send_as_unknown(cluster, source, leader, 987654321, WIRE_FRAME_HELLO, buffer_bytes(&body));
+    body.size = 0;
+    assert_true(wire_peer_snapshot_request_encode(&request, &body));
+    send_as_unknown(cluster, source, leader, 0, WIRE_FRAME_SNAPSHOT_REQUEST, buffer_bytes(&body));
+    fake_run(cluster, 100);
+
+    assert_true(fake_has_logged(cluster, leader, "peer_refused peer="));
+    assert_true(cluster->worlds[leader].runs);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +167,7 @@ int main(void)
         cmocka_unit_test(the_clock_of_a_deposed_leader_is_not_believed_after_a_restart),
         cmocka_unit_test(a_malformed_append_leaves_no_trace_in_cluster_time),
         cmocka_unit_test(a_term_that_nobody_can_have_reached_is_refused),
+        cmocka_unit_test(a_frame_that_names_nobody_as_its_sender_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

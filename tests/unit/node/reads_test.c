@@ -188,6 +188,20 @@ static void a_leader_that_stood_still_does_not_read_by_what_was_promised_before(
     (void)state;
 }
 
+static void the_lease_of_an_only_voter_has_no_end(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(1, 51);
+
+    cluster->worlds[0].options.promise_ms = 200;
+    fake_start_all(cluster);
+    uint32_t leader = fake_leader(cluster);
+    fake_run(cluster, 1000);
+
+    assert_int_equal(fake_status(cluster, leader).lease_left_ms, UINT32_MAX);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 static void without_the_option_every_read_has_its_round(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(3, 50);
@@ -323,6 +337,7 @@ int main(void)
         cmocka_unit_test(reads_need_no_round_while_a_majority_has_promised),
         cmocka_unit_test(a_cut_off_leader_stops_reading_before_another_can_write),
         cmocka_unit_test(a_leader_that_stood_still_does_not_read_by_what_was_promised_before),
+        cmocka_unit_test(the_lease_of_an_only_voter_has_no_end),
         cmocka_unit_test(without_the_option_every_read_has_its_round),
         cmocka_unit_test(reads_beyond_their_limit_are_refused),
         cmocka_unit_test(reads_of_one_turn_are_bounded_in_number),

@@ -275,6 +275,68 @@ static void a_restored_node_takes_later_snapshots_too(void **state)
     (void)state;
 }
 
+/* The newest that is whole; 0: there is none. */
+static raft_index newest_snapshot(struct disk *disk)
+{
+    raft_index newest = 0;
+
+    for (uint32_t i = 0; i < memory_disk_file_count(disk); i++) {
+        unsigned long long index = 0;
+        const char *name = memory_disk_file_name(disk, i);
+
+        if (strlen(name) == strlen("snap-000000000000002a") &&
+            sscanf(name, "snap-%llx", &index) == 1 && index > newest) {
+            newest = index;
+        }
+    }
+    return newest;
+}
+
+/* An older snapshot is there, and the log in front of the damage: from these it could go on without
+ * what it has acknowledged since. */
+static void a_restoring_node_waits_for_a_snapshot_that_can_be_read(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 6);
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster->worlds[i].options.commit_interval_ms = 20;
+        cluster->worlds[i].options.snapshot_log_size = 200000;
+    }
+    fake_start_all(cluster);
+    put_large(cluster, 4);
+    fake_run(cluster, 500);
+    put_some(cluster, 5);
+    uint32_t rotten = (fake_leader(cluster) + 1) % 3;
+    struct disk *disk = cluster->worlds[rotten].disk;
+    assert_true(newest_snapshot(disk) > 0);
+    raft_index last = node_at(cluster, rotten)->status.durable_index;
+    fake_crash(cluster, rotten);
+    uint32_t used = used_block_count(memory_disk_file(disk, first_segment(disk)));
+    memory_disk_flip_bit(disk, first_segment(disk),
+                         UINT64_C(8) * ((uint64_t)(used - 4) * BLOCK + 70));
+
+    fake_start(cluster, rotten);
+    assert_true(node_at(cluster, rotten)->restoration.is_on);
+    const struct disk_request *request = NULL;
+    for (uint32_t i = 0; i < CATCH_UP_MS && (request == NULL || request->operation != DISK_PUBLISH);
+         i++) {
+        fake_run(cluster, 1);
+        request = memory_disk_head(disk, DISK_LANE_SNAPSHOT);
+    }
+    assert_non_null(request);
+    assert_true(node_at(cluster, rotten)->restoration.is_on);
+    /* Between the reading back and the loading. */
+    memory_disk_flip_bit(disk, request->name.text, UINT64_C(8) * (BLOCK + 100));
+    for (uint32_t i = 0; node_at(cluster, rotten)->restoration.is_on && i < CATCH_UP_MS; i++) {
+        fake_run(cluster, 1);
+    }
+
+    assert_false(node_at(cluster, rotten)->restoration.is_on);
+    assert_true(node_at(cluster, rotten)->status.last_index >= last);
+    assert_equal_states(cluster);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 /* --- States that differ ----------------------------------------------------------------------- */
 
 /* As if a bit of its memory had flipped before a checksum was made. */
@@ -374,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_crash_at_any_moment_of_a_restoration_is_recovered_from),
         cmocka_unit_test(a_leader_that_finds_rot_hands_over_and_is_restored),
         cmocka_unit_test(a_restored_node_takes_later_snapshots_too),
+        cmocka_unit_test(a_restoring_node_waits_for_a_snapshot_that_can_be_read),
         cmocka_unit_test(a_follower_whose_state_differs_is_restored_from_the_others),
         cmocka_unit_test(a_leader_whose_state_differs_from_most_is_the_one_that_is_wrong),
         cmocka_unit_test(two_states_that_differ_are_told_and_nobody_ends),

@@ -88,6 +88,7 @@ int main(void)
         GOLDEN("lease-read"),
         GOLDEN("lease-ends-with-a-transfer"),
         GOLDEN("restarted-voter-keeps-its-promise"),
+        GOLDEN("restarted-only-voter-keeps-its-promise"),
     };
     struct CMUnitTest tests[COUNT_OF(paths)];
 
