@@ -226,7 +226,7 @@ struct holdfast_result {
     uint32_t waiters;             /* how many wait, also those that are not in the list. */
     const struct holdfast_audit_info *audit; /* audit. */
     size_t audit_count;
-    const struct holdfast_node_status *node; /* node_status. */
+    const struct holdfast_node_status *node;  /* node_status. */
     const struct holdfast_snapshot *snapshot; /* snapshot_open. */
 };
 
