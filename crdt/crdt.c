@@ -95,30 +95,52 @@ bool crdt_carrier_is_usable(struct crdt *crdt)
     struct crdt_meta meta;
 
     meta_load(crdt->store, &meta);
-    return crdt->carrier.epoch > meta.disowned_epoch &&
+    return crdt->carrier.epoch > meta.promise.disowned_epoch &&
            ledger_carrier_get(crdt->ledger, crdt->carrier, &found) &&
            found.state == LEDGER_CARRIER_LIVE;
 }
 
-static void disown(struct crdt *crdt, struct crdt_carrier carrier)
+struct crdt_promise crdt_promise(struct crdt *crdt)
 {
     struct crdt_meta meta;
 
     meta_load(crdt->store, &meta);
-    if (carrier.epoch > meta.disowned_epoch) {
-        meta.disowned_epoch = carrier.epoch;
+    return meta.promise;
+}
+
+void crdt_promise_replay(struct crdt *crdt, const struct crdt_promise *promise)
+{
+    struct crdt_meta meta;
+    bool is_changed = false;
+
+    meta_load(crdt->store, &meta);
+    if (promise->confirm_index > meta.promise.confirm_index) {
+        meta.promise.confirm_index = promise->confirm_index;
+        is_changed = true;
+    }
+    if (promise->disowned_epoch > meta.promise.disowned_epoch) {
+        meta.promise.disowned_epoch = promise->disowned_epoch;
+        is_changed = true;
+    }
+    if (is_changed) {
         meta_store(crdt->store, &meta);
     }
 }
 
+static void disown(struct crdt *crdt, uint64_t epoch)
+{
+    crdt_promise_replay(crdt, &(struct crdt_promise){.disowned_epoch = epoch});
+}
+
 void crdt_disown(struct crdt *crdt)
 {
-    disown(crdt, crdt->carrier);
+    disown(crdt, crdt->carrier.epoch);
 }
 
 enum error crdt_carrier_begin(struct crdt *crdt, struct crdt_carrier carrier)
 {
     struct ledger_carrier found;
+    struct ledger_view view;
     struct crdt_meta meta;
     struct crdt_held held;
 
@@ -132,11 +154,16 @@ enum error crdt_carrier_begin(struct crdt *crdt, struct crdt_carrier carrier)
         return ERR_NOT_FOUND;
     }
     meta_load(crdt->store, &meta);
+    ledger_view(crdt->ledger, &view);
+    if (view.confirm_index < meta.promise.confirm_index) {
+        return ERR_STALE;
+    }
     held_load(crdt->store, carrier, &held);
-    if (carrier.epoch <= meta.disowned_epoch || held.version < found.confirmed_version) {
-        disown(crdt, carrier);
+    if (carrier.epoch <= meta.promise.disowned_epoch || held.version < found.confirmed_version) {
+        disown(crdt, carrier.epoch);
         return ERR_CORRUPT;
     }
+    disown(crdt, carrier.epoch - 1);
     crdt->carrier = carrier;
     crdt->is_closed = false;
     crdt->stamped = held.version;
@@ -157,6 +184,7 @@ enum error crdt_carrier_close(struct crdt *crdt, uint64_t *version)
         return ERR_OVERLOADED;
     }
     *version = crdt->stamped;
+    crdt_disown(crdt);
     return ERR_OK;
 }
 

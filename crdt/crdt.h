@@ -46,11 +46,26 @@ struct crdt *crdt_open(struct arena *arena, const struct crdt_options *options, 
 /* One record of the node's log. What the store's checkpoint holds already is passed over. */
 void crdt_replay(struct crdt *crdt, struct crdt_carrier carrier, const struct crdt_update *update);
 
+/* What this node must not forget in a restart, lest it counts what it has said it never would. */
+struct crdt_promise {
+    uint64_t confirm_index;  /* Confirmed up to here: it counts under no older ledger. */
+    uint64_t disowned_epoch; /* Carriers up to this one it uses never again. */
+};
+
+/* Asked after each call of crdt_carrier_begin(), crdt_carrier_close() and crdt_confirm_next(), and
+ * when a call here says ERR_CORRUPT: a change is durable in the log before anything is counted or
+ * proposed. */
+struct crdt_promise crdt_promise(struct crdt *crdt);
+
+/* Beside crdt_replay(). */
+void crdt_promise_replay(struct crdt *crdt, const struct crdt_promise *promise);
+
 /* --- Counting --------------------------------------------------------------------------------- */
 
 /* Counts as `carrier` from now on. ERR_WRONG_NODE; ERR_NOT_FOUND when it is not live in the ledger;
  * ERR_CORRUPT when the ledger or a peer knows of versions that this disk has not: register a new
- * one; ERR_OVERLOADED while updates of the last one are on their way to the disk. */
+ * one; ERR_OVERLOADED while updates of the last one are on their way to the disk; ERR_STALE while
+ * the ledger is behind what this node has confirmed. */
 MUST_USE enum error crdt_carrier_begin(struct crdt *crdt, struct crdt_carrier carrier);
 
 /* Stops counting, for good. *version is what ledger_carrier_retire() is to say. ERR_OVERLOADED

@@ -10,20 +10,21 @@
 void meta_load(struct table *store, struct crdt_meta *meta)
 {
     struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
-    uint64_t numbers[4] = {0};
+    uint64_t numbers[5] = {0};
 
     (void)!numbers_load(store, &key, numbers, COUNT_OF(numbers));
-    *meta = (struct crdt_meta){.identity_count = numbers[0],
-                               .entry_count = numbers[1],
-                               .counter_count = numbers[2],
-                               .disowned_epoch = numbers[3]};
+    *meta =
+        (struct crdt_meta){.identity_count = numbers[0],
+                           .entry_count = numbers[1],
+                           .counter_count = numbers[2],
+                           .promise = {.confirm_index = numbers[3], .disowned_epoch = numbers[4]}};
 }
 
 void meta_store(struct table *store, const struct crdt_meta *meta)
 {
     struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
     const uint64_t numbers[] = {meta->identity_count, meta->entry_count, meta->counter_count,
-                                meta->disowned_epoch};
+                                meta->promise.confirm_index, meta->promise.disowned_epoch};
 
     numbers_store(store, &key, numbers, COUNT_OF(numbers));
 }

@@ -201,6 +201,9 @@ static bool sweep_one(struct table *ledger, uint8_t kind, struct ledger_view *vi
     if (identity.generation >= view->floor) {
         return false;
     }
+    ASSERT(key.size <= sizeof(from.data));
+    memcpy(from.data, key.data, key.size);
+    from.size = key.size;
     if (kind == LEDGER_KIND_SEAL) {
         uint64_t numbers[2];
 
@@ -211,9 +214,6 @@ static bool sweep_one(struct table *ledger, uint8_t kind, struct ledger_view *vi
         }
         view->sealed_count--;
     }
-    ASSERT(key.size <= sizeof(from.data));
-    memcpy(from.data, key.data, key.size);
-    from.size = key.size;
     record_erase(ledger, &from);
     return true;
 }

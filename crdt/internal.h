@@ -23,7 +23,7 @@
  *   held      version[1] held[8] hash[8]
  *   entry     version[1] stamp[8] total[8]
  *   live      version[1] cells[8]
- *   meta 'c'  version[1] identities[8] entries[8] counters[8] disowned[8]
+ *   meta 'c'  version[1] identities[8] entries[8] counters[8] confirm[8] disowned[8]
  *   count     version[1] high[8] low[8] cells[8]
  *   place     version[1] cell
  *   base      version[1] high[8] low[8]
@@ -111,7 +111,7 @@ struct crdt_meta {
     uint64_t identity_count;
     uint64_t entry_count;
     uint64_t counter_count;
-    uint64_t disowned_epoch; /* Ours up to this one are not to be used again. */
+    struct crdt_promise promise;
 };
 
 struct crdt_held {

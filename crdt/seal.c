@@ -62,7 +62,7 @@ bool crdt_adopt_next(struct crdt *crdt, struct crdt_update *update)
         crdt->adopted_index = view.lost_index;
         adopt_restart(crdt);
     }
-    if (crdt->is_closed || crdt->pending_count == crdt->options.pending_count_max ||
+    if (crdt->pending_count == crdt->options.pending_count_max ||
         !crdt_carrier_is_usable(crdt)) {
         return false;
     }
@@ -131,7 +131,11 @@ bool crdt_confirm_next(struct crdt *crdt, struct crdt_carrier *carrier, uint64_t
     *carrier = crdt->carrier;
     *index = crdt->confirm_index;
     *version = crdt->confirm_version;
-    return held.version >= crdt->confirm_version;
+    if (held.version < crdt->confirm_version) {
+        return false;
+    }
+    crdt_promise_replay(crdt, &(struct crdt_promise){.confirm_index = crdt->confirm_index});
+    return true;
 }
 
 /* True when this node holds all that the carriers confirmed. */

@@ -236,6 +236,7 @@ static void node_reopen(struct cluster_node *node, bool is_checkpointed)
     }
     free(node->memory);
     node_open(node);
+    crdt_promise_replay(node->crdt, &node->promise);
     for (uint32_t i = 0; i < node->log_count; i++) {
         crdt_replay(node->crdt, node->log[i].carrier, &node->log[i].update);
     }
@@ -246,7 +247,7 @@ void cluster_restart(struct cluster_node *node, bool is_checkpointed)
     node->log_count -= node->unsynced_count;
     node->unsynced_count = 0;
     node_reopen(node, is_checkpointed);
-    (void)!cluster_begin(node);
+    node->is_idle = cluster_begin(node) != ERR_OK;
 }
 
 void cluster_restore(struct cluster_node *node, uint32_t record_count)
@@ -255,12 +256,16 @@ void cluster_restore(struct cluster_node *node, uint32_t record_count)
     node->log_count = record_count;
     node->unsynced_count = 0;
     node->is_cut = true;
+    node->promise = (struct crdt_promise){0};
     node_reopen(node, false);
 }
 
 enum error cluster_begin(struct cluster_node *node)
 {
-    return crdt_carrier_begin(node->crdt, newest_carrier(node));
+    enum error error = crdt_carrier_begin(node->crdt, newest_carrier(node));
+
+    node->promise = crdt_promise(node->crdt);
+    return error;
 }
 
 /* --- Between nodes ---------------------------------------------------------------------------- */
@@ -312,6 +317,7 @@ void cluster_turn(struct cluster *cluster, struct cluster_node *node)
         stamp_append(node, &update);
     }
     if (crdt_confirm_next(node->crdt, &command.carrier, &command.number, &command.version)) {
+        node->promise = crdt_promise(node->crdt);
         cluster_propose(cluster, &command);
     }
 }

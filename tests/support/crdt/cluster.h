@@ -44,8 +44,10 @@ struct cluster_node {
     uint32_t log_capacity;
     uint32_t unsynced_count;
     uint64_t applied;
-    uint64_t late_count; /* What crdt_fold_applied() told. */
-    bool is_cut;         /* Restored disk: it must begin a new carrier. */
+    uint64_t late_count;         /* What crdt_fold_applied() told. */
+    bool is_cut;                 /* Restored disk: it must begin a new carrier. */
+    bool is_idle;                /* Restarted, and its ledger is behind: it counts later. */
+    struct crdt_promise promise; /* Durable. */
 };
 
 struct cluster {
