@@ -62,8 +62,7 @@ bool crdt_adopt_next(struct crdt *crdt, struct crdt_update *update)
         crdt->adopted_index = view.lost_index;
         adopt_restart(crdt);
     }
-    if (crdt->pending_count == crdt->options.pending_count_max ||
-        !crdt_carrier_is_usable(crdt)) {
+    if (crdt->pending_count == crdt->options.pending_count_max || !crdt_carrier_is_usable(crdt)) {
         return false;
     }
     for (uint32_t step = 0; step < ADOPT_STEP_COUNT_MAX; step++) {
