@@ -14,14 +14,15 @@ static void check_entry(struct crdt *crdt, struct bytes key, struct bytes value)
     struct crdt_counter counter;
     struct crdt_update placed;
     struct crdt_held held;
-    struct crdt_carrier carrier = carrier_decode(cell_decode(key, &identity, &counter));
+    struct crdt_carrier carrier = crdt_carrier_decode(crdt_cell_decode(key, &identity, &counter));
     uint64_t numbers[2];
 
-    numbers_decode(value, numbers, COUNT_OF(numbers));                                       /* 1 */
-    ASSERT(numbers[0] != 0 && numbers[1] != 0);                                              /* 1 */
-    ASSERT_VALUES(entry_next(crdt->store, carrier, numbers[0] - 1, &placed), numbers[0], 0); /* 2 */
-    ASSERT_VALUES(placed.version == numbers[0], placed.version, numbers[0]);                 /* 2 */
-    held_load(crdt->store, carrier, &held);
+    crdt_numbers_decode(value, numbers, COUNT_OF(numbers)); /* 1 */
+    ASSERT(numbers[0] != 0 && numbers[1] != 0);             /* 1 */
+    ASSERT_VALUES(crdt_entry_next(crdt->store, carrier, numbers[0] - 1, &placed), numbers[0],
+                  0);                                                        /* 2 */
+    ASSERT_VALUES(placed.version == numbers[0], placed.version, numbers[0]); /* 2 */
+    crdt_held_load(crdt->store, carrier, &held);
     ASSERT_VALUES(numbers[0] <= held.version, numbers[0], held.version); /* 3 */
 }
 
@@ -32,21 +33,21 @@ static void check_place(struct crdt *crdt, struct bytes key, struct bytes value)
     ASSERT_VALUES(key.size == CARRIER_SIZE + 8, key.size, value.size); /* 1 */
     uint64_t version = load_u64_ordered(key.data + CARRIER_SIZE);
     /* It asserts that the entry has this version. */
-    ASSERT_VALUES(entry_next(crdt->store, carrier_decode(key), version - 1, &update), version,
-                  0);                                                  /* 2 */
+    ASSERT_VALUES(crdt_entry_next(crdt->store, crdt_carrier_decode(key), version - 1, &update),
+                  version, 0);                                         /* 2 */
     ASSERT_VALUES(update.version == version, update.version, version); /* 2 */
 }
 
 static void check_held(struct crdt *crdt, struct bytes key, struct bytes value)
 {
-    struct crdt_carrier carrier = carrier_decode(key);
+    struct crdt_carrier carrier = crdt_carrier_decode(key);
     struct crdt_update update = {.version = 0};
     uint64_t numbers[2];
     uint64_t hash = 0;
 
-    numbers_decode(value, numbers, COUNT_OF(numbers)); /* 1 */
-    while (entry_next(crdt->store, carrier, update.version, &update)) {
-        hash += update_hash(carrier, &update);
+    crdt_numbers_decode(value, numbers, COUNT_OF(numbers)); /* 1 */
+    while (crdt_entry_next(crdt->store, carrier, update.version, &update)) {
+        hash += crdt_update_hash(carrier, &update);
     }
     ASSERT_VALUES(hash == numbers[1], hash, numbers[1]); /* 3 */
 }
@@ -57,34 +58,34 @@ static void check_live(struct crdt *crdt, struct bytes key, struct bytes value)
 
     (void)crdt;
     ASSERT_VALUES(key.size == IDENTITY_SIZE, key.size, IDENTITY_SIZE); /* 1 */
-    numbers_decode(value, &cell_count, 1);                             /* 1 */
+    crdt_numbers_decode(value, &cell_count, 1);                        /* 1 */
     ASSERT(cell_count != 0);                                           /* 4 */
 }
 
 /* The sum over the counter's cells, and over the cells of their identities, from the entries. */
 static void check_count(struct crdt *crdt, struct bytes key, struct bytes value)
 {
-    struct crdt_key from = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key from = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
     struct crdt_count count = {.cell_count = 0};
     struct bytes entry_key;
     struct bytes entry_value;
     uint64_t numbers[3];
 
-    numbers_decode(value, numbers, COUNT_OF(numbers)); /* 1 */
-    ASSERT(key.size >= 2);                             /* 1 */
-    while (record_seek(crdt->store, &from, 2, false, &entry_key, &entry_value)) {
+    crdt_numbers_decode(value, numbers, COUNT_OF(numbers)); /* 1 */
+    ASSERT(key.size >= 2);                                  /* 1 */
+    while (crdt_record_seek(crdt->store, &from, 2, false, &entry_key, &entry_value)) {
         struct crdt_identity identity;
         struct crdt_counter counter;
-        struct bytes rest = cell_decode(bytes_skip(entry_key, 2), &identity, &counter);
+        struct bytes rest = crdt_cell_decode(bytes_skip(entry_key, 2), &identity, &counter);
 
         memcpy(from.data, entry_key.data, entry_key.size);
         from.size = entry_key.size;
         memset(from.data + from.size - rest.size, 0xff, rest.size);
         if (counter.side == (enum crdt_side)key.data[0] &&
             bytes_equal(counter.name, bytes_skip(key, 1))) {
-            uint64_t total = cell_total(crdt->store, &identity, counter);
+            uint64_t total = crdt_cell_total(crdt->store, &identity, counter);
 
-            ASSERT(identity_is_live(crdt->store, &identity)); /* 4 */
+            ASSERT(crdt_identity_is_live(crdt->store, &identity)); /* 4 */
             count.sum = crdt_sum_plus(count.sum, crdt_sum_of(total));
             count.cell_count++;
         }
@@ -99,7 +100,7 @@ static void check_pending(const struct crdt *crdt)
     struct crdt_sum growth = {0};
     struct crdt_held held;
 
-    held_load(crdt->store, crdt->carrier, &held);
+    crdt_held_load(crdt->store, crdt->carrier, &held);
     for (uint32_t i = 0; i < crdt->pending_count; i++) {
         uint32_t at = (crdt->pending_first + i) % crdt->options.pending_count_max;
 
@@ -158,12 +159,12 @@ void crdt_check(struct crdt *crdt)
     if (table_error(store) != ERR_OK || table_error(crdt->ledger) != ERR_OK) {
         return;
     }
-    meta_load(store, &meta);
-    while (record_seek(store, &from, 1, false, &key, &value)) {
+    crdt_meta_load(store, &meta);
+    while (crdt_record_seek(store, &from, 1, false, &key, &value)) {
         ASSERT_VALUES(key.size >= 2 && key.size <= sizeof(from.data), key.size, 0); /* 1 */
         memcpy(from.data, key.data, key.size);
         from.size = key.size;
-        check_record(crdt, key_bytes(&from), value, &totals);
+        check_record(crdt, crdt_key_bytes(&from), value, &totals);
     }
     ASSERT_VALUES(totals.entry_count == meta.entry_count, totals.entry_count,
                   meta.entry_count); /* 2 */
@@ -203,22 +204,22 @@ static void check_carriers(struct table *ledger, const struct ledger_view *view)
 
 static void check_seals(struct table *ledger, const struct ledger_view *view)
 {
-    struct crdt_key from = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_SEAL);
+    struct crdt_key from = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_SEAL);
     struct bytes key;
     struct bytes value;
     uint32_t count = 0;
 
-    while (record_seek(ledger, &from, 2, false, &key, &value)) {
-        struct crdt_identity identity = identity_decode(bytes_skip(key, 2));
+    while (crdt_record_seek(ledger, &from, 2, false, &key, &value)) {
+        struct crdt_identity identity = crdt_identity_decode(bytes_skip(key, 2));
         struct bytes nothing;
         uint64_t numbers[2];
 
-        numbers_decode(value, numbers, COUNT_OF(numbers));
-        struct crdt_key queue = queue_key(numbers[0], &identity);
-        bool is_queued = table_get(ledger, key_bytes(&queue), &nothing);
+        crdt_numbers_decode(value, numbers, COUNT_OF(numbers));
+        struct crdt_key queue = ledger_queue_key(numbers[0], &identity);
+        bool is_queued = table_get(ledger, crdt_key_bytes(&queue), &nothing);
         ASSERT_VALUES(is_queued == (numbers[1] == 0), numbers[0], numbers[1]); /* 8 */
         from.size = 2;
-        key_add_identity(&from, &identity);
+        crdt_key_add_identity(&from, &identity);
         count++;
     }
     ASSERT_VALUES(count == view->sealed_count, count, view->sealed_count); /* 8 */

@@ -10,19 +10,19 @@ size_t crdt_memory_size(const struct crdt_options *options)
 /* What was folded while this node, or the commit of its store, was behind. */
 static void drop_folded(struct crdt *crdt)
 {
-    struct crdt_key from = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key from = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
     struct crdt_identity identity;
     struct crdt_counter counter;
     struct bytes key;
     struct bytes value;
 
-    while (record_seek(crdt->store, &from, 2, false, &key, &value)) {
+    while (crdt_record_seek(crdt->store, &from, 2, false, &key, &value)) {
         ASSERT(key.size <= sizeof(from.data));
         memcpy(from.data, key.data, key.size);
         from.size = key.size;
-        (void)cell_decode(bytes_skip(key_bytes(&from), 2), &identity, &counter);
+        (void)crdt_cell_decode(bytes_skip(crdt_key_bytes(&from), 2), &identity, &counter);
         if (ledger_is_folded(crdt->ledger, &identity, counter)) {
-            (void)cell_drop(crdt->store, &identity, counter);
+            (void)crdt_cell_drop(crdt->store, &identity, counter);
         }
     }
 }
@@ -45,14 +45,14 @@ void crdt_join(struct crdt *crdt, struct crdt_carrier carrier, const struct crdt
     const struct crdt_total *total = &update->total;
     struct crdt_held held;
 
-    held_load(crdt->store, carrier, &held);
+    crdt_held_load(crdt->store, carrier, &held);
     ASSERT_VALUES(update->version > held.version, update->version, held.version);
     if (!ledger_is_folded(crdt->ledger, &total->identity, total->counter)) {
-        entry_join(crdt->store, carrier, update);
-        held_load(crdt->store, carrier, &held);
+        crdt_entry_join(crdt->store, carrier, update);
+        crdt_held_load(crdt->store, carrier, &held);
     }
     held.version = update->version;
-    held_store(crdt->store, carrier, &held);
+    crdt_held_store(crdt->store, carrier, &held);
 }
 
 void crdt_replay(struct crdt *crdt, struct crdt_carrier carrier, const struct crdt_update *update)
@@ -60,8 +60,8 @@ void crdt_replay(struct crdt *crdt, struct crdt_carrier carrier, const struct cr
     struct crdt_held held;
 
     ASSERT(crdt->carrier.epoch == 0);
-    ASSERT(total_is_valid(&update->total));
-    held_load(crdt->store, carrier, &held);
+    ASSERT(crdt_total_is_valid(&update->total));
+    crdt_held_load(crdt->store, carrier, &held);
     if (update->version > held.version) {
         crdt_join(crdt, carrier, update);
     }
@@ -94,7 +94,7 @@ bool crdt_carrier_is_usable(struct crdt *crdt)
     struct ledger_carrier found;
     struct crdt_meta meta;
 
-    meta_load(crdt->store, &meta);
+    crdt_meta_load(crdt->store, &meta);
     return crdt->carrier.epoch > meta.promise.disowned_epoch &&
            ledger_carrier_get(crdt->ledger, crdt->carrier, &found) &&
            found.state == LEDGER_CARRIER_LIVE;
@@ -104,7 +104,7 @@ struct crdt_promise crdt_promise(struct crdt *crdt)
 {
     struct crdt_meta meta;
 
-    meta_load(crdt->store, &meta);
+    crdt_meta_load(crdt->store, &meta);
     return meta.promise;
 }
 
@@ -113,7 +113,7 @@ void crdt_promise_replay(struct crdt *crdt, const struct crdt_promise *promise)
     struct crdt_meta meta;
     bool is_changed = false;
 
-    meta_load(crdt->store, &meta);
+    crdt_meta_load(crdt->store, &meta);
     if (promise->confirm_index > meta.promise.confirm_index) {
         meta.promise.confirm_index = promise->confirm_index;
         is_changed = true;
@@ -123,7 +123,7 @@ void crdt_promise_replay(struct crdt *crdt, const struct crdt_promise *promise)
         is_changed = true;
     }
     if (is_changed) {
-        meta_store(crdt->store, &meta);
+        crdt_meta_store(crdt->store, &meta);
     }
 }
 
@@ -153,12 +153,12 @@ enum error crdt_carrier_begin(struct crdt *crdt, struct crdt_carrier carrier)
     if (!ledger_carrier_get(crdt->ledger, carrier, &found) || found.state != LEDGER_CARRIER_LIVE) {
         return ERR_NOT_FOUND;
     }
-    meta_load(crdt->store, &meta);
+    crdt_meta_load(crdt->store, &meta);
     ledger_view(crdt->ledger, &view);
     if (view.confirm_index < meta.promise.confirm_index) {
         return ERR_STALE;
     }
-    held_load(crdt->store, carrier, &held);
+    crdt_held_load(crdt->store, carrier, &held);
     if (carrier.epoch <= meta.promise.disowned_epoch || held.version < found.confirmed_version) {
         disown(crdt, carrier.epoch);
         return ERR_CORRUPT;
@@ -212,16 +212,16 @@ static enum error limits_check(struct crdt *crdt, const struct crdt_total *total
     struct crdt_count count;
     struct crdt_meta meta;
 
-    meta_load(crdt->store, &meta);
+    crdt_meta_load(crdt->store, &meta);
     if (crdt->pending_count >= options->pending_count_max ||
         meta.entry_count + crdt->pending_count >= options->entry_count_max) {
         return ERR_OVERLOADED;
     }
     if (meta.identity_count + crdt->pending_count >= options->identity_count_max &&
-        !identity_is_live(crdt->store, &total->identity)) {
+        !crdt_identity_is_live(crdt->store, &total->identity)) {
         return ERR_OVERLOADED;
     }
-    count_load(crdt->store, total->counter, &count);
+    crdt_count_load(crdt->store, total->counter, &count);
     struct crdt_sum base = ledger_base(crdt->ledger, total->counter);
     ledger_view(crdt->ledger, &view);
     if (count.cell_count == 0 && base.high == 0 && base.low == 0 &&
@@ -246,14 +246,14 @@ enum error crdt_add(struct crdt *crdt, const struct crdt_total *total, struct cr
     uint64_t folded;
 
     *update = (struct crdt_update){.version = 0};
-    if (!total_is_valid(total)) {
+    if (!crdt_total_is_valid(total)) {
         return ERR_INVALID;
     }
     enum error error = ledger_identity_may_count(crdt->ledger, &total->identity);
     if (error == ERR_STALE || error == ERR_NOT_FOUND) {
         return error;
     }
-    uint64_t counted = cell_total(crdt->store, &total->identity, total->counter);
+    uint64_t counted = crdt_cell_total(crdt->store, &total->identity, total->counter);
     if (ledger_final(crdt->ledger, &total->identity, total->counter, &folded)) {
         counted = folded;
     }
@@ -298,13 +298,13 @@ struct crdt_sum crdt_count(struct crdt *crdt, struct crdt_counter counter)
 {
     struct crdt_count count;
 
-    count_load(crdt->store, counter, &count);
+    crdt_count_load(crdt->store, counter, &count);
     return crdt_sum_plus(ledger_base(crdt->ledger, counter), count.sum);
 }
 
 enum error crdt_value(struct crdt *crdt, struct bytes name, struct crdt_value *value)
 {
-    if (!name_is_valid(name)) {
+    if (!crdt_name_is_valid(name)) {
         return ERR_INVALID;
     }
     struct crdt_sum plus = crdt_count(crdt, (struct crdt_counter){.side = CRDT_PLUS, .name = name});

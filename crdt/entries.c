@@ -7,12 +7,12 @@
 
 #include "base/checksum.h"
 
-void meta_load(struct table *store, struct crdt_meta *meta)
+void crdt_meta_load(struct table *store, struct crdt_meta *meta)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
     uint64_t numbers[5] = {0};
 
-    (void)!numbers_load(store, &key, numbers, COUNT_OF(numbers));
+    (void)!crdt_numbers_load(store, &key, numbers, COUNT_OF(numbers));
     *meta =
         (struct crdt_meta){.identity_count = numbers[0],
                            .entry_count = numbers[1],
@@ -20,54 +20,54 @@ void meta_load(struct table *store, struct crdt_meta *meta)
                            .promise = {.confirm_index = numbers[3], .disowned_epoch = numbers[4]}};
 }
 
-void meta_store(struct table *store, const struct crdt_meta *meta)
+void crdt_meta_store(struct table *store, const struct crdt_meta *meta)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_META);
     const uint64_t numbers[] = {meta->identity_count, meta->entry_count, meta->counter_count,
                                 meta->promise.confirm_index, meta->promise.disowned_epoch};
 
-    numbers_store(store, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(store, &key, numbers, COUNT_OF(numbers));
 }
 
 static struct crdt_key held_key(struct crdt_carrier carrier)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_HELD);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_HELD);
 
-    key_add_carrier(&key, carrier);
+    crdt_key_add_carrier(&key, carrier);
     return key;
 }
 
-void held_load(struct table *store, struct crdt_carrier carrier, struct crdt_held *held)
+void crdt_held_load(struct table *store, struct crdt_carrier carrier, struct crdt_held *held)
 {
     struct crdt_key key = held_key(carrier);
     uint64_t numbers[2] = {0};
 
-    (void)!numbers_load(store, &key, numbers, COUNT_OF(numbers));
+    (void)!crdt_numbers_load(store, &key, numbers, COUNT_OF(numbers));
     *held = (struct crdt_held){.version = numbers[0], .hash = numbers[1]};
 }
 
-void held_store(struct table *store, struct crdt_carrier carrier, const struct crdt_held *held)
+void crdt_held_store(struct table *store, struct crdt_carrier carrier, const struct crdt_held *held)
 {
     struct crdt_key key = held_key(carrier);
     const uint64_t numbers[] = {held->version, held->hash};
 
-    numbers_store(store, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(store, &key, numbers, COUNT_OF(numbers));
 }
 
 static struct crdt_key count_key(struct crdt_counter counter)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_COUNT);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_COUNT);
 
-    key_add_counter(&key, counter);
+    crdt_key_add_counter(&key, counter);
     return key;
 }
 
-void count_load(struct table *store, struct crdt_counter counter, struct crdt_count *count)
+void crdt_count_load(struct table *store, struct crdt_counter counter, struct crdt_count *count)
 {
     struct crdt_key key = count_key(counter);
     uint64_t numbers[3] = {0};
 
-    (void)!numbers_load(store, &key, numbers, COUNT_OF(numbers));
+    (void)!crdt_numbers_load(store, &key, numbers, COUNT_OF(numbers));
     *count = (struct crdt_count){.sum = {.high = numbers[0], .low = numbers[1]},
                                  .cell_count = numbers[2]};
 }
@@ -81,17 +81,17 @@ static void count_store(struct table *store, struct crdt_counter counter,
 
     if (count->cell_count == 0) {
         ASSERT(count->sum.high == 0 && count->sum.low == 0);
-        record_erase(store, &key);
+        crdt_record_erase(store, &key);
         return;
     }
-    numbers_store(store, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(store, &key, numbers, COUNT_OF(numbers));
 }
 
 static struct crdt_key live_key(const struct crdt_identity *identity)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_LIVE);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_LIVE);
 
-    key_add_identity(&key, identity);
+    crdt_key_add_identity(&key, identity);
     return key;
 }
 
@@ -100,7 +100,7 @@ static uint64_t live_load(struct table *store, const struct crdt_identity *ident
     struct crdt_key key = live_key(identity);
     uint64_t cell_count = 0;
 
-    (void)!numbers_load(store, &key, &cell_count, 1);
+    (void)!crdt_numbers_load(store, &key, &cell_count, 1);
     return cell_count;
 }
 
@@ -110,47 +110,47 @@ static void live_store(struct table *store, const struct crdt_identity *identity
     struct crdt_key key = live_key(identity);
 
     if (cell_count == 0) {
-        record_erase(store, &key);
+        crdt_record_erase(store, &key);
         return;
     }
-    numbers_store(store, &key, &cell_count, 1);
+    crdt_numbers_store(store, &key, &cell_count, 1);
 }
 
-bool identity_is_live(struct table *store, const struct crdt_identity *identity)
+bool crdt_identity_is_live(struct table *store, const struct crdt_identity *identity)
 {
     return live_load(store, identity) != 0;
 }
 
 static struct crdt_key cell_key(const struct crdt_identity *identity, struct crdt_counter counter)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
 
-    key_add_cell(&key, identity, counter);
+    crdt_key_add_cell(&key, identity, counter);
     return key;
 }
 
 static struct crdt_key place_key(struct crdt_carrier carrier, uint64_t version)
 {
-    struct crdt_key key = key_of(CRDT_KEY_PREFIX, CRDT_KIND_PLACE);
+    struct crdt_key key = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_PLACE);
 
-    key_add_carrier(&key, carrier);
-    key_add_number(&key, version);
+    crdt_key_add_carrier(&key, carrier);
+    crdt_key_add_number(&key, version);
     return key;
 }
 
-uint64_t update_hash(struct crdt_carrier carrier, const struct crdt_update *update)
+uint64_t crdt_update_hash(struct crdt_carrier carrier, const struct crdt_update *update)
 {
     struct crdt_key key = cell_key(&update->total.identity, update->total.counter);
     uint8_t numbers[16];
 
-    key_add_carrier(&key, carrier);
+    crdt_key_add_carrier(&key, carrier);
     store_u64(numbers, update->version);
     store_u64(numbers + 8, update->total.total);
-    return checksum_pair(key_bytes(&key), bytes_of(numbers, sizeof(numbers)), 0);
+    return checksum_pair(crdt_key_bytes(&key), bytes_of(numbers, sizeof(numbers)), 0);
 }
 
-uint64_t cell_total(struct table *store, const struct crdt_identity *identity,
-                    struct crdt_counter counter)
+uint64_t crdt_cell_total(struct table *store, const struct crdt_identity *identity,
+                         struct crdt_counter counter)
 {
     struct crdt_key from = cell_key(identity, counter);
     size_t size = from.size;
@@ -158,26 +158,26 @@ uint64_t cell_total(struct table *store, const struct crdt_identity *identity,
     struct bytes value;
     uint64_t total = 0;
 
-    while (record_seek(store, &from, size, false, &key, &value)) {
+    while (crdt_record_seek(store, &from, size, false, &key, &value)) {
         uint64_t numbers[2];
 
-        numbers_decode(value, numbers, COUNT_OF(numbers));
+        crdt_numbers_decode(value, numbers, COUNT_OF(numbers));
         total = numbers[1] > total ? numbers[1] : total;
         from.size = size;
-        key_add_carrier(&from, carrier_decode(bytes_skip(key, size)));
+        crdt_key_add_carrier(&from, crdt_carrier_decode(bytes_skip(key, size)));
     }
     return total;
 }
 
-bool entry_load(struct table *store, struct crdt_carrier carrier,
-                const struct crdt_identity *identity, struct crdt_counter counter,
-                struct crdt_update *entry)
+bool crdt_entry_load(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_identity *identity, struct crdt_counter counter,
+                     struct crdt_update *entry)
 {
     struct crdt_key key = cell_key(identity, counter);
     uint64_t numbers[2];
 
-    key_add_carrier(&key, carrier);
-    if (!numbers_load(store, &key, numbers, COUNT_OF(numbers))) {
+    crdt_key_add_carrier(&key, carrier);
+    if (!crdt_numbers_load(store, &key, numbers, COUNT_OF(numbers))) {
         return false;
     }
     *entry = (struct crdt_update){
@@ -187,8 +187,8 @@ bool entry_load(struct table *store, struct crdt_carrier carrier,
     return true;
 }
 
-bool entry_next(struct table *store, struct crdt_carrier carrier, uint64_t after,
-                struct crdt_update *update)
+bool crdt_entry_next(struct table *store, struct crdt_carrier carrier, uint64_t after,
+                     struct crdt_update *update)
 {
     struct crdt_key from = place_key(carrier, after);
     struct crdt_identity identity;
@@ -196,14 +196,14 @@ bool entry_next(struct table *store, struct crdt_carrier carrier, uint64_t after
     struct bytes key;
     struct bytes value;
 
-    if (!record_seek(store, &from, 2 + CARRIER_SIZE, false, &key, &value)) {
+    if (!crdt_record_seek(store, &from, 2 + CARRIER_SIZE, false, &key, &value)) {
         return false;
     }
     uint64_t version = load_u64_ordered(key.data + 2 + CARRIER_SIZE);
     ASSERT(value.size >= 1 && value.data[0] == RECORD_VERSION);
-    struct bytes rest = cell_decode(bytes_skip(value, 1), &identity, &counter);
+    struct bytes rest = crdt_cell_decode(bytes_skip(value, 1), &identity, &counter);
     ASSERT_VALUES(rest.size == 0, rest.size, version);
-    if (!entry_load(store, carrier, &identity, counter, update)) {
+    if (!crdt_entry_load(store, carrier, &identity, counter, update)) {
         ASSERT(table_error(store) != ERR_OK);
         return false;
     }
@@ -219,7 +219,7 @@ static void place_store(struct table *store, struct crdt_carrier carrier,
 
     /* The cell's key without its prefix, behind a version byte. */
     cell.data[1] = RECORD_VERSION;
-    table_put(store, key_bytes(&key), bytes_of(cell.data + 1, cell.size - 1));
+    table_put(store, crdt_key_bytes(&key), bytes_of(cell.data + 1, cell.size - 1));
 }
 
 /* One cell more, or one less, of its identity and its counter. */
@@ -251,7 +251,7 @@ static void cell_move(struct table *store, struct crdt_meta *meta, const struct 
 {
     struct crdt_count count;
 
-    count_load(store, total->counter, &count);
+    crdt_count_load(store, total->counter, &count);
     if (before == after || table_error(store) != ERR_OK) {
         return;
     }
@@ -263,75 +263,76 @@ static void cell_move(struct table *store, struct crdt_meta *meta, const struct 
     count_store(store, total->counter, &count);
 }
 
-void entry_join(struct table *store, struct crdt_carrier carrier, const struct crdt_update *update)
+void crdt_entry_join(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_update *update)
 {
     const struct crdt_total *total = &update->total;
     struct crdt_key key = cell_key(&total->identity, total->counter);
-    uint64_t before = cell_total(store, &total->identity, total->counter);
+    uint64_t before = crdt_cell_total(store, &total->identity, total->counter);
     struct crdt_update joined = *update;
     struct crdt_update present;
     struct crdt_meta meta;
     struct crdt_held held;
 
-    meta_load(store, &meta);
-    held_load(store, carrier, &held);
-    if (entry_load(store, carrier, &total->identity, total->counter, &present)) {
+    crdt_meta_load(store, &meta);
+    crdt_held_load(store, carrier, &held);
+    if (crdt_entry_load(store, carrier, &total->identity, total->counter, &present)) {
         struct crdt_key place = place_key(carrier, present.version);
 
         ASSERT_VALUES(present.version < update->version, present.version, update->version);
-        held.hash -= update_hash(carrier, &present);
-        record_erase(store, &place);
+        held.hash -= crdt_update_hash(carrier, &present);
+        crdt_record_erase(store, &place);
         if (present.total.total > joined.total.total) {
             joined.total.total = present.total.total;
         }
     } else {
         meta.entry_count++;
     }
-    key_add_carrier(&key, carrier);
-    numbers_store(store, &key, (const uint64_t[]){joined.version, joined.total.total}, 2);
+    crdt_key_add_carrier(&key, carrier);
+    crdt_numbers_store(store, &key, (const uint64_t[]){joined.version, joined.total.total}, 2);
     place_store(store, carrier, &joined);
-    held.hash += update_hash(carrier, &joined);
-    held_store(store, carrier, &held);
+    held.hash += crdt_update_hash(carrier, &joined);
+    crdt_held_store(store, carrier, &held);
     cell_move(store, &meta, total, before,
               before > joined.total.total ? before : joined.total.total);
-    meta_store(store, &meta);
+    crdt_meta_store(store, &meta);
 }
 
-void entry_drop(struct table *store, struct crdt_carrier carrier,
-                const struct crdt_identity *identity, struct crdt_counter counter)
+void crdt_entry_drop(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_identity *identity, struct crdt_counter counter)
 {
     struct crdt_key key = cell_key(identity, counter);
-    uint64_t before = cell_total(store, identity, counter);
+    uint64_t before = crdt_cell_total(store, identity, counter);
     struct crdt_update present;
     struct crdt_meta meta;
     struct crdt_held held;
 
-    if (!entry_load(store, carrier, identity, counter, &present)) {
+    if (!crdt_entry_load(store, carrier, identity, counter, &present)) {
         return;
     }
     struct crdt_key place = place_key(carrier, present.version);
-    meta_load(store, &meta);
-    held_load(store, carrier, &held);
-    held.hash -= update_hash(carrier, &present);
-    held_store(store, carrier, &held);
-    key_add_carrier(&key, carrier);
-    record_erase(store, &place);
-    record_erase(store, &key);
+    crdt_meta_load(store, &meta);
+    crdt_held_load(store, carrier, &held);
+    held.hash -= crdt_update_hash(carrier, &present);
+    crdt_held_store(store, carrier, &held);
+    crdt_key_add_carrier(&key, carrier);
+    crdt_record_erase(store, &place);
+    crdt_record_erase(store, &key);
     meta.entry_count--;
-    cell_move(store, &meta, &present.total, before, cell_total(store, identity, counter));
-    meta_store(store, &meta);
+    cell_move(store, &meta, &present.total, before, crdt_cell_total(store, identity, counter));
+    crdt_meta_store(store, &meta);
 }
 
-uint32_t cell_drop(struct table *store, const struct crdt_identity *identity,
-                   struct crdt_counter counter)
+uint32_t crdt_cell_drop(struct table *store, const struct crdt_identity *identity,
+                        struct crdt_counter counter)
 {
     struct crdt_key from = cell_key(identity, counter);
     struct bytes key;
     struct bytes value;
     uint32_t count = 0;
 
-    while (record_seek(store, &from, from.size, false, &key, &value)) {
-        entry_drop(store, carrier_decode(bytes_skip(key, from.size)), identity, counter);
+    while (crdt_record_seek(store, &from, from.size, false, &key, &value)) {
+        crdt_entry_drop(store, crdt_carrier_decode(bytes_skip(key, from.size)), identity, counter);
         count++;
     }
     return count;

@@ -6,20 +6,20 @@
 
 int ledger_total_order(const struct crdt_total *a, const struct crdt_total *b)
 {
-    struct crdt_key left = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_TOMBSTONE);
+    struct crdt_key left = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_TOMBSTONE);
     struct crdt_key right = left;
 
-    key_add_cell(&left, &a->identity, a->counter);
-    key_add_cell(&right, &b->identity, b->counter);
-    return bytes_compare(key_bytes(&left), key_bytes(&right));
+    crdt_key_add_cell(&left, &a->identity, a->counter);
+    crdt_key_add_cell(&right, &b->identity, b->counter);
+    return bytes_compare(crdt_key_bytes(&left), crdt_key_bytes(&right));
 }
 
 static struct crdt_key tombstone_key(const struct crdt_identity *identity,
                                      struct crdt_counter counter)
 {
-    struct crdt_key key = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_TOMBSTONE);
+    struct crdt_key key = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_TOMBSTONE);
 
-    key_add_cell(&key, identity, counter);
+    crdt_key_add_cell(&key, identity, counter);
     return key;
 }
 
@@ -28,7 +28,7 @@ bool ledger_final(struct table *ledger, const struct crdt_identity *identity,
 {
     struct crdt_key key = tombstone_key(identity, counter);
 
-    return numbers_load(ledger, &key, total, 1);
+    return crdt_numbers_load(ledger, &key, total, 1);
 }
 
 bool ledger_is_folded(struct table *ledger, const struct crdt_identity *identity,
@@ -40,14 +40,14 @@ bool ledger_is_folded(struct table *ledger, const struct crdt_identity *identity
 
     ledger_view(ledger, &view);
     return identity->generation < view.floor || ledger_final(ledger, identity, counter, &number) ||
-           (seal_load(ledger, identity, &number, &is_folded) && is_folded);
+           (ledger_seal_load(ledger, identity, &number, &is_folded) && is_folded);
 }
 
 static struct crdt_key base_key(struct crdt_counter counter)
 {
-    struct crdt_key key = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_BASE);
+    struct crdt_key key = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_BASE);
 
-    key_add_counter(&key, counter);
+    crdt_key_add_counter(&key, counter);
     return key;
 }
 
@@ -56,7 +56,7 @@ struct crdt_sum ledger_base(struct table *ledger, struct crdt_counter counter)
     struct crdt_key key = base_key(counter);
     uint64_t numbers[2] = {0};
 
-    (void)!numbers_load(ledger, &key, numbers, COUNT_OF(numbers));
+    (void)!crdt_numbers_load(ledger, &key, numbers, COUNT_OF(numbers));
     return (struct crdt_sum){.high = numbers[0], .low = numbers[1]};
 }
 
@@ -75,7 +75,7 @@ static bool fold_is_well_formed(const struct ledger_fold *fold)
         bool is_inside = fold->is_generations ? total->identity.generation < fold->below
                                               : identity_equal(&total->identity, &fold->identity);
 
-        if (!total_is_valid(total) || !is_inside ||
+        if (!crdt_total_is_valid(total) || !is_inside ||
             (i > 0 && ledger_total_order(&fold->totals[i - 1], total) >= 0)) {
             return false;
         }
@@ -97,7 +97,7 @@ static bool fold_is_due(struct table *ledger, const struct ledger_fold *fold,
                ledger_is_confirmed(ledger, view->generations_seal_index);
     }
     return fold->identity.generation >= view->floor &&
-           seal_load(ledger, &fold->identity, &index, &is_folded) && !is_folded &&
+           ledger_seal_load(ledger, &fold->identity, &index, &is_folded) && !is_folded &&
            ledger_is_confirmed(ledger, index);
 }
 
@@ -126,14 +126,14 @@ static void total_fold(struct table *ledger, const struct crdt_total *total,
     struct crdt_key base = base_key(total->counter);
     uint64_t present;
 
-    if (numbers_load(ledger, &key, &present, 1)) {
+    if (crdt_numbers_load(ledger, &key, &present, 1)) {
         return;
     }
     struct crdt_sum sum = ledger_base(ledger, total->counter);
     view->base_count += sum.high == 0 && sum.low == 0 ? 1 : 0;
     sum = crdt_sum_plus(sum, crdt_sum_of(total->total));
-    numbers_store(ledger, &key, &total->total, 1);
-    numbers_store(ledger, &base, (const uint64_t[]){sum.high, sum.low}, 2);
+    crdt_numbers_store(ledger, &key, &total->total, 1);
+    crdt_numbers_store(ledger, &base, (const uint64_t[]){sum.high, sum.low}, 2);
 }
 
 /* All that ended carriers had counted is below the floor now: they are forgotten. */
@@ -144,9 +144,9 @@ static void floor_raise(struct table *ledger, struct ledger_view *view)
     view->floor = view->sealed_below;
     while (ledger_carrier_next(ledger, carrier.carrier, &carrier)) {
         if (carrier.state != LEDGER_CARRIER_LIVE && carrier.ended_generation < view->floor) {
-            struct crdt_key key = carrier_key(carrier.carrier);
+            struct crdt_key key = ledger_carrier_key(carrier.carrier);
 
-            record_erase(ledger, &key);
+            crdt_record_erase(ledger, &key);
             view->carrier_count--;
         }
     }
@@ -176,11 +176,11 @@ enum error ledger_fold(struct table *ledger, const struct ledger_fold *fold)
         uint64_t index = 0;
         bool is_folded;
 
-        if (seal_load(ledger, &fold->identity, &index, &is_folded)) {
-            struct crdt_key queue = queue_key(index, &fold->identity);
+        if (ledger_seal_load(ledger, &fold->identity, &index, &is_folded)) {
+            struct crdt_key queue = ledger_queue_key(index, &fold->identity);
 
-            record_erase(ledger, &queue);
-            seal_store(ledger, &fold->identity, index, true);
+            crdt_record_erase(ledger, &queue);
+            ledger_seal_store(ledger, &fold->identity, index, true);
         }
     }
     ledger_meta_store(ledger, &view);
@@ -190,14 +190,14 @@ enum error ledger_fold(struct table *ledger, const struct ledger_fold *fold)
 /* One record below the floor; false when there is none of the kind. */
 static bool sweep_one(struct table *ledger, uint8_t kind, struct ledger_view *view)
 {
-    struct crdt_key from = key_of(LEDGER_KEY_PREFIX, kind);
+    struct crdt_key from = crdt_key_of(LEDGER_KEY_PREFIX, kind);
     struct bytes key;
     struct bytes value;
 
-    if (!record_seek(ledger, &from, 2, false, &key, &value)) {
+    if (!crdt_record_seek(ledger, &from, 2, false, &key, &value)) {
         return false;
     }
-    struct crdt_identity identity = identity_decode(bytes_skip(key, 2));
+    struct crdt_identity identity = crdt_identity_decode(bytes_skip(key, 2));
     if (identity.generation >= view->floor) {
         return false;
     }
@@ -207,14 +207,14 @@ static bool sweep_one(struct table *ledger, uint8_t kind, struct ledger_view *vi
     if (kind == LEDGER_KIND_SEAL) {
         uint64_t numbers[2];
 
-        numbers_decode(value, numbers, COUNT_OF(numbers));
-        struct crdt_key queue = queue_key(numbers[0], &identity);
+        crdt_numbers_decode(value, numbers, COUNT_OF(numbers));
+        struct crdt_key queue = ledger_queue_key(numbers[0], &identity);
         if (numbers[1] == 0) {
-            record_erase(ledger, &queue);
+            crdt_record_erase(ledger, &queue);
         }
         view->sealed_count--;
     }
-    record_erase(ledger, &from);
+    crdt_record_erase(ledger, &from);
     return true;
 }
 

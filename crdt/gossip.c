@@ -12,7 +12,7 @@ uint32_t crdt_digest(struct crdt *crdt, struct crdt_mark marks[CRDT_CARRIER_COUN
     while (ledger_carrier_next(crdt->ledger, carrier.carrier, &carrier)) {
         struct crdt_held held;
 
-        held_load(crdt->store, carrier.carrier, &held);
+        crdt_held_load(crdt->store, carrier.carrier, &held);
         if (held.version != 0 && carrier.state != LEDGER_CARRIER_LOST) {
             ASSERT_VALUES(count < CRDT_CARRIER_COUNT_MAX, count, CRDT_CARRIER_COUNT_MAX);
             marks[count++] =
@@ -28,7 +28,7 @@ bool crdt_delta_since(struct crdt *crdt, struct crdt_carrier carrier, uint64_t a
     struct crdt_held held;
     uint64_t version = after;
 
-    held_load(crdt->store, carrier, &held);
+    crdt_held_load(crdt->store, carrier, &held);
     if (held.version <= after || !crdt_carrier_is_known(crdt, carrier)) {
         return false;
     }
@@ -36,7 +36,7 @@ bool crdt_delta_since(struct crdt *crdt, struct crdt_carrier carrier, uint64_t a
     delta->after = after;
     delta->up_to = held.version;
     delta->count = 0;
-    while (entry_next(crdt->store, carrier, version, &delta->updates[delta->count])) {
+    while (crdt_entry_next(crdt->store, carrier, version, &delta->updates[delta->count])) {
         version = delta->updates[delta->count].version;
         delta->count++;
         if (delta->count == CRDT_DELTA_COUNT_MAX) {
@@ -58,7 +58,7 @@ static bool delta_is_well_formed(const struct crdt_delta *delta)
         const struct crdt_update *update = &delta->updates[i];
 
         if (update->version <= version || update->version > delta->up_to ||
-            !total_is_valid(&update->total)) {
+            !crdt_total_is_valid(&update->total)) {
             return false;
         }
         version = update->version;
@@ -75,7 +75,7 @@ static bool agrees(struct crdt *crdt, struct crdt_carrier carrier, const struct 
     if (ledger_is_folded(crdt->ledger, &total->identity, total->counter)) {
         return true;
     }
-    if (!entry_load(crdt->store, carrier, &total->identity, total->counter, &present)) {
+    if (!crdt_entry_load(crdt->store, carrier, &total->identity, total->counter, &present)) {
         return false;
     }
     return present.version == update->version
@@ -97,8 +97,8 @@ enum error crdt_delta_check(struct crdt *crdt, const struct crdt_delta *delta)
     if (carrier.state == LEDGER_CARRIER_LOST) {
         return ERR_STALE;
     }
-    bool is_ours = carrier_equal(delta->carrier, crdt->carrier);
-    held_load(crdt->store, delta->carrier, &held);
+    bool is_ours = crdt_carrier_equal(delta->carrier, crdt->carrier);
+    crdt_held_load(crdt->store, delta->carrier, &held);
     if (is_ours && delta->up_to > held.version) {
         crdt_disown(crdt);
         return ERR_CORRUPT;
@@ -127,16 +127,16 @@ enum error crdt_delta_apply(struct crdt *crdt, const struct crdt_delta *delta)
     if (error != ERR_OK) {
         return error;
     }
-    held_load(crdt->store, delta->carrier, &held);
+    crdt_held_load(crdt->store, delta->carrier, &held);
     for (uint32_t i = 0; i < delta->count; i++) {
         if (delta->updates[i].version > held.version) {
             crdt_join(crdt, delta->carrier, &delta->updates[i]);
         }
     }
-    held_load(crdt->store, delta->carrier, &held);
+    crdt_held_load(crdt->store, delta->carrier, &held);
     if (delta->up_to > held.version) {
         held.version = delta->up_to;
-        held_store(crdt->store, delta->carrier, &held);
+        crdt_held_store(crdt->store, delta->carrier, &held);
     }
     return ERR_OK;
 }
@@ -146,9 +146,10 @@ uint64_t crdt_lost_count(struct crdt *crdt, const struct crdt_mark *marks, uint3
     uint64_t lost_count = 0;
     struct crdt_held held;
 
-    held_load(crdt->store, crdt->carrier, &held);
+    crdt_held_load(crdt->store, crdt->carrier, &held);
     for (uint32_t i = 0; i < count; i++) {
-        if (carrier_equal(marks[i].carrier, crdt->carrier) && marks[i].version > held.version) {
+        if (crdt_carrier_equal(marks[i].carrier, crdt->carrier) &&
+            marks[i].version > held.version) {
             lost_count = marks[i].version - held.version;
             crdt_disown(crdt);
         }
@@ -161,7 +162,7 @@ bool crdt_covers(struct crdt *crdt, const struct crdt_mark *marks, uint32_t coun
     for (uint32_t i = 0; i < count; i++) {
         struct crdt_held held;
 
-        held_load(crdt->store, marks[i].carrier, &held);
+        crdt_held_load(crdt->store, marks[i].carrier, &held);
         if (held.version < marks[i].version) {
             return false;
         }
@@ -173,6 +174,6 @@ uint64_t crdt_carrier_hash(struct crdt *crdt, struct crdt_carrier carrier)
 {
     struct crdt_held held;
 
-    held_load(crdt->store, carrier, &held);
+    crdt_held_load(crdt->store, carrier, &held);
     return held.hash;
 }

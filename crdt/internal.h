@@ -71,38 +71,38 @@ struct crdt_key {
 
 /* --- record.c: keys, and values that are a few numbers ---------------------------------------- */
 
-struct crdt_key key_of(uint8_t prefix, uint8_t kind);
-void key_add_number(struct crdt_key *key, uint64_t number);
-void key_add_identity(struct crdt_key *key, const struct crdt_identity *identity);
-void key_add_carrier(struct crdt_key *key, struct crdt_carrier carrier);
-void key_add_cell(struct crdt_key *key, const struct crdt_identity *identity,
-                  struct crdt_counter counter);
+struct crdt_key crdt_key_of(uint8_t prefix, uint8_t kind);
+void crdt_key_add_number(struct crdt_key *key, uint64_t number);
+void crdt_key_add_identity(struct crdt_key *key, const struct crdt_identity *identity);
+void crdt_key_add_carrier(struct crdt_key *key, struct crdt_carrier carrier);
+void crdt_key_add_cell(struct crdt_key *key, const struct crdt_identity *identity,
+                       struct crdt_counter counter);
 /* Side and name, without the size. */
-void key_add_counter(struct crdt_key *key, struct crdt_counter counter);
-struct bytes key_bytes(const struct crdt_key *key);
+void crdt_key_add_counter(struct crdt_key *key, struct crdt_counter counter);
+struct bytes crdt_key_bytes(const struct crdt_key *key);
 
-struct crdt_identity identity_decode(struct bytes bytes);
-struct crdt_carrier carrier_decode(struct bytes bytes);
+struct crdt_identity crdt_identity_decode(struct bytes bytes);
+struct crdt_carrier crdt_carrier_decode(struct bytes bytes);
 /* The cell that `bytes` begin with; the rest is returned. The name is borrowed from `bytes`. */
-struct bytes cell_decode(struct bytes bytes, struct crdt_identity *identity,
-                         struct crdt_counter *counter);
+struct bytes crdt_cell_decode(struct bytes bytes, struct crdt_identity *identity,
+                              struct crdt_counter *counter);
 
-bool carrier_equal(struct crdt_carrier a, struct crdt_carrier b);
-bool name_is_valid(struct bytes name);
-bool total_is_valid(const struct crdt_total *total);
+bool crdt_carrier_equal(struct crdt_carrier a, struct crdt_carrier b);
+bool crdt_name_is_valid(struct bytes name);
+bool crdt_total_is_valid(const struct crdt_total *total);
 
 /* False when the record is absent; it has exactly `count` numbers. */
-MUST_USE bool numbers_load(struct table *table, const struct crdt_key *key, uint64_t *numbers,
-                           uint32_t count);
-void numbers_decode(struct bytes value, uint64_t *numbers, uint32_t count);
-void numbers_store(struct table *table, const struct crdt_key *key, const uint64_t *numbers,
-                   uint32_t count);
+MUST_USE bool crdt_numbers_load(struct table *table, const struct crdt_key *key, uint64_t *numbers,
+                                uint32_t count);
+void crdt_numbers_decode(struct bytes value, uint64_t *numbers, uint32_t count);
+void crdt_numbers_store(struct table *table, const struct crdt_key *key, const uint64_t *numbers,
+                        uint32_t count);
 /* The record is there. */
-void record_erase(struct table *table, const struct crdt_key *key);
+void crdt_record_erase(struct table *table, const struct crdt_key *key);
 /* The first pair behind `from` (or at it, when `inclusive`) whose key begins with the `size` first
  * bytes of `from`. */
-MUST_USE bool record_seek(struct table *table, const struct crdt_key *from, size_t size,
-                          bool inclusive, struct bytes *key, struct bytes *value);
+MUST_USE bool crdt_record_seek(struct table *table, const struct crdt_key *from, size_t size,
+                               bool inclusive, struct bytes *key, struct bytes *value);
 
 /* --- entries.c: the store's records, which agree with each other -------------------------------
  */
@@ -124,33 +124,35 @@ struct crdt_count {
     uint64_t cell_count;
 };
 
-void meta_load(struct table *store, struct crdt_meta *meta);
-void meta_store(struct table *store, const struct crdt_meta *meta);
+void crdt_meta_load(struct table *store, struct crdt_meta *meta);
+void crdt_meta_store(struct table *store, const struct crdt_meta *meta);
 /* Both 0 for a carrier that nothing is held of. */
-void held_load(struct table *store, struct crdt_carrier carrier, struct crdt_held *held);
-void held_store(struct table *store, struct crdt_carrier carrier, const struct crdt_held *held);
-void count_load(struct table *store, struct crdt_counter counter, struct crdt_count *count);
-MUST_USE bool identity_is_live(struct table *store, const struct crdt_identity *identity);
-uint64_t update_hash(struct crdt_carrier carrier, const struct crdt_update *update);
+void crdt_held_load(struct table *store, struct crdt_carrier carrier, struct crdt_held *held);
+void crdt_held_store(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_held *held);
+void crdt_count_load(struct table *store, struct crdt_counter counter, struct crdt_count *count);
+MUST_USE bool crdt_identity_is_live(struct table *store, const struct crdt_identity *identity);
+uint64_t crdt_update_hash(struct crdt_carrier carrier, const struct crdt_update *update);
 
 /* The total of a cell: the maximum over all carriers; 0 when nothing is held. */
-uint64_t cell_total(struct table *store, const struct crdt_identity *identity,
-                    struct crdt_counter counter);
+uint64_t crdt_cell_total(struct table *store, const struct crdt_identity *identity,
+                         struct crdt_counter counter);
 /* Of one carrier; false when it has none. */
-MUST_USE bool entry_load(struct table *store, struct crdt_carrier carrier,
-                         const struct crdt_identity *identity, struct crdt_counter counter,
-                         struct crdt_update *entry);
+MUST_USE bool crdt_entry_load(struct table *store, struct crdt_carrier carrier,
+                              const struct crdt_identity *identity, struct crdt_counter counter,
+                              struct crdt_update *entry);
 /* The first live update of the carrier with a version > `after`; its name is borrowed. */
-MUST_USE bool entry_next(struct table *store, struct crdt_carrier carrier, uint64_t after,
-                         struct crdt_update *update);
+MUST_USE bool crdt_entry_next(struct table *store, struct crdt_carrier carrier, uint64_t after,
+                              struct crdt_update *update);
 /* Joins one update. Nothing in *update is borrowed from the store. */
-void entry_join(struct table *store, struct crdt_carrier carrier, const struct crdt_update *update);
+void crdt_entry_join(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_update *update);
 /* The carrier's entry of the cell, which may be absent. Nothing is borrowed from the store. */
-void entry_drop(struct table *store, struct crdt_carrier carrier,
-                const struct crdt_identity *identity, struct crdt_counter counter);
+void crdt_entry_drop(struct table *store, struct crdt_carrier carrier,
+                     const struct crdt_identity *identity, struct crdt_counter counter);
 /* All carriers' entries of the cell. Returns how many. */
-uint32_t cell_drop(struct table *store, const struct crdt_identity *identity,
-                   struct crdt_counter counter);
+uint32_t crdt_cell_drop(struct table *store, const struct crdt_identity *identity,
+                        struct crdt_counter counter);
 
 /* --- crdt.c ----------------------------------------------------------------------------------- */
 
@@ -196,14 +198,14 @@ MUST_USE bool crdt_carrier_is_usable(struct crdt *crdt);
 
 /* --- ledger.c --------------------------------------------------------------------------------- */
 
-struct crdt_key carrier_key(struct crdt_carrier carrier);
-void carrier_record_decode(struct bytes key, struct bytes value, struct ledger_carrier *carrier);
+struct crdt_key ledger_carrier_key(struct crdt_carrier carrier);
+void ledger_carrier_decode(struct bytes key, struct bytes value, struct ledger_carrier *carrier);
 void ledger_meta_store(struct table *ledger, const struct ledger_view *view);
 /* False when the identity was not sealed by itself. */
-MUST_USE bool seal_load(struct table *ledger, const struct crdt_identity *identity, uint64_t *index,
-                        bool *is_folded);
-void seal_store(struct table *ledger, const struct crdt_identity *identity, uint64_t index,
-                bool is_folded);
-struct crdt_key queue_key(uint64_t index, const struct crdt_identity *identity);
+MUST_USE bool ledger_seal_load(struct table *ledger, const struct crdt_identity *identity,
+                               uint64_t *index, bool *is_folded);
+void ledger_seal_store(struct table *ledger, const struct crdt_identity *identity, uint64_t index,
+                       bool is_folded);
+struct crdt_key ledger_queue_key(uint64_t index, const struct crdt_identity *identity);
 
 #endif

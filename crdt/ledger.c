@@ -3,7 +3,7 @@
 
 static struct crdt_key meta_key(void)
 {
-    return key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_META);
+    return crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_META);
 }
 
 void ledger_view(struct table *ledger, struct ledger_view *view)
@@ -11,7 +11,7 @@ void ledger_view(struct table *ledger, struct ledger_view *view)
     struct crdt_key key = meta_key();
     uint64_t numbers[NUMBER_COUNT_MAX] = {1, 1, 0, 1};
 
-    (void)!numbers_load(ledger, &key, numbers, COUNT_OF(numbers));
+    (void)!crdt_numbers_load(ledger, &key, numbers, COUNT_OF(numbers));
     *view = (struct ledger_view){
         .generation = numbers[0],
         .sealed_below = numbers[1],
@@ -34,26 +34,26 @@ void ledger_meta_store(struct table *ledger, const struct ledger_view *view)
         view->sealed_count, view->carrier_count, view->base_count,
     };
 
-    numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
 }
 
 /* --- Carriers --------------------------------------------------------------------------------- */
 
-struct crdt_key carrier_key(struct crdt_carrier carrier)
+struct crdt_key ledger_carrier_key(struct crdt_carrier carrier)
 {
-    struct crdt_key key = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_CARRIER);
+    struct crdt_key key = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_CARRIER);
 
-    key_add_carrier(&key, carrier);
+    crdt_key_add_carrier(&key, carrier);
     return key;
 }
 
 static void carrier_store(struct table *ledger, const struct ledger_carrier *carrier)
 {
-    struct crdt_key key = carrier_key(carrier->carrier);
+    struct crdt_key key = ledger_carrier_key(carrier->carrier);
     const uint64_t numbers[] = {(uint64_t)carrier->state, carrier->confirmed_index,
                                 carrier->confirmed_version, carrier->ended_generation};
 
-    numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
 }
 
 static enum ledger_carrier_state state_of(uint64_t number)
@@ -62,14 +62,14 @@ static enum ledger_carrier_state state_of(uint64_t number)
     return (enum ledger_carrier_state)number;
 }
 
-void carrier_record_decode(struct bytes key, struct bytes value, struct ledger_carrier *carrier)
+void ledger_carrier_decode(struct bytes key, struct bytes value, struct ledger_carrier *carrier)
 {
     uint64_t numbers[4];
 
     ASSERT_VALUES(key.size == 2 + CARRIER_SIZE, key.size, value.size);
-    numbers_decode(value, numbers, COUNT_OF(numbers));
+    crdt_numbers_decode(value, numbers, COUNT_OF(numbers));
     *carrier = (struct ledger_carrier){
-        .carrier = carrier_decode(bytes_skip(key, 2)),
+        .carrier = crdt_carrier_decode(bytes_skip(key, 2)),
         .state = state_of(numbers[0]),
         .confirmed_index = numbers[1],
         .confirmed_version = numbers[2],
@@ -80,27 +80,27 @@ void carrier_record_decode(struct bytes key, struct bytes value, struct ledger_c
 bool ledger_carrier_get(struct table *ledger, struct crdt_carrier carrier,
                         struct ledger_carrier *found)
 {
-    struct crdt_key key = carrier_key(carrier);
+    struct crdt_key key = ledger_carrier_key(carrier);
     struct bytes value;
 
-    if (!table_get(ledger, key_bytes(&key), &value)) {
+    if (!table_get(ledger, crdt_key_bytes(&key), &value)) {
         return false;
     }
-    carrier_record_decode(key_bytes(&key), value, found);
+    ledger_carrier_decode(crdt_key_bytes(&key), value, found);
     return true;
 }
 
 bool ledger_carrier_next(struct table *ledger, struct crdt_carrier after,
                          struct ledger_carrier *found)
 {
-    struct crdt_key from = carrier_key(after);
+    struct crdt_key from = ledger_carrier_key(after);
     struct bytes key;
     struct bytes value;
 
-    if (!record_seek(ledger, &from, 2, false, &key, &value)) {
+    if (!crdt_record_seek(ledger, &from, 2, false, &key, &value)) {
         return false;
     }
-    carrier_record_decode(key, value, found);
+    ledger_carrier_decode(key, value, found);
     return true;
 }
 
@@ -257,28 +257,28 @@ enum error ledger_generations_seal(struct table *ledger, uint64_t below, uint64_
 
 static struct crdt_key seal_key(const struct crdt_identity *identity)
 {
-    struct crdt_key key = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_SEAL);
+    struct crdt_key key = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_SEAL);
 
-    key_add_identity(&key, identity);
+    crdt_key_add_identity(&key, identity);
     return key;
 }
 
-struct crdt_key queue_key(uint64_t index, const struct crdt_identity *identity)
+struct crdt_key ledger_queue_key(uint64_t index, const struct crdt_identity *identity)
 {
-    struct crdt_key key = key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_QUEUE);
+    struct crdt_key key = crdt_key_of(LEDGER_KEY_PREFIX, LEDGER_KIND_QUEUE);
 
-    key_add_number(&key, index);
-    key_add_identity(&key, identity);
+    crdt_key_add_number(&key, index);
+    crdt_key_add_identity(&key, identity);
     return key;
 }
 
-bool seal_load(struct table *ledger, const struct crdt_identity *identity, uint64_t *index,
-               bool *is_folded)
+bool ledger_seal_load(struct table *ledger, const struct crdt_identity *identity, uint64_t *index,
+                      bool *is_folded)
 {
     struct crdt_key key = seal_key(identity);
     uint64_t numbers[2];
 
-    if (!numbers_load(ledger, &key, numbers, COUNT_OF(numbers))) {
+    if (!crdt_numbers_load(ledger, &key, numbers, COUNT_OF(numbers))) {
         return false;
     }
     *index = numbers[0];
@@ -286,19 +286,19 @@ bool seal_load(struct table *ledger, const struct crdt_identity *identity, uint6
     return true;
 }
 
-void seal_store(struct table *ledger, const struct crdt_identity *identity, uint64_t index,
-                bool is_folded)
+void ledger_seal_store(struct table *ledger, const struct crdt_identity *identity, uint64_t index,
+                       bool is_folded)
 {
     struct crdt_key key = seal_key(identity);
     const uint64_t numbers[] = {index, is_folded ? 1 : 0};
 
-    numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
+    crdt_numbers_store(ledger, &key, numbers, COUNT_OF(numbers));
 }
 
 enum error ledger_identity_seal(struct table *ledger, const struct crdt_identity *identity,
                                 uint64_t index)
 {
-    struct crdt_key queue = queue_key(index, identity);
+    struct crdt_key queue = ledger_queue_key(index, identity);
     struct ledger_view view;
     uint64_t sealed_index;
     bool is_folded;
@@ -310,15 +310,15 @@ enum error ledger_identity_seal(struct table *ledger, const struct crdt_identity
     if (identity->generation < view.floor) {
         return ERR_STALE;
     }
-    if (seal_load(ledger, identity, &sealed_index, &is_folded)) {
+    if (ledger_seal_load(ledger, identity, &sealed_index, &is_folded)) {
         return ERR_OK;
     }
     if (view.sealed_count >= LEDGER_SEALED_COUNT_MAX) {
         return ERR_OVERLOADED;
     }
     ASSERT_VALUES(index >= view.confirm_index, index, view.confirm_index);
-    seal_store(ledger, identity, index, false);
-    numbers_store(ledger, &queue, NULL, 0);
+    ledger_seal_store(ledger, identity, index, false);
+    crdt_numbers_store(ledger, &queue, NULL, 0);
     view.sealed_count++;
     view.confirm_index = index;
     ledger_meta_store(ledger, &view);
@@ -339,7 +339,7 @@ enum error ledger_identity_may_count(struct table *ledger, const struct crdt_ide
         return ERR_NOT_FOUND;
     }
     if (identity->generation < view.sealed_below ||
-        seal_load(ledger, identity, &index, &is_folded)) {
+        ledger_seal_load(ledger, identity, &index, &is_folded)) {
         return ERR_FENCED;
     }
     return ERR_OK;
@@ -348,21 +348,21 @@ enum error ledger_identity_may_count(struct table *ledger, const struct crdt_ide
 bool ledger_sealed_next(struct table *ledger, uint64_t *index, struct crdt_identity *identity)
 {
     struct crdt_identity none = {0};
-    struct crdt_key from = queue_key(*index, *index == 0 ? &none : identity);
+    struct crdt_key from = ledger_queue_key(*index, *index == 0 ? &none : identity);
     struct ledger_view view;
     struct bytes key;
     struct bytes value;
 
     ledger_view(ledger, &view);
-    while (record_seek(ledger, &from, 2, false, &key, &value)) {
+    while (crdt_record_seek(ledger, &from, 2, false, &key, &value)) {
         ASSERT_VALUES(key.size == 2 + 8 + IDENTITY_SIZE, key.size, value.size);
         *index = load_u64_ordered(key.data + 2);
-        *identity = identity_decode(bytes_skip(key, 2 + 8));
+        *identity = crdt_identity_decode(bytes_skip(key, 2 + 8));
         if (identity->generation >= view.floor) {
             return true;
         }
         /* Below the floor it only waits to be swept. */
-        from = queue_key(*index, identity);
+        from = ledger_queue_key(*index, identity);
     }
     return false;
 }

@@ -12,11 +12,11 @@ enum { ADOPT_STEP_COUNT_MAX = 64 };
 static bool adopt_seek(struct crdt *crdt, struct crdt_update *update)
 {
     if (crdt->adopted.epoch != 0 &&
-        entry_next(crdt->store, crdt->adopted, crdt->adopted_version, update)) {
+        crdt_entry_next(crdt->store, crdt->adopted, crdt->adopted_version, update)) {
         return true;
     }
     while (crdt_carrier_lost_next(crdt, crdt->adopted, &crdt->adopted)) {
-        if (entry_next(crdt->store, crdt->adopted, 0, update)) {
+        if (crdt_entry_next(crdt->store, crdt->adopted, 0, update)) {
             return true;
         }
     }
@@ -36,19 +36,19 @@ static bool is_adopted(struct crdt *crdt, const struct crdt_total *total)
     struct crdt_update ours;
 
     return ledger_is_folded(crdt->ledger, &total->identity, total->counter) ||
-           (entry_load(crdt->store, crdt->carrier, &total->identity, total->counter, &ours) &&
+           (crdt_entry_load(crdt->store, crdt->carrier, &total->identity, total->counter, &ours) &&
             ours.total.total >= total->total);
 }
 
 static void adopted_drop(struct crdt *crdt, const struct crdt_total *total)
 {
-    struct crdt_key copy = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key copy = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
     struct crdt_identity identity;
     struct crdt_counter counter;
 
-    key_add_cell(&copy, &total->identity, total->counter);
-    (void)cell_decode(bytes_skip(key_bytes(&copy), 2), &identity, &counter);
-    entry_drop(crdt->store, crdt->adopted, &identity, counter);
+    crdt_key_add_cell(&copy, &total->identity, total->counter);
+    (void)crdt_cell_decode(bytes_skip(crdt_key_bytes(&copy), 2), &identity, &counter);
+    crdt_entry_drop(crdt->store, crdt->adopted, &identity, counter);
 }
 
 bool crdt_adopt_next(struct crdt *crdt, struct crdt_update *update)
@@ -57,7 +57,7 @@ bool crdt_adopt_next(struct crdt *crdt, struct crdt_update *update)
     struct crdt_held held;
 
     ledger_view(crdt->ledger, &view);
-    held_load(crdt->store, crdt->carrier, &held);
+    crdt_held_load(crdt->store, crdt->carrier, &held);
     if (view.lost_index != crdt->adopted_index) {
         crdt->adopted_index = view.lost_index;
         adopt_restart(crdt);
@@ -93,7 +93,7 @@ static bool holds_lost(struct crdt *crdt)
     struct crdt_update update;
 
     while (crdt_carrier_lost_next(crdt, lost, &lost)) {
-        if (entry_next(crdt->store, lost, 0, &update)) {
+        if (crdt_entry_next(crdt->store, lost, 0, &update)) {
             return true;
         }
     }
@@ -126,7 +126,7 @@ bool crdt_confirm_next(struct crdt *crdt, struct crdt_carrier *carrier, uint64_t
         crdt->confirm_index = view.confirm_index;
         crdt->confirm_version = crdt->stamped;
     }
-    held_load(crdt->store, crdt->carrier, &held);
+    crdt_held_load(crdt->store, crdt->carrier, &held);
     *carrier = crdt->carrier;
     *index = crdt->confirm_index;
     *version = crdt->confirm_version;
@@ -145,7 +145,7 @@ static bool covers_confirmed(struct crdt *crdt)
     while (ledger_carrier_next(crdt->ledger, carrier.carrier, &carrier)) {
         struct crdt_held held;
 
-        held_load(crdt->store, carrier.carrier, &held);
+        crdt_held_load(crdt->store, carrier.carrier, &held);
         if (carrier.state != LEDGER_CARRIER_LOST && held.version < carrier.confirmed_version) {
             return false;
         }
@@ -161,10 +161,10 @@ static void fold_collect(struct crdt *crdt, struct crdt_key *from, size_t size,
     struct bytes value;
 
     fold->is_last = true;
-    while (record_seek(crdt->store, from, size, false, &key, &value)) {
+    while (crdt_record_seek(crdt->store, from, size, false, &key, &value)) {
         struct crdt_total total;
 
-        struct bytes rest = cell_decode(bytes_skip(key, 2), &total.identity, &total.counter);
+        struct bytes rest = crdt_cell_decode(bytes_skip(key, 2), &total.identity, &total.counter);
         if (fold->is_generations && total.identity.generation >= fold->below) {
             return;
         }
@@ -179,14 +179,14 @@ static void fold_collect(struct crdt *crdt, struct crdt_key *from, size_t size,
             fold->is_last = false;
             return;
         }
-        total.total = cell_total(crdt->store, &total.identity, total.counter);
+        total.total = crdt_cell_total(crdt->store, &total.identity, total.counter);
         fold->totals[fold->count++] = total;
     }
 }
 
 bool crdt_fold_next(struct crdt *crdt, struct ledger_fold *fold)
 {
-    struct crdt_key from = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key from = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
     struct ledger_view view;
     uint64_t index = 0;
 
@@ -200,7 +200,7 @@ bool crdt_fold_next(struct crdt *crdt, struct ledger_fold *fold)
         fold->is_generations = true;
     } else if (ledger_sealed_next(crdt->ledger, &index, &fold->identity) &&
                ledger_is_confirmed(crdt->ledger, index)) {
-        key_add_identity(&from, &fold->identity);
+        crdt_key_add_identity(&from, &fold->identity);
     } else {
         return false;
     }
@@ -215,7 +215,7 @@ static uint64_t cells_drop(struct crdt *crdt, const struct crdt_key *from, uint6
     struct bytes value;
     uint64_t count = 0;
 
-    while (record_seek(crdt->store, from, from->size, false, &key, &value)) {
+    while (crdt_record_seek(crdt->store, from, from->size, false, &key, &value)) {
         struct crdt_identity identity;
         struct crdt_counter counter;
         struct crdt_key copy;
@@ -223,11 +223,11 @@ static uint64_t cells_drop(struct crdt *crdt, const struct crdt_key *from, uint6
         ASSERT(key.size <= sizeof(copy.data));
         memcpy(copy.data, key.data, key.size);
         copy.size = key.size;
-        (void)cell_decode(bytes_skip(key_bytes(&copy), 2), &identity, &counter);
+        (void)crdt_cell_decode(bytes_skip(crdt_key_bytes(&copy), 2), &identity, &counter);
         if (below != 0 && identity.generation >= below) {
             break;
         }
-        count += cell_drop(crdt->store, &identity, counter);
+        count += crdt_cell_drop(crdt->store, &identity, counter);
     }
     return count;
 }
@@ -235,29 +235,29 @@ static uint64_t cells_drop(struct crdt *crdt, const struct crdt_key *from, uint6
 /* Carriers that the ledger has forgotten: known to it before the seal, and no longer. */
 static void held_forget(struct crdt *crdt, const struct ledger_view *view)
 {
-    struct crdt_key from = key_of(CRDT_KEY_PREFIX, CRDT_KIND_HELD);
+    struct crdt_key from = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_HELD);
     struct ledger_carrier known;
     struct bytes key;
     struct bytes value;
 
-    while (record_seek(crdt->store, &from, 2, false, &key, &value)) {
-        struct crdt_carrier carrier = carrier_decode(bytes_skip(key, 2));
+    while (crdt_record_seek(crdt->store, &from, 2, false, &key, &value)) {
+        struct crdt_carrier carrier = crdt_carrier_decode(bytes_skip(key, 2));
 
         from.size = 2;
-        key_add_carrier(&from, carrier);
+        crdt_key_add_carrier(&from, carrier);
         if (carrier.epoch < view->generations_seal_index &&
             !ledger_carrier_get(crdt->ledger, carrier, &known)) {
             struct crdt_update update;
 
-            ASSERT(!entry_next(crdt->store, carrier, 0, &update));
-            record_erase(crdt->store, &from);
+            ASSERT(!crdt_entry_next(crdt->store, carrier, 0, &update));
+            crdt_record_erase(crdt->store, &from);
         }
     }
 }
 
 uint64_t crdt_fold_applied(struct crdt *crdt, const struct ledger_fold *fold)
 {
-    struct crdt_key from = key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
+    struct crdt_key from = crdt_key_of(CRDT_KEY_PREFIX, CRDT_KIND_ENTRY);
     struct ledger_view view;
     uint64_t late_count = 0;
 
@@ -265,15 +265,15 @@ uint64_t crdt_fold_applied(struct crdt *crdt, const struct ledger_fold *fold)
         const struct crdt_total *total = &fold->totals[i];
 
         late_count +=
-            cell_total(crdt->store, &total->identity, total->counter) > total->total ? 1 : 0;
-        (void)cell_drop(crdt->store, &total->identity, total->counter);
+            crdt_cell_total(crdt->store, &total->identity, total->counter) > total->total ? 1 : 0;
+        (void)crdt_cell_drop(crdt->store, &total->identity, total->counter);
     }
     if (!fold->is_last) {
         return late_count;
     }
     ledger_view(crdt->ledger, &view);
     if (!fold->is_generations) {
-        key_add_identity(&from, &fold->identity);
+        crdt_key_add_identity(&from, &fold->identity);
         return late_count + cells_drop(crdt, &from, 0);
     }
     late_count += cells_drop(crdt, &from, fold->below);
