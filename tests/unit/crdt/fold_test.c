@@ -90,8 +90,70 @@ static void a_piece_from_before_a_loss_is_refused(void **state)
     assert_true(crdt_fold_next(cluster.nodes[0].crdt, &fold.fold));
     cluster_propose(&cluster, &lose);
     cluster_apply_all(&cluster);
+    cluster_turn(&cluster, &cluster.nodes[0]);
+    cluster_turn(&cluster, &cluster.nodes[1]);
+    cluster_apply_all(&cluster);
 
     assert_int_equal(ledger_fold(cluster.nodes[1].ledger, &fold.fold), ERR_REFUSED);
+    fold.fold.lost_index = cluster.nodes[1].applied - 2;
+    assert_int_equal(ledger_fold(cluster.nodes[1].ledger, &fold.fold), ERR_OK);
+    cluster_close(&cluster);
+}
+
+/* Two leaders may propose the same. */
+static void a_piece_again_changes_nothing_and_another_total_is_refused(void **state)
+{
+    struct ledger_fold fold;
+    struct cluster cluster;
+    struct table *ledger;
+
+    (void)state;
+    cluster_open(&cluster);
+    ledger = cluster.nodes[0].ledger;
+    add(&cluster.nodes[0], 1, 1, 5);
+    seal_identity(&cluster, 1);
+    for (uint32_t i = 0; i < CLUSTER_NODE_COUNT; i++) {
+        cluster_turn(&cluster, &cluster.nodes[i]);
+    }
+    cluster_apply_all(&cluster);
+    assert_true(crdt_fold_next(cluster.nodes[0].crdt, &fold));
+    fold.is_last = false;
+    assert_int_equal(ledger_fold(ledger, &fold), ERR_OK);
+
+    assert_int_equal(ledger_fold(ledger, &fold), ERR_OK);
+
+    assert_int_equal(ledger_base(ledger, cluster_counter(0)).low, 5);
+    fold.totals[0].total = 6;
+    assert_int_equal(ledger_fold(ledger, &fold), ERR_MISMATCH);
+    cluster_close(&cluster);
+}
+
+/* Only the second node has what the lost carrier took. */
+static void a_loss_is_confirmed_only_when_what_is_held_of_it_is_adopted(void **state)
+{
+    struct command lose = {.kind = COMMAND_LOSE, .carrier = {.node = 3, .epoch = 3}};
+    struct crdt_carrier carrier;
+    struct cluster cluster;
+    uint64_t version;
+    uint64_t index;
+
+    (void)state;
+    cluster_open(&cluster);
+    add(&cluster.nodes[2], 1, 1, 5);
+    cluster_gossip(&cluster.nodes[2], &cluster.nodes[1]);
+    seal_identity(&cluster, 1);
+    cluster_propose(&cluster, &lose);
+    cluster_apply_all(&cluster);
+
+    assert_true(crdt_confirm_next(cluster.nodes[0].crdt, &carrier, &index, &version));
+    assert_false(crdt_confirm_next(cluster.nodes[1].crdt, &carrier, &index, &version));
+    cluster_settle(&cluster);
+
+    for (uint32_t i = 0; i < CLUSTER_NODE_COUNT; i++) {
+        assert_int_equal(ledger_base(cluster.nodes[i].ledger, cluster_counter(0)).low, 5);
+        assert_int_equal(cluster_value(&cluster.nodes[i], 0), 5);
+        crdt_check(cluster.nodes[i].crdt);
+    }
     cluster_close(&cluster);
 }
 
@@ -202,6 +264,8 @@ int main(void)
         cmocka_unit_test(a_sealed_identity_counts_no_more_but_its_old_totals_stand),
         cmocka_unit_test(nothing_is_folded_before_every_carrier_has_confirmed),
         cmocka_unit_test(a_piece_from_before_a_loss_is_refused),
+        cmocka_unit_test(a_piece_again_changes_nothing_and_another_total_is_refused),
+        cmocka_unit_test(a_loss_is_confirmed_only_when_what_is_held_of_it_is_adopted),
         cmocka_unit_test(a_fold_moves_the_total_and_leaves_a_tombstone),
         cmocka_unit_test(a_folded_generation_leaves_only_the_base),
         cmocka_unit_test(a_node_that_confirmed_does_not_count_under_an_older_ledger),
