@@ -24,7 +24,7 @@ space   := $(empty) $(empty)
 MODE    := $(subst $(space),$(comma),$(or $(strip $(SAN) $(if $(FAILPOINTS),failpoints)),plain))
 B       := build/$(MODE)
 
-FOLDERS := base log raft lease kv failure-detector wire node server client command jepsen
+FOLDERS := base log raft lease kv crdt failure-detector wire node server client command jepsen
 # What a test of a folder is linked with, outermost first (tools/layers.txt says who may include).
 LINK_base   := base
 LINK_log    := log base
@@ -32,6 +32,7 @@ LINK_raft   := raft base
 LINK_lease  := lease base
 LINK_kv     := kv base
 LINK_failure-detector := failure-detector base
+LINK_crdt   := crdt base
 LINK_wire   := wire raft lease kv base
 LINK_node   := node wire log raft lease kv base
 LINK_server := server node wire log raft lease kv base
@@ -70,7 +71,7 @@ UNIT    := $(foreach f,$(FOLDERS),$(patsubst %.c,$(B)/%,$(wildcard tests/unit/$f
 
 .PHONY: all deps demo test check soak bench lint format fuzz coverage install golden-update ci \
   clean unit integration binaries
-all: binaries $(call archive,failure-detector)
+all: binaries $(call archive,crdt failure-detector)
 ifeq ($(MODE),plain)
 BIN := build
 else

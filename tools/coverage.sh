@@ -2,7 +2,7 @@
 # Lines executed by the unit tests, for each folder. usage: tools/coverage.sh BUILD-FOLDER
 set -u
 build=$1
-for folder in base log raft lease kv failure-detector wire node server client; do
+for folder in base log raft lease kv crdt failure-detector wire node server client; do
     find "$build/obj/$folder" -maxdepth 1 -name '*.gcda' -exec gcov -n {} + 2>/dev/null |
         awk -v folder="$folder" '
             /^File/ { ours = index($0, "'\''" folder "/") == 6 }
