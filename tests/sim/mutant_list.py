@@ -238,7 +238,7 @@ MUTANTS = [
     Mutant("frozen_leader_catches_up", "a leader that was frozen adds the time it slept", [
         ("node/cluster_time.c", "elapsed_ms = time->gap_ms_max;", "(void)time;")]),
     Mutant("grant_counter_reset", "after twelve grants tokens begin anew", [
-        ("lease/lock.c", "    meta.token_last++;",
+        ("lease/grant.c", "    meta.token_last++;",
          "    meta.token_last = meta.token_last >= 12 ? 1 : meta.token_last + 1;")],
            "grants need no fault"),
 
