@@ -77,6 +77,20 @@ void raft_catch_up_note(struct raft *raft, uint32_t at)
     }
 }
 
+/* Who had everything begins a round when there is more, not with its next acknowledgement: one
+ * whose disk has stalled acknowledges nothing, and is heard all the same. */
+static void begin_rounds(struct raft *raft)
+{
+    for (uint32_t at = raft_place_next(raft->learners, 0); at < RAFT_PLACE_COUNT;
+         at = raft_place_next(raft->learners, at + 1)) {
+        struct raft_peer *peer = &raft->peers[at];
+        if (peer->catch_up_index == 0 && peer->progress.match_index < raft_last_index(raft)) {
+            peer->catch_up_index = raft_last_index(raft);
+            peer->catch_up_ms = raft->now_ms;
+        }
+    }
+}
+
 static bool has_caught_up(const struct raft *raft, uint32_t at)
 {
     const struct raft_peer *peer = &raft->peers[at];
@@ -374,6 +388,7 @@ void raft_change_step(struct raft *raft)
     if (raft->departing != 0) {
         end_departures(raft);
     }
+    begin_rounds(raft);
     if ((raft->quorum.outgoing == 0 && raft->learners == 0) || raft_is_handing_over(raft) ||
         !raft_configuration_is_committed(raft) || !raft_leader_is_ready(raft)) {
         return;

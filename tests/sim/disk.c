@@ -125,15 +125,21 @@ void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook)
 struct spots {
     struct spot items[SPOT_COUNT_MAX];
     uint32_t count;
+    struct spot last; /* Also where the batches are too many for `items`. */
 };
 
+/* What a crash has left of a batch is not one. */
 static void note_spot(void *context, const struct log_batch_view *view)
 {
     struct spots *spots = context;
 
+    if (view->error != ERR_OK) {
+        return;
+    }
+    spots->last =
+        (struct spot){.file = view->file, .offset = view->offset, .size = view->records.size};
     if (spots->count < SPOT_COUNT_MAX) {
-        spots->items[spots->count++] =
-            (struct spot){.file = view->file, .offset = view->offset, .size = view->records.size};
+        spots->items[spots->count++] = spots->last;
     }
 }
 
@@ -238,20 +244,36 @@ bool sim_disk_has_rotten_snapshot(const struct sim *sim, uint32_t place)
     return name[0] != '\0' && memory_disk_file(sim->cluster->worlds[place].disk, name).size > 0;
 }
 
-/* Any batch but the last two, which recovery might take for a torn tail. */
+/* A sector that reads as zeros is what a torn write leaves: one that reads as anything else than
+ * what was written was written and is rotten, in the last batch too (docs/log.md). */
+static void damage_last(struct disk *disk, const struct spot *spot, struct prng *prng)
+{
+    static const uint8_t zeros[DISK_SECTOR_SIZE];
+    uint64_t bit = 8 * spot->offset + prng_below(prng, 8 * (spot->size + 256));
+    uint64_t sector = bit / 8 / DISK_SECTOR_SIZE * DISK_SECTOR_SIZE;
+
+    memory_disk_flip_bit(disk, spot->file.text, bit);
+    if (memcmp(memory_disk_file(disk, spot->file.text).data + sector, zeros, sizeof(zeros)) == 0) {
+        memory_disk_flip_bit(disk, spot->file.text, bit ^ 1);
+    }
+}
+
 bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed)
 {
+    struct disk *disk = sim->cluster->worlds[place].disk;
     struct spots *spots = calloc(1, sizeof(*spots));
     struct prng prng;
 
     ASSERT(spots != NULL);
     prng_init(&prng, seed);
     walk(sim, place, note_spot, spots);
-    bool is_possible = spots->count > 2;
+    bool is_possible = spots->count > 1;
 
-    if (is_possible) {
-        damage(sim->cluster->worlds[place].disk, &spots->items[prng_below(&prng, spots->count - 2)],
-               &prng);
+    if (is_possible && prng_below(&prng, 4) == 0) {
+        damage_last(disk, &spots->last, &prng);
+        sim->checks.nodes[place].has_rotten_tail = true;
+    } else if (is_possible) {
+        damage(disk, &spots->items[prng_below(&prng, spots->count - 1)], &prng);
     }
     free(spots);
     return is_possible;

@@ -244,6 +244,7 @@ void sim_members_wipe(struct sim *sim, uint32_t place)
     node->has_present = false;
     node->is_refused = false;
     node->may_be_rotten = false;
+    node->has_rotten_tail = false;
     node->is_restoring = false;
     node->was_rotten = false;
     node->rotten_snapshot = (struct disk_name){0};

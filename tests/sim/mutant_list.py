@@ -238,7 +238,7 @@ MUTANTS = [
     Mutant("frozen_leader_catches_up", "a leader that was frozen adds the time it slept", [
         ("node/cluster_time.c", "elapsed_ms = time->gap_ms_max;", "(void)time;")]),
     Mutant("grant_counter_reset", "after twelve grants tokens begin anew", [
-        ("lease/lock.c", "    meta.token_last++;",
+        ("lease/grant.c", "    meta.token_last++;",
          "    meta.token_last = meta.token_last >= 12 ? 1 : meta.token_last + 1;")],
            "grants need no fault"),
 
@@ -251,7 +251,8 @@ MUTANTS = [
         ("node/machine.c", "    if (is_next) {\n", "    if (is_next && stored.body.data == NULL) {\n"),
         ("node/machine.c", "        *is_repeated = true;\n        return stored->error;", "        return ERR_OK;")]),
     Mutant("refusals_are_not_remembered", "a refused compare-and-swap leaves a gap", [
-        ("node/machine.c", "    if (is_next) {\n", "    if (is_next && result->error != ERR_MISMATCH) {\n")]),
+        ("node/machine.c", "    if (is_next) {\n", "    if (is_next && result->error != ERR_MISMATCH) {\n")],
+           "compare-and-swaps are refused in every run"),
 
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [

@@ -26,6 +26,19 @@ static uint32_t draw_promise(struct sim *sim)
     return prng_below(&sim->option_prng, 2) == 0 ? 0 : 2 * knobs->heartbeat_ms;
 }
 
+/* What is cut off as torn was never acknowledged; what has rotted may have been. */
+static void check_verdict(struct sim *sim, uint32_t place)
+{
+    struct sim_node *known = &sim->checks.nodes[place];
+
+    if (known->has_rotten_tail && fake_has_logged(sim->cluster, place, "verdict=")) {
+        SIM_CHECK(sim, rot_is_not_taken_for_a_torn_tail,
+                  fake_has_logged(sim->cluster, place, "verdict=rotten"), place, known->id);
+        SOMETIMES(sim, rot_of_last_batch_found);
+        known->has_rotten_tail = false;
+    }
+}
+
 /* False when it shall be tried again. */
 static bool try_start(struct sim *sim, uint32_t place)
 {
@@ -38,6 +51,7 @@ static bool try_start(struct sim *sim, uint32_t place)
 
     sim_trace(sim, error);
     sim_print(sim, "n%u starts: %s", place + 1, error == ERR_OK ? "ok" : problem);
+    check_verdict(sim, place);
     if (error == ERR_OK) {
         sim_check_started(sim, place);
         return true;

@@ -69,10 +69,11 @@ struct sim_node {
     struct raft_configuration present; /* The newest of its log, */
     uint64_t present_term;             /* and of its entry. */
     bool may_fail;                     /* A fault of its disk was planted since it started. */
-    bool may_be_rotten; /* Not to be counted on, until it has started as before or is restored. */
-    bool is_restoring;  /* It fetches what its disk has lost, and takes no part. */
-    bool is_refused;    /* Its rot was found: it cannot start. */
-    bool was_rotten;    /* Damage was planted once. */
+    bool may_be_rotten;   /* Not to be counted on, until it has started as before or is restored. */
+    bool has_rotten_tail; /* It has not started since the last batch of its log was damaged. */
+    bool is_restoring;    /* It fetches what its disk has lost, and takes no part. */
+    bool is_refused;      /* Its rot was found: it cannot start. */
+    bool was_rotten;      /* Damage was planted once. */
     struct disk_name rotten_snapshot; /* A file that was damaged and is still there; or empty. */
     uint64_t *terms;                  /* Of its log, from 1. */
     uint64_t *chains;                 /* A hash of each entry and all before it. */
@@ -460,7 +461,9 @@ void sim_disk_crash(struct sim *sim, uint32_t place);
 typedef void sim_entry_hook(struct sim *sim, uint32_t place, const struct raft_entry *entry);
 void sim_disk_read(struct sim *sim, uint32_t place, sim_entry_hook *hook);
 
-/* Damages bytes that were acknowledged, never those of the last write. False: there are none. */
+/* Damages bytes of the log that were written whole. Those of the last batch are damaged so that
+ * they cannot be taken for a write that a crash has torn; `has_rotten_tail` then says so. False:
+ * there are none. */
 bool sim_disk_rot(struct sim *sim, uint32_t place, uint64_t seed);
 
 /* Damages one of its snapshots, whole or in part, which is then known as `rotten_snapshot`. False:

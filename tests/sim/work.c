@@ -471,6 +471,11 @@ void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_ca
     if (client->act_ms == SIM_NEVER) {
         client->act_ms = sim->cluster->now_ms + prng_between(&client->prng, 1, 2 * think_ms(sim));
     }
+    /* A client that sends its requests in order, each as often as it takes, is never told that one
+     * is missing, or that the answer of one that it has not had is no longer kept. */
+    SIM_CHECK(sim, sessions_keep_their_place,
+              call->core.status != ERR_SEQUENCE_GAP && call->core.status != ERR_STALE,
+              call->core.status, client->number);
     if (call->core.status == ERR_OK && call->core.method != WIRE_METHOD_session_end) {
         client->done_count++; /* A session that nobody knows of ends without the cluster. */
     } else if (call->core.status == ERR_NO_QUORUM) {

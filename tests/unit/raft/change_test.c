@@ -144,6 +144,33 @@ static void learner_that_is_not_heard_is_not_promoted(void **state)
     member_close(&member);
 }
 
+/* It has everything, and then its disk stalls: it answers heartbeats and acknowledges nothing. */
+static void learner_that_is_heard_and_acknowledges_nothing_is_not_promoted(void **state)
+{
+    struct member member;
+    (void)state;
+    lead_ready(&member);
+    match(&member, 4, 1);
+    assert_true(raft_has_caught_up(member.raft, 4));
+
+    for (raft_index index = 2; index <= 6; index++) {
+        propose(&member);
+        member_tick(&member, 50);
+        (void)member_collect(&member);
+        match(&member, 2, index);
+        struct raft_message reply = message_heartbeat_reply(4, 1, member.raft->round, 1);
+        member_receive(&member, &reply);
+        (void)member_collect(&member);
+    }
+
+    assert_int_equal(raft_status(member.raft).commit_index, 6);
+    assert_false(raft_has_caught_up(member.raft, 4));
+    assert_int_equal(change(&member, RAFT_PROMOTE, 4, 0), RAFT_REFUSED_BEHIND);
+    match(&member, 4, 6);
+    assert_int_equal(change(&member, RAFT_PROMOTE, 4, 0), RAFT_ACCEPTED);
+    member_close(&member);
+}
+
 static void nine_members_are_enough(void **state)
 {
     struct member member;
@@ -322,6 +349,7 @@ int main(void)
         cmocka_unit_test(learner_that_lags_is_not_promoted),
         cmocka_unit_test(learner_has_caught_up_after_a_short_round),
         cmocka_unit_test(learner_that_is_not_heard_is_not_promoted),
+        cmocka_unit_test(learner_that_is_heard_and_acknowledges_nothing_is_not_promoted),
         cmocka_unit_test(nine_members_are_enough),
         cmocka_unit_test(context_is_replaced_without_a_joint_step),
         cmocka_unit_test(change_without_room_is_refused_and_changes_nothing),
