@@ -88,6 +88,7 @@ static void a_piece_from_before_a_loss_is_refused(void **state)
     }
     cluster_apply_all(&cluster);
     assert_true(crdt_fold_next(cluster.nodes[0].crdt, &fold.fold));
+    fold.fold.totals[0].counter = cluster_counter(0); /* What it borrowed is gone in a moment. */
     cluster_propose(&cluster, &lose);
     cluster_apply_all(&cluster);
     cluster_turn(&cluster, &cluster.nodes[0]);
@@ -117,6 +118,7 @@ static void a_piece_again_changes_nothing_and_another_total_is_refused(void **st
     }
     cluster_apply_all(&cluster);
     assert_true(crdt_fold_next(cluster.nodes[0].crdt, &fold));
+    fold.totals[0].counter = cluster_counter(0);
     fold.is_last = false;
     assert_int_equal(ledger_fold(ledger, &fold), ERR_OK);
 
