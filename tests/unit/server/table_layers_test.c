@@ -201,7 +201,7 @@ static void assert_table_is(struct fixture *fixture, const char *expected)
     struct text text;
     struct bytes key = bytes_of(NULL, 0);
     struct bytes value;
-    struct bytes again;
+    struct bytes again = {0};
     uint64_t sum = 0;
 
     text_init(&text, memory, sizeof(memory));
