@@ -171,7 +171,6 @@ struct lease_key lease_key_session(lease_session_id session);
  * store takes them from there safely when it is the first change. */
 
 void lease_audit_decode(struct bytes value, struct lease_audit_view *audit);
-void lease_meta_decode(struct bytes value, struct lease_meta *meta);
 void lease_session_decode(struct bytes value, struct lease_session *session);
 void lease_hold_decode(struct bytes value, struct lease_hold *hold);
 void lease_lock_decode(struct bytes value, struct lease_lock *lock);

@@ -102,7 +102,7 @@ static void value_check(struct bytes value, size_t size)
     ASSERT_VALUES(value.data[0] == RECORD_VERSION, value.data[0], RECORD_VERSION);
 }
 
-void lease_meta_decode(struct bytes value, struct lease_meta *meta)
+static void meta_decode(struct bytes value, struct lease_meta *meta)
 {
     value_check(value, META_SIZE);
     meta->token_last = load_u64(value.data + 1);
@@ -116,7 +116,7 @@ void lease_meta_load(struct table *table, struct lease_meta *meta)
 
     *meta = (struct lease_meta){0};
     if (record_get(table, lease_key_meta(), &value)) {
-        lease_meta_decode(value, meta);
+        meta_decode(value, meta);
     }
 }
 

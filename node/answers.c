@@ -114,6 +114,15 @@ void answer_not_leader(struct node *node, const struct origin *origin)
     answer_failure(node, origin, &failure);
 }
 
+void answer_not_proposed(struct node *node, const struct origin *origin, enum error error)
+{
+    if (error == ERR_NOT_LEADER) {
+        answer_not_leader(node, origin);
+    } else {
+        answer_retry(node, origin, error, error == ERR_OVERLOADED ? RETRY_MS_OVERLOADED : 0);
+    }
+}
+
 void answer_machine(struct node *node, const struct origin *origin,
                     const struct machine_result *result)
 {

@@ -58,12 +58,8 @@ static void propose_tick(struct node *node, const struct origin *origin)
     }
     enum error error = requests_propose(node, &envelope, &index);
 
-    if (error == ERR_NOT_LEADER) {
-        answer_not_leader(node, origin);
-        return;
-    }
     if (error != ERR_OK) {
-        answer_retry(node, origin, error, error == ERR_OVERLOADED ? RETRY_MS_OVERLOADED : 0);
+        answer_not_proposed(node, origin, error);
         return;
     }
     struct pending *pending = requests_add(node, index);

@@ -84,6 +84,8 @@ void answer_error(struct node *node, const struct origin *origin, enum error err
 void answer_retry(struct node *node, const struct origin *origin, enum error error,
                   uint32_t retry_after_ms);
 void answer_not_leader(struct node *node, const struct origin *origin);
+/* What requests_propose() has refused. */
+void answer_not_proposed(struct node *node, const struct origin *origin, enum error error);
 void answer_machine(struct node *node, const struct origin *origin,
                     const struct machine_result *result);
 /* A whole message that lies in the node's scratch memory. */

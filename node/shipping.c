@@ -26,7 +26,7 @@ static uint32_t slot_of(const struct node *node, const struct shipment *shipment
 }
 
 /* Members there may be more than slots: who finds none asks again. */
-void shipping_need(struct node *node, raft_id peer, raft_index index_min, uint64_t request)
+static void need(struct node *node, raft_id peer, raft_index index_min, uint64_t request)
 {
     struct shipment *shipment = find(node, peer);
 
@@ -52,7 +52,7 @@ void shipping_need(struct node *node, raft_id peer, raft_index index_min, uint64
 void shipping_note_needs(struct node *node, const struct raft_effects *effects)
 {
     for (uint32_t i = 0; i < effects->snapshot_count; i++) {
-        shipping_need(node, effects->snapshots[i].peer, effects->snapshots[i].index_min, 0);
+        need(node, effects->snapshots[i].peer, effects->snapshots[i].index_min, 0);
     }
 }
 
@@ -358,7 +358,7 @@ bool shipping_take_request(struct node *node, const struct wire_frame *frame)
         return false;
     }
     if (node_leads(node) && node->status.leader_is_ready && !node->is_stopping) {
-        shipping_need(node, frame->source, node->status.last_index, request.request);
+        need(node, frame->source, node->status.last_index, request.request);
     }
     return true;
 }

@@ -161,7 +161,6 @@ void snapshots_save_abort(struct snapshots *snapshots);
  * ERR_OVERLOADED: something is being loaded or received, or a commit of the table is still being
  * written: ask again a little later. */
 MUST_USE enum error snapshots_load_begin(struct snapshots *snapshots, raft_index index);
-bool snapshots_are_loading(const struct snapshots *snapshots);
 
 /* The same at once, with the disk's synchronous calls: only while opening. ERR_CORRUPT and
  * ERR_VERSION as in SNAPSHOT_LOAD_FAILED. The event is told too. */

@@ -195,8 +195,7 @@ void snapshots_scan_open(struct scan *scan, struct arena *arena);
 /* `size` is a multiple of DISK_ALIGNMENT. */
 void snapshots_scan_begin(struct scan *scan, enum snapshot_name_kind kind, raft_index index,
                           uint64_t size);
-/* Asks for more where there is room; by submitting, or at once. */
-void snapshots_scan_fill(struct snapshots *snapshots);
+/* Asks for more where there is room, at once. */
 void snapshots_scan_fill_now(struct scan *scan, struct disk *disk);
 void snapshots_scan_completed(struct scan *scan, enum error error);
 

@@ -75,7 +75,6 @@ struct shipping {
     uint64_t sent_bytes; /* Of chunks, in all. */
 };
 
-void shipping_need(struct node *node, raft_id peer, raft_index index_min, uint64_t request);
 void shipping_note_needs(struct node *node, const struct raft_effects *effects);
 /* The log from here on follows what is being sent; UINT64_MAX: nothing is. */
 raft_index shipping_wanted_index(const struct node *node);

@@ -2,11 +2,6 @@
 #include "base/assert.h"
 #include "node/snapshot_internal.h"
 
-bool snapshots_are_loading(const struct snapshots *snapshots)
-{
-    return snapshots->is_loading;
-}
-
 static enum error begin(struct snapshots *snapshots, raft_index index)
 {
     const struct kept *kept = snapshots_files_find(snapshots, index);

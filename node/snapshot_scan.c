@@ -51,7 +51,8 @@ static size_t make_room(struct scan *scan)
     return size_min(READ_SIZE, scan->size - scan->read_offset);
 }
 
-void snapshots_scan_fill(struct snapshots *snapshots)
+/* Asks for more where there is room, by submitting. */
+static void fill(struct snapshots *snapshots)
 {
     struct scan *scan = &snapshots->scan;
     size_t size = make_room(scan);
@@ -207,14 +208,14 @@ enum scan_step snapshots_scan_slice(struct snapshots *snapshots, struct table *t
     uint64_t begin = scan->chain.offset;
     enum scan_step step = SCAN_BLOCK;
 
-    snapshots_scan_fill(snapshots);
+    fill(snapshots);
     if (scan->is_stale) {
         return SCAN_WAIT;
     }
     while (step == SCAN_BLOCK && scan->chain.offset - begin < snapshots->options.slice_size) {
         step = snapshots_scan_take(scan, snapshots->options.cluster, table);
     }
-    snapshots_scan_fill(snapshots);
+    fill(snapshots);
     snapshots->has_more = snapshots->has_more || step == SCAN_BLOCK;
     return step;
 }

@@ -44,9 +44,6 @@ void world_commit_link(struct world *world, uint32_t peer, enum world_lane lane,
  * CLOSED event still comes. */
 void world_close(struct world *world, world_connection connection);
 
-/* Drops the dialed connection; it is dialed again. Its DOWN event comes if it was up. */
-void world_reset_link(struct world *world, uint32_t peer, enum world_lane lane);
-
 /* Unpredictable bytes. */
 void world_entropy(struct world *world, void *data, size_t size);
 

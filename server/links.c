@@ -372,12 +372,3 @@ void links_commit(struct links *links, uint32_t peer, enum world_lane lane, size
 {
     channel_commit(&link_at(links, peer, lane)->channel, size);
 }
-
-void links_reset(struct links *links, uint32_t peer, enum world_lane lane)
-{
-    struct link *link = link_at(links, peer, lane);
-
-    if (link->state == LINK_UP) {
-        channel_drop(&link->channel);
-    }
-}

@@ -42,9 +42,8 @@ uint32_t links_gather(struct links *links, struct node_event *events, uint32_t e
 void links_settle(struct links *links, const struct node_event *events, uint32_t events_count);
 void links_flush(struct links *links);
 
-/* As world_reserve_link(), world_commit_link() and world_reset_link(). */
+/* As world_reserve_link() and world_commit_link(). */
 uint8_t *links_reserve(struct links *links, uint32_t peer, enum world_lane lane, size_t size);
 void links_commit(struct links *links, uint32_t peer, enum world_lane lane, size_t size);
-void links_reset(struct links *links, uint32_t peer, enum world_lane lane);
 
 #endif

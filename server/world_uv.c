@@ -212,11 +212,6 @@ void world_close(struct world *world, world_connection connection)
     connections_end(world->connections, connection);
 }
 
-void world_reset_link(struct world *world, uint32_t peer, enum world_lane lane)
-{
-    links_reset(world->links, peer, lane);
-}
-
 void world_entropy(struct world *world, void *data, size_t size)
 {
     (void)world;

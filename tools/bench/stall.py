@@ -14,6 +14,7 @@ import threading
 from dev import Dev
 
 VALUE_SIZE = 1700
+FILL_COUNT_MAX = 60  # Rounds of 10 s.
 WINDOW_COUNT_MAX = 60
 QUIET_COUNT_MIN = 2  # To compare with.
 
@@ -47,10 +48,15 @@ def main(build):
     keys = wanted * 1000
     dev = Dev(build)
     try:
-        while newest_mb(dev) < wanted:
+        for _ in range(FILL_COUNT_MAX):
+            if newest_mb(dev) >= wanted:
+                break
             dev.bench("put", "--clients", clients, "--seconds", 10, "--warmup", 0,
                       "--value-size", VALUE_SIZE, "--keys", keys)
             print(f"filling: the newest snapshots have at least {newest_mb(dev)} of {wanted} MiB", flush=True)
+        if newest_mb(dev) < wanted:
+            raise SystemExit(f"the newest snapshots have {newest_mb(dev)} of {wanted} MiB after "
+                             f"{FILL_COUNT_MAX} rounds: see the nodes' logs, or ask for a smaller STATE_MB")
         watch = Watch(dev)
         windows = {True: [], False: []}
         taken = dev.snapshots()

@@ -226,14 +226,6 @@ void world_close(struct world *world, world_connection connection)
     world->connections[connection].is_closing = true;
 }
 
-void world_reset_link(struct world *world, uint32_t peer, enum world_lane lane)
-{
-    ASSERT(lane < WORLD_LANE_COUNT);
-    if (world->targets[peer] != FAKE_NODE_COUNT_MAX) {
-        fake_break(world->cluster, world->place, world->targets[peer]);
-    }
-}
-
 void world_entropy(struct world *world, void *data, size_t size)
 {
     uint8_t *bytes = data;

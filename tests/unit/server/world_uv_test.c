@@ -482,23 +482,6 @@ static void answer_on_a_link_is_handed_over(void **state)
     close(socket);
 }
 
-static void link_that_was_reset_goes_down_and_comes_up(void **state)
-{
-    struct fixture *fixture = *state;
-
-    set_peer(fixture, fixture->peer_port);
-    enum world_lane lane = await(fixture, NODE_LINK_UP)->lane;
-    world_reset_link(fixture->world, 1, lane);
-    assert_null(world_reserve_link(fixture->world, 1, lane, 1));
-    settle(fixture);
-
-    assert_int_equal(await(fixture, NODE_LINK_DOWN)->lane, lane);
-    settle(fixture);
-    while (await(fixture, NODE_LINK_UP)->lane != lane) {
-        settle(fixture);
-    }
-}
-
 static void silent_peer_is_dialed_until_it_listens(void **state)
 {
     struct fixture *fixture = *state;
@@ -589,7 +572,6 @@ int main(void)
         LAW(both_lanes_are_dialed_and_carry_output),
         LAW(link_that_broke_is_told_and_dialed_again),
         LAW(answer_on_a_link_is_handed_over),
-        LAW(link_that_was_reset_goes_down_and_comes_up),
         LAW(silent_peer_is_dialed_until_it_listens),
         LAW(own_override_of_an_address_wins),
         LAW(peer_that_has_moved_is_dialed_there),
