@@ -41,6 +41,10 @@ if [ -z "$all" ]; then
     exit 1
 fi
 pure=$(grep -E "$pure_object" <<<"$all" || true)
+if [ -z "$pure" ]; then
+    echo "$objects: no object of a pure folder is built: run make first"
+    exit 1
+fi
 msgpack=$(grep -lE '^#[[:space:]]*include[[:space:]]*<msgpack' wire/*.c 2>/dev/null | head -n 1 || true)
 
 check_needed='

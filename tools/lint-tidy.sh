@@ -56,6 +56,10 @@ else
     sources=$(list_files '*.c' | only_product)
 fi
 count=$(grep -c . <<<"$sources" || true)
+if [ "$count" -eq 0 ]; then
+    echo "lint: tidy: no source was found"
+    exit 1
+fi
 xargs -r -d '\n' -P "$(nproc)" -n 1 "$0" --one <<<"$sources" |
     awk -v count="$count" '
         /^(done|failed: .*)$/ {
