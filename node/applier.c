@@ -47,7 +47,6 @@ static bool apply(struct node *node, const struct raft_entry *entry)
         return false;
     }
     applier->tick_is_due = result.more_is_due;
-    applier->deadline_is_known = false;
     if (entry->index >= applier->tick_index) {
         applier->tick_index = 0;
     }
@@ -92,15 +91,7 @@ void applier_run(struct node *node, raft_index commit_index)
 
 static bool deadline_has_passed(struct node *node)
 {
-    struct applier *applier = &node->applier;
-
-    if (!applier->deadline_is_known) {
-        applier->deadline_is_known = true;
-        if (!lease_next_deadline(node->table, &applier->deadline_ms)) {
-            applier->deadline_ms = FAR_FUTURE_MS;
-        }
-    }
-    return applier->deadline_ms <= cluster_time_now(&node->time);
+    return machine_due_ms(node->machine) <= cluster_time_now(&node->time);
 }
 
 /* As leader: what is due is ended by an entry, one under way at a time. */

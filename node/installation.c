@@ -226,7 +226,6 @@ static void forget_state(struct node *node)
     node->applier.fetched = (struct bytes){0};
     node->applier.fetched_index = 0;
     node->applier.tick_is_due = false;
-    node->applier.deadline_is_known = false;
     requests_installed(node, node->committed_index);
 }
 

@@ -463,8 +463,6 @@ struct applier {
     bool tick_is_due;         /* More sessions are due at the stamp applied last. */
     raft_index tick_index;    /* Of our tick under way; 0: none. */
     raft_term tick_term;
-    uint64_t deadline_ms;   /* The earliest of any session, in cluster time. */
-    bool deadline_is_known; /* Nothing was applied since it was looked up. */
 };
 
 void applier_run(struct node *node, raft_index commit_index);

@@ -19,6 +19,8 @@ struct machine {
     raft_index applied_index;
     uint64_t log_ms;
     bool dirty;         /* The table's meta record is older than what was applied. */
+    bool due_is_known;  /* No lease was touched since it was looked up. */
+    uint64_t due_ms;    /* When lease_advance() has something to do. */
     bool hash_is_known; /* At `hash_index`. */
     raft_index hash_index;
     uint64_t hash;
@@ -57,6 +59,7 @@ void machine_reload(struct machine *machine)
     machine->applied_index = 0;
     machine->log_ms = 0;
     machine->dirty = false;
+    machine->due_is_known = false;
     machine->hash_is_known = false;
     if (table_get(machine->table, bytes_of(meta_key, sizeof(meta_key)), &meta)) {
         ASSERT_VALUES(meta.size == META_SIZE, meta.size, META_SIZE);
@@ -385,6 +388,35 @@ static void apply_request(struct apply *apply, struct machine_result *result)
     }
 }
 
+uint64_t machine_due_ms(struct machine *machine)
+{
+    if (!machine->due_is_known) {
+        machine->due_is_known = true;
+        if (!lease_next_deadline(machine->table, &machine->due_ms)) {
+            machine->due_ms = UINT64_MAX;
+        }
+    }
+    return machine->due_ms;
+}
+
+/* What is due comes first, so that the command of the same entry already finds it gone. True when
+ * more is due than one entry may do. */
+static bool advance(struct machine *machine)
+{
+    if (machine_due_ms(machine) > machine->log_ms) {
+        return false;
+    }
+    machine->due_is_known = false;
+    return lease_advance(machine->table, machine->log_ms, &machine->effects);
+}
+
+/* Keys have no deadlines: between writes to them the next one stays as it is. */
+static bool touches_leases(uint8_t method)
+{
+    return method != WIRE_METHOD_put && method != WIRE_METHOD_delete &&
+           method != WIRE_METHOD_cas && method != ENVELOPE_TICK;
+}
+
 static void drop_ended(struct machine *machine)
 {
     for (uint32_t i = 0; i < machine->effects.ended_count; i++) {
@@ -419,9 +451,11 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     if (apply.envelope.log_ms > machine->log_ms) {
         machine->log_ms = apply.envelope.log_ms;
     }
-    /* First what is due, so that a command of this entry already finds it gone. */
-    result->more_is_due = lease_advance(machine->table, machine->log_ms, &machine->effects);
+    result->more_is_due = advance(machine);
     drop_ended(machine);
+    if (touches_leases(apply.envelope.method)) {
+        machine->due_is_known = false;
+    }
     uint32_t ended_before = machine->effects.ended_count;
     switch (apply.envelope.method) {
     case ENVELOPE_TICK:
@@ -482,6 +516,7 @@ void machine_refound(struct machine *machine, raft_index index, uint64_t token_r
     lease_restart(machine->table, token_raise);
     machine->applied_index = index;
     machine->dirty = true;
+    machine->due_is_known = false;
     machine->hash_is_known = false;
     machine_commit(machine);
 }

@@ -53,6 +53,9 @@ raft_index machine_applied_index(const struct machine *machine);
 /* The stamp of the last applied entry. */
 uint64_t machine_log_ms(const struct machine *machine);
 
+/* When lease_advance() next has something to do, in cluster time; UINT64_MAX: never, as things are. */
+uint64_t machine_due_ms(struct machine *machine);
+
 /* Writes what is kept in memory (dirty session windows) into the table and commits it. */
 void machine_commit(struct machine *machine);
 

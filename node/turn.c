@@ -285,11 +285,10 @@ static void wake_for_leader(struct node *node)
     if (applier->tick_is_due && applier->tick_index == 0) {
         wake_at(node, node->now_ms + 1);
     }
-    if (applier->tick_index == 0 && applier->deadline_is_known &&
-        applier->deadline_ms != FAR_FUTURE_MS) {
-        uint64_t left_ms = applier->deadline_ms > clock_ms ? applier->deadline_ms - clock_ms : 1;
+    uint64_t due_ms = applier->tick_index == 0 ? machine_due_ms(node->machine) : UINT64_MAX;
 
-        wake_at(node, node->now_ms + left_ms);
+    if (due_ms != UINT64_MAX) {
+        wake_at(node, node->now_ms + (due_ms > clock_ms ? due_ms - clock_ms : 1));
     }
 }
 

@@ -31,7 +31,8 @@ struct memtable {
     uint32_t slot_count;
     uint32_t count;
     uint64_t level_state;
-    struct memtable_entry *head; /* Has every level, and no key. */
+    struct memtable_entry *head;  /* Has every level, and no key. */
+    struct memtable_entry *fresh; /* What the next seek puts into the order; by `next[0]`. */
     size_t size_empty;
 };
 
@@ -87,6 +88,7 @@ struct memtable *memtable_open(struct arena *arena, size_t size)
 void memtable_clear(struct memtable *memtable)
 {
     memtable->count = 0;
+    memtable->fresh = NULL;
     memtable->pairs.size = memtable->size_empty;
     memset(memtable->slots, 0, memtable->slot_count * sizeof(struct slot));
     *memtable->head = (struct memtable_entry){.level_count = LEVEL_COUNT_MAX};
@@ -189,6 +191,7 @@ struct memtable_entry *memtable_add(struct memtable *memtable, const struct memt
     *entry = (struct memtable_entry){
         .key_size = (uint16_t)key->bytes.size,
         .is_below = is_below,
+        .is_hidden = true,
         .level_count = level_count,
     };
     memcpy(entry->next + level_count, key->bytes.data, key->bytes.size);
@@ -232,7 +235,32 @@ static void link_in(struct memtable *memtable, struct memtable_entry *entry)
         entry->next[level] = before[level]->next[level];
         before[level]->next[level] = entry;
     }
-    entry->is_linked = true;
+    entry->place = MEMTABLE_ORDERED;
+}
+
+/* Most pairs are written, found by their keys and collected, and nobody asks what follows them: so
+ * they wait for a seek, which orders all that came since the last one. */
+static void show(struct memtable *memtable, struct memtable_entry *entry)
+{
+    if (entry->place == MEMTABLE_NOWHERE) {
+        entry->next[0] = memtable->fresh;
+        memtable->fresh = entry;
+        entry->place = MEMTABLE_FRESH;
+    }
+    entry->is_hidden = false;
+}
+
+static void order_fresh(struct memtable *memtable)
+{
+    while (memtable->fresh != NULL) {
+        struct memtable_entry *entry = memtable->fresh;
+
+        memtable->fresh = entry->next[0];
+        entry->place = MEMTABLE_NOWHERE;
+        if (!entry->is_hidden) {
+            link_in(memtable, entry);
+        }
+    }
 }
 
 static void link_out(struct memtable *memtable, struct memtable_entry *entry)
@@ -245,12 +273,13 @@ static void link_out(struct memtable *memtable, struct memtable_entry *entry)
         ASSERT(before[level]->next[level] == entry);
         before[level]->next[level] = entry->next[level];
     }
-    entry->is_linked = false;
+    entry->place = MEMTABLE_NOWHERE;
 }
 
-const struct memtable_entry *memtable_seek(const struct memtable *memtable, struct bytes from,
+const struct memtable_entry *memtable_seek(struct memtable *memtable, struct bytes from,
                                            bool inclusive)
 {
+    order_fresh(memtable);
     const struct memtable_entry *entry = search(memtable, from, NULL);
 
     if (entry != NULL && !inclusive && bytes_equal(memtable_entry_key(entry), from)) {
@@ -286,9 +315,7 @@ void memtable_store(struct memtable *memtable, struct memtable_entry *entry, str
     entry->value_size = (uint32_t)value.size;
     entry->sum = sum;
     entry->is_live = true;
-    if (!entry->is_linked) {
-        link_in(memtable, entry);
-    }
+    show(memtable, entry);
 }
 
 void memtable_erase(struct memtable *memtable, struct memtable_entry *entry)
@@ -300,9 +327,10 @@ void memtable_erase(struct memtable *memtable, struct memtable_entry *entry)
 
 void memtable_hide(struct memtable *memtable, struct memtable_entry *entry)
 {
-    if (entry->is_linked) {
+    if (entry->place == MEMTABLE_ORDERED) {
         link_out(memtable, entry);
     }
+    entry->is_hidden = true;
 }
 
 /* --- Writing out ------------------------------------------------------------------------------ */

@@ -1,8 +1,8 @@
 /* server/memtable.h: pairs and deletions in memory, in front of an older table.
  *
- * What is written is found again by its key (a hash) and in key order (a skip list). A deletion
- * stays as a tombstone, which hides what the older table has; only live pairs are in the order, so
- * that a seek never walks over tombstones. All memory is taken when it is opened and reused after
+ * What is written is found again by its key (a hash) and in key order (a skip list, which a seek
+ * brings up to date). A deletion stays as a tombstone, which hides what the older table has; only
+ * live pairs are in the order, so that a seek never walks over tombstones. All memory is taken when it is opened and reused after
  * memtable_clear(); entries never move. Pure: no thread, no allocation.
  *
  * Another thread may call memtable_collect(), and read keys, values and flags of the entries, while
@@ -28,9 +28,16 @@ struct memtable_entry {
     uint16_t key_size;
     bool is_live;  /* False: a tombstone. */
     bool is_below; /* The older table has the key too. */
-    bool is_linked;
+    bool is_hidden; /* Not to be found by a seek: a tombstone, or a newer table has the key. */
+    uint8_t place;  /* One of enum memtable_place. */
     uint8_t level_count;
     struct memtable_entry *next[]; /* One for each level; the key lies behind them. */
+};
+
+enum memtable_place {
+    MEMTABLE_NOWHERE,
+    MEMTABLE_FRESH, /* Waits for the next seek. */
+    MEMTABLE_ORDERED,
 };
 
 /* A key with its hash, so that looking into several tables computes it once. */
@@ -81,7 +88,7 @@ void memtable_hide(struct memtable *memtable, struct memtable_entry *entry);
 
 /* The first live entry that is not hidden and whose key is >= `from` (`inclusive`) or > `from`;
  * NULL when there is none. */
-const struct memtable_entry *memtable_seek(const struct memtable *memtable, struct bytes from,
+const struct memtable_entry *memtable_seek(struct memtable *memtable, struct bytes from,
                                            bool inclusive);
 
 struct bytes memtable_entry_key(const struct memtable_entry *entry);

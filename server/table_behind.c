@@ -18,24 +18,28 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "base/checksum.h"
 #include "server/memtable.h"
+#include "server/seek_memo.h"
 #include "server/table_committer.h"
 #include "server/table_lmdb.h"
 
-enum { MEMO_COUNT = 16 }; /* Of seeks in LMDB. */
+/* What the layers below the active memtable have of a key. */
+struct below {
+    struct memtable_entry *frozen; /* NULL: no entry. */
+    bool is_there;
+    struct bytes value;
+    uint64_t sum;
+};
 
-/* What a seek in LMDB found: the first pair behind `from` that no memtable has. Until LMDB is
- * refreshed it can only move on, as no key ever leaves the memtables. So a queue that is emptied
- * from its front is not walked from its beginning again and again. */
-struct memo {
+/* The layers' answer to the last question by a key. Who writes a pair has mostly just read it. Known
+ * until the table changes. */
+struct lookup {
     bool is_known;
-    bool inclusive;
-    bool is_end; /* There is no such pair. */
-    uint16_t from_size;
-    uint8_t from[TABLE_KEY_SIZE_MAX];
-    struct bytes key;
-    struct bytes stored;
+    uint16_t key_size;
+    uint8_t key[TABLE_KEY_SIZE_MAX];
+    uint64_t hash;
+    struct memtable_entry *active; /* NULL: no entry; then */
+    struct below below;
 };
 
 struct table {
@@ -46,7 +50,8 @@ struct table {
     struct memtable *spare;  /* NULL: it is the frozen one. */
     uint64_t hash;
     enum error error;
-    struct memo memos[MEMO_COUNT];
+    struct seek_memos memos;
+    struct lookup lookup;
     bool snapshot_is_open;
     bool is_loading;
     void *memory; /* Of both memtables. */
@@ -78,13 +83,6 @@ static bool snapshot_begin(struct table *table)
     return true;
 }
 
-static void forget_memos(struct table *table)
-{
-    for (uint32_t i = 0; i < MEMO_COUNT; i++) {
-        table->memos[i].is_known = false;
-    }
-}
-
 /* The frozen memtable is in LMDB now, or the table has failed. */
 static void thaw(struct table *table)
 {
@@ -99,7 +97,7 @@ static void thaw(struct table *table)
     } else {
         (void)snapshot_begin(table);
     }
-    forget_memos(table);
+    seek_memos_forget(&table->memos);
     memtable_clear(table->frozen);
     table->spare = table->frozen;
     table->frozen = NULL;
@@ -108,6 +106,7 @@ static void thaw(struct table *table)
 /* Hands the active memtable over, if need be after waiting for the one before. */
 static void freeze(struct table *table)
 {
+    table->lookup.is_known = false;
     table_committer_wait(table->committer);
     if (table->frozen != NULL) {
         thaw(table);
@@ -125,6 +124,7 @@ static void freeze(struct table *table)
 /* At the end of each change: what was lent before it is not valid any more. */
 static void settle(struct table *table)
 {
+    table->lookup.is_known = false;
     if (table->frozen != NULL && table_committer_is_idle(table->committer)) {
         thaw(table);
     }
@@ -146,14 +146,6 @@ bool table_commit_would_wait(const struct table *table)
 }
 
 /* --- Reading ---------------------------------------------------------------------------------- */
-
-/* What the layers below the active memtable have of a key. */
-struct below {
-    struct memtable_entry *frozen; /* NULL: no entry. */
-    bool is_there;
-    struct bytes value;
-    uint64_t sum;
-};
 
 static struct bytes lend(const struct memtable_entry *entry)
 {
@@ -182,40 +174,49 @@ static bool look_below(struct table *table, const struct memtable_key *key, stru
     return true;
 }
 
-bool table_get(struct table *table, struct bytes key, struct bytes *value)
+static struct memtable_key looked_up_key(const struct lookup *lookup)
 {
-    struct memtable_key lookup = memtable_key_of(key);
-    struct below below;
-
-    if (table_error(table) != ERR_OK) {
-        return false;
-    }
-    const struct memtable_entry *entry = memtable_find(table->active, &lookup);
-    if (entry != NULL) {
-        *value = lend(entry);
-        return entry->is_live;
-    }
-    if (!look_below(table, &lookup, &below)) {
-        return false;
-    }
-    *value = below.value;
-    return below.is_there;
+    return (struct memtable_key){bytes_of(lookup->key, lookup->key_size), lookup->hash};
 }
 
-static struct memo *memo_of(struct table *table, struct bytes from, bool inclusive)
+/* NULL when the table has failed. */
+static const struct lookup *look_up(struct table *table, struct bytes key)
 {
-    struct memo *memo = &table->memos[(checksum(from, 0) + inclusive) % MEMO_COUNT];
+    struct lookup *lookup = &table->lookup;
 
-    if (!memo->is_known || memo->inclusive != inclusive ||
-        !bytes_equal(bytes_of(memo->from, memo->from_size), from)) {
-        memo->is_known = false;
-        memo->inclusive = inclusive;
-        memo->from_size = (uint16_t)from.size;
-        if (from.size != 0) {
-            memcpy(memo->from, from.data, from.size);
-        }
+    if (table_error(table) != ERR_OK) {
+        return NULL;
     }
-    return memo;
+    if (lookup->is_known && bytes_equal(looked_up_key(lookup).bytes, key)) {
+        return lookup;
+    }
+    const struct memtable_key hashed = memtable_key_of(key);
+
+    lookup->is_known = false;
+    lookup->hash = hashed.hash;
+    lookup->active = memtable_find(table->active, &hashed);
+    if (lookup->active == NULL && !look_below(table, &hashed, &lookup->below)) {
+        return NULL;
+    }
+    memcpy(lookup->key, key.data, key.size);
+    lookup->key_size = (uint16_t)key.size;
+    lookup->is_known = true;
+    return lookup;
+}
+
+bool table_get(struct table *table, struct bytes key, struct bytes *value)
+{
+    const struct lookup *lookup = look_up(table, key);
+
+    if (lookup == NULL) {
+        return false;
+    }
+    if (lookup->active != NULL) {
+        *value = lend(lookup->active);
+        return lookup->active->is_live;
+    }
+    *value = lookup->below.value;
+    return lookup->below.is_there;
 }
 
 static bool is_in_memory(const struct table *table, struct bytes key)
@@ -228,9 +229,9 @@ static bool is_in_memory(const struct table *table, struct bytes key)
 
 /* The first pair of LMDB that no memtable has, as the memo of the seek; NULL when the table has
  * failed. */
-static const struct memo *seek_lmdb(struct table *table, struct bytes from, bool inclusive)
+static const struct seek_memo *seek_lmdb(struct table *table, struct bytes from, bool inclusive)
 {
-    struct memo *memo = memo_of(table, from, inclusive);
+    struct seek_memo *memo = seek_memos_find(&table->memos, from, inclusive);
     struct bytes key = memo->is_known ? memo->key : from;
 
     while (!memo->is_known || (!memo->is_end && is_in_memory(table, memo->key))) {
@@ -267,7 +268,7 @@ bool table_seek(struct table *table, struct bytes from, bool inclusive, struct b
     if (table_error(table) != ERR_OK) {
         return false;
     }
-    const struct memo *memo = seek_lmdb(table, from, inclusive);
+    const struct seek_memo *memo = seek_lmdb(table, from, inclusive);
     if (memo == NULL) {
         return false;
     }
@@ -295,34 +296,31 @@ bool table_seek(struct table *table, struct bytes from, bool inclusive, struct b
 /* --- Writing ---------------------------------------------------------------------------------- */
 
 /* A tombstone in the active memtable for a key that it does not have. */
-static struct memtable_entry *add(struct table *table, const struct memtable_key *key,
-                                  const struct below *below)
+static struct memtable_entry *add(struct table *table, const struct lookup *lookup)
 {
-    if (below->frozen != NULL) {
-        memtable_hide(table->frozen, below->frozen);
+    const struct memtable_key key = looked_up_key(lookup);
+
+    if (lookup->below.frozen != NULL) {
+        memtable_hide(table->frozen, lookup->below.frozen);
     }
-    return memtable_add(table->active, key, below->is_there);
+    return memtable_add(table->active, &key, lookup->below.is_there);
 }
 
 void table_put(struct table *table, struct bytes key, struct bytes value)
 {
-    struct memtable_key lookup = memtable_key_of(key);
-    struct below below;
     uint64_t sum_old;
 
     ASSERT_VALUES(value.size <= TABLE_VALUE_SIZE_MAX, value.size, TABLE_VALUE_SIZE_MAX);
-    if (table_error(table) != ERR_OK) {
+    const struct lookup *lookup = look_up(table, key);
+    if (lookup == NULL) {
         return;
     }
-    struct memtable_entry *entry = memtable_find(table->active, &lookup);
+    struct memtable_entry *entry = lookup->active;
     if (entry != NULL) {
         sum_old = entry->is_live ? entry->sum : 0;
     } else {
-        if (!look_below(table, &lookup, &below)) {
-            return;
-        }
-        entry = add(table, &lookup, &below);
-        sum_old = below.sum;
+        entry = add(table, lookup);
+        sum_old = lookup->below.sum;
     }
     uint64_t sum = table_lmdb_sum(key, value);
     memtable_store(table->active, entry, value, sum);
@@ -332,13 +330,12 @@ void table_put(struct table *table, struct bytes key, struct bytes value)
 
 bool table_delete(struct table *table, struct bytes key)
 {
-    struct memtable_key lookup = memtable_key_of(key);
-    struct below below;
+    const struct lookup *lookup = look_up(table, key);
 
-    if (table_error(table) != ERR_OK) {
+    if (lookup == NULL) {
         return false;
     }
-    struct memtable_entry *entry = memtable_find(table->active, &lookup);
+    struct memtable_entry *entry = lookup->active;
     if (entry != NULL) {
         if (!entry->is_live) {
             return false;
@@ -346,11 +343,11 @@ bool table_delete(struct table *table, struct bytes key)
         memtable_erase(table->active, entry);
         table->hash -= entry->sum;
     } else {
-        if (!look_below(table, &lookup, &below) || !below.is_there) {
+        if (!lookup->below.is_there) {
             return false;
         }
-        (void)add(table, &lookup, &below);
-        table->hash -= below.sum;
+        (void)add(table, lookup);
+        table->hash -= lookup->below.sum;
     }
     settle(table);
     return true;
@@ -435,7 +432,8 @@ static void discard(struct table *table)
     if (table->frozen != NULL) {
         thaw(table);
     }
-    forget_memos(table);
+    seek_memos_forget(&table->memos);
+    table->lookup.is_known = false;
     memtable_clear(table->active);
     table->hash = 0;
     if (table->error == ERR_OK) {

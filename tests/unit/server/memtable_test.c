@@ -161,7 +161,23 @@ static uint32_t model_seek(const struct model *model, uint32_t from)
     return from;
 }
 
-static void check(const struct memtable *memtable, const struct model *model)
+static void check_seek(struct memtable *memtable, const struct model *model, uint32_t number)
+{
+    uint8_t memory[2];
+    struct bytes key = key_of(number, memory);
+
+    for (uint32_t behind = 0; behind <= 1; behind++) {
+        uint32_t expected = model_seek(model, number + behind);
+        const struct memtable_entry *found = memtable_seek(memtable, key, behind == 0);
+
+        assert_int_equal(found != NULL, expected < KEY_COUNT);
+        if (found != NULL) {
+            check_entry(found, model, expected);
+        }
+    }
+}
+
+static void check(struct memtable *memtable, const struct model *model)
 {
     static const struct memtable_entry *entries[SIZE / 64];
     uint32_t at = 0;
@@ -171,7 +187,6 @@ static void check(const struct memtable *memtable, const struct model *model)
         const struct model_entry *expected = &model->entries[number];
         uint8_t memory[2];
         struct bytes key = key_of(number, memory);
-        uint32_t expected_number = model_seek(model, number);
 
         if (expected->is_known) {
             check_entry(find(memtable, key), model, number);
@@ -179,17 +194,7 @@ static void check(const struct memtable *memtable, const struct model *model)
         if (expected->is_known && (expected->is_live || expected->is_below)) {
             check_entry(entries[at++], model, number);
         }
-        const struct memtable_entry *found = memtable_seek(memtable, key, true);
-        assert_int_equal(found != NULL, expected_number < KEY_COUNT);
-        if (found != NULL) {
-            check_entry(found, model, expected_number);
-        }
-        expected_number = model_seek(model, number + 1);
-        found = memtable_seek(memtable, key, false);
-        assert_int_equal(found != NULL, expected_number < KEY_COUNT);
-        if (found != NULL) {
-            check_entry(found, model, expected_number);
-        }
+        check_seek(memtable, model, number);
     }
     assert_int_equal(at, count);
 }
@@ -208,6 +213,9 @@ static void memtable_is_a_sorted_array(void **state)
         memtable_clear(fixture.memtable);
         for (uint32_t i = 0; i < STEP_COUNT; i++) {
             step(fixture.memtable, &model, &prng);
+            if (prng_below(&prng, 50) == 0) {
+                check_seek(fixture.memtable, &model, (uint32_t)prng_below(&prng, KEY_COUNT));
+            }
             if (i % 500 == 0) {
                 check(fixture.memtable, &model);
             }

@@ -323,7 +323,7 @@ static void seek_does_not_pass_deleted_pairs_twice(void **state)
     assert_true(table_seek(fixture->table, queue, true, &key, &value));
     assert_true(bytes_equal(key, bytes_of_text("q3")));
 
-    const struct memo *memo = memo_of(fixture->table, queue, true);
+    const struct seek_memo *memo = seek_memos_find(&fixture->table->memos, queue, true);
     assert_true(memo->is_known);
     assert_true(bytes_equal(memo->key, bytes_of_text("q3")));
 }
@@ -360,8 +360,8 @@ static void value_may_be_borrowed_from_any_layer(void **state)
 static void reads_keep_what_they_lent_when_a_write_ends(void **state)
 {
     struct fixture *fixture = *state;
-    struct bytes first;
-    struct bytes second;
+    struct bytes first = {0};
+    struct bytes second = {0};
 
     put_text(fixture, "a", "first");
     freeze_all(fixture);
