@@ -185,9 +185,18 @@ struct holdfast_node_status {
     size_t waiting_count;
     uint32_t lease_ms; /* What it promises a leader with each heartbeat; 0: reads have rounds. */
     uint32_t
-        lease_left_ms;    /* A leader reads without a round for so long, if no more is promised. */
-    uint64_t lease_reads; /* Reads that had none, since it was started. */
-    bool refuses_writes;  /* A majority of the disks is low. */
+        lease_left_ms;     /* A leader reads without a round for so long, if no more is promised. */
+    uint64_t lease_reads;  /* Reads that had none, since it was started. */
+    bool refuses_writes;   /* A majority of the disks is low. */
+    uint64_t sessions;     /* Open ones. */
+    uint64_t answers;      /* To clients, since it was started, */
+    uint64_t refusals;     /* and how many of them were errors. */
+    uint64_t clock_ms;     /* Its own clock, from no point in particular; 0: it does not say. */
+    uint32_t commit_us;    /* As leader: from a proposal to its apply, a smoothed maximum. */
+    uint32_t ttl_floor_ms; /* The least TTL that it takes as leader, from these: */
+    uint32_t clock_rate_ppm; /* how much rates of clocks may differ, */
+    uint32_t margin_ms;
+    uint32_t election_ms; /* the largest election timeout. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

@@ -208,7 +208,16 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .lease_ms = status->lease_ms,
                                           .lease_left_ms = status->lease_left_ms,
                                           .lease_reads = status->lease_reads,
-                                          .refuses_writes = status->refuses_writes};
+                                          .refuses_writes = status->refuses_writes,
+                                          .sessions = status->sessions,
+                                          .answers = status->answers,
+                                          .refusals = status->refusals,
+                                          .clock_ms = status->clock_ms,
+                                          .commit_us = status->commit_us,
+                                          .ttl_floor_ms = status->ttl_floor_ms,
+                                          .clock_rate_ppm = status->clock_rate_ppm,
+                                          .margin_ms = status->margin_ms,
+                                          .election_ms = status->election_ms};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;

@@ -39,6 +39,7 @@ void answer_body(struct node *node, const struct origin *origin, struct bytes bo
     bool fits = wire_result_begin(&out, origin->rpc_id) && buffer_append(&out, body);
 
     ASSERT_VALUES(fits, out.size, capacity);
+    node->answer_count++;
     world_commit(node->world, origin->connection, out.size);
 }
 
@@ -49,6 +50,7 @@ void answer_scratch(struct node *node, const struct origin *origin, const struct
 
     if (memory != NULL) {
         memcpy(memory, message->data, message->size);
+        node->answer_count++;
         world_commit(node->world, origin->connection, message->size);
     }
 }
@@ -65,6 +67,8 @@ void answer_failure(struct node *node, const struct origin *origin,
     bool fits = wire_failure_response(&out, origin->rpc_id, failure);
 
     ASSERT_VALUES(fits, failure->code, failure->text.size);
+    node->answer_count++;
+    node->refusal_count++;
     world_commit(node->world, origin->connection, out.size);
 }
 

@@ -500,11 +500,13 @@ struct node {
     size_t client_room; /* and what clients may write of them, less when the log is nearly full. */
     bool is_stopping;
     bool is_stopped;
-    bool retires;               /* And the reason to stop becomes the problem. */
-    uint64_t hand_over_ms;      /* Leadership was last seen to be on its way then; NEVER. */
-    bool stop_awaits_leader;    /* We led: the other's first heartbeat tells that it is done. */
-    uint64_t stop_ms;           /* Stopping ends then, whether leadership was handed over or not. */
-    uint64_t commit_ms;         /* Of the table, next. */
+    bool retires;            /* And the reason to stop becomes the problem. */
+    uint64_t hand_over_ms;   /* Leadership was last seen to be on its way then; NEVER. */
+    bool stop_awaits_leader; /* We led: the other's first heartbeat tells that it is done. */
+    uint64_t stop_ms;        /* Stopping ends then, whether leadership was handed over or not. */
+    uint64_t commit_ms;      /* Of the table, next. */
+    uint64_t answer_count;   /* To clients, errors included. */
+    uint64_t refusal_count;
     raft_index committed_index; /* Applied index of the last commit of the table. */
     uint32_t promise_wait_ms;   /* Longest promise ever given: waited out at the start. */
 

@@ -256,6 +256,14 @@ void status_answer(struct node *node, const struct origin *origin)
         .lease_left_ms = lease_left_ms(node),
         .lease_reads = node->reads.promised_count,
         .refuses_writes = node->disk_space.refuses,
+        .answers = node->answer_count,
+        .refusals = node->refusal_count,
+        .clock_ms = node->now_ms,
+        .commit_us = (uint32_t)((uint64_t)node->requests.commit_ms_q8 * 1000 >> 8),
+        .ttl_floor_ms = ttl_floor_ms(node),
+        .clock_rate_ppm = node->options.clock_rate_ppm,
+        .margin_ms = node->options.margin_ms,
+        .election_ms = node->options.election_ms_max,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

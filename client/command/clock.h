@@ -8,6 +8,9 @@
  * the machine was suspended. */
 uint64_t clock_now_ms(void);
 
+/* Microseconds of CLOCK_MONOTONIC_RAW, for short measurements. */
+uint64_t clock_now_us(void);
+
 /* Milliseconds since 1970, for people and scripts. */
 uint64_t clock_wall_ms(void);
 

@@ -68,6 +68,10 @@ static int dispatch(struct run *run)
         return snapshot_save_run(run);
     case COMMAND_BENCH:
         return bench_run(run);
+    case COMMAND_TOP:
+        return top_run(run);
+    case COMMAND_DOCTOR:
+        return doctor_run(run);
     case COMMAND_HELP:
         return help(run->options);
     case COMMAND_VERSION:

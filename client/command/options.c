@@ -47,7 +47,8 @@ static void defaults(struct options *options)
                                 .value_size = 256,
                                 .keys = 10000,
                                 .seconds_ms = 10000,
-                                .warmup_ms = 2000};
+                                .warmup_ms = 2000,
+                                .interval_ms = 1000};
 }
 
 /* A plain number is a number of seconds. */
@@ -421,6 +422,8 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
     case COMMAND_SESSION_LS:
     case COMMAND_STATUS:
     case COMMAND_MEMBER_LS:
+    case COMMAND_TOP:
+    case COMMAND_DOCTOR:
     case COMMAND_HELP:
     case COMMAND_VERSION:
         return true;

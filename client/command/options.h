@@ -36,6 +36,8 @@ enum command {
     COMMAND_LEADER_MOVE,
     COMMAND_SNAPSHOT_SAVE,
     COMMAND_BENCH,
+    COMMAND_TOP,
+    COMMAND_DOCTOR,
     COMMAND_HELP,
     COMMAND_VERSION,
 };
@@ -95,6 +97,9 @@ struct options {
     uint64_t keys;
     uint64_t seconds_ms;
     uint64_t warmup_ms;
+
+    uint64_t interval_ms; /* top */
+    uint64_t frames;      /* 0: for ever. */
 
     bool help;
     bool version;

@@ -5,8 +5,8 @@
 
 #include "base/assert.h"
 
-#define ALL_COMMANDS     UINT32_MAX
-#define ONLY(name)       (1U << COMMAND_##name)
+#define ALL_COMMANDS     UINT64_MAX
+#define ONLY(name)       (UINT64_C(1) << COMMAND_##name)
 #define MINUTES_MAX_MS   (3600ULL * 1000)
 #define DURATION_MAX_MS  (365ULL * 24 * 3600 * 1000)
 #define TTL_MAX_MS       ((uint64_t)UINT32_MAX)
@@ -22,8 +22,9 @@ static const struct option_row option_rows[] = {
     {"--help", OPTION_SWITCH, OPTION_AT(help), ALL_COMMANDS, 0, 0, NULL, "this text"},
     {"--version", OPTION_SWITCH, OPTION_AT(version), ALL_COMMANDS, 0, 0, NULL, "the version"},
     {"--nodes", OPTION_NUMBER, OPTION_AT(nodes), ONLY(DEV), 1, 9, "N", "how many nodes, 3"},
-    {"--dir", OPTION_TEXT, OPTION_AT(dir), ONLY(DEV) | ONLY(DEV_RESTART) | ONLY(DEV_ADD), 0, 0,
-     "DIR", "where the nodes keep their data; it stays"},
+    {"--dir", OPTION_TEXT, OPTION_AT(dir),
+     ONLY(DEV) | ONLY(DEV_RESTART) | ONLY(DEV_ADD) | ONLY(DOCTOR), 0, 0, "DIR",
+     "where the nodes keep their data; doctor measures the disk there"},
     {"--port", OPTION_NUMBER, OPTION_AT(port), ONLY(DEV), 1, 65500, "P",
      "node i: clients on P+i, peers on P+10+i; 7100"},
     {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK), 1, TTL_MAX_MS, "D",
@@ -61,10 +62,14 @@ static const struct option_row option_rows[] = {
     {"--value-size", OPTION_NUMBER, OPTION_AT(value_size), ONLY(BENCH), 0, OPTIONS_VALUE_SIZE_MAX,
      "BYTES", "256"},
     {"--keys", OPTION_NUMBER, OPTION_AT(keys), ONLY(BENCH), 1, 100000000, "N", "10000"},
-    {"--seconds", OPTION_SECONDS, OPTION_AT(seconds_ms), ONLY(BENCH), 1, 24 * MINUTES_MAX_MS, "S",
-     "how long to measure, 10"},
+    {"--seconds", OPTION_SECONDS, OPTION_AT(seconds_ms), ONLY(BENCH) | ONLY(DOCTOR), 1,
+     24 * MINUTES_MAX_MS, "S", "how long to measure, 10"},
     {"--warmup", OPTION_SECONDS, OPTION_AT(warmup_ms), ONLY(BENCH), 0, MINUTES_MAX_MS, "S",
      "how long to run before, 2"},
+    {"--interval", OPTION_SECONDS, OPTION_AT(interval_ms), ONLY(TOP), 100, MINUTES_MAX_MS, "S",
+     "between two looks, 1"},
+    {"--frames", OPTION_NUMBER, OPTION_AT(frames), ONLY(TOP), 1, UINT32_MAX, "N",
+     "how many looks; until a signal unless given"},
 };
 
 /* A command of two words stands before the one with its first word alone. */
@@ -102,12 +107,15 @@ static const struct command_row command_rows[] = {
      "the whole state into a file: a backup, for holdfastd --restore"},
     {COMMAND_BENCH, "bench", NULL, 1, 1, true, "put|get|lock|handoff",
      "measures a cluster under load"},
+    {COMMAND_TOP, "top", NULL, 0, 0, true, "", "nodes, rates, locks and queues, live"},
+    {COMMAND_DOCTOR, "doctor", NULL, 0, 0, true, "",
+     "measures round trips, clocks and disk; the smallest safe TTL; exit 1: see what it says"},
     {COMMAND_HELP, "help", NULL, 0, 1, false, "[COMMAND]", "this text"},
     {COMMAND_VERSION, "version", NULL, 0, 0, false, "", "the version"},
 };
 
 _Static_assert(COUNT_OF(option_rows) <= 64, "each option has a bit in struct words");
-_Static_assert(COMMAND_VERSION < 32, "each command has a bit in option_row.commands");
+_Static_assert(COMMAND_VERSION < 64, "each command has a bit in option_row.commands");
 
 const struct option_row *option_find(struct bytes name)
 {

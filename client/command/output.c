@@ -58,6 +58,11 @@ static int write_all(const char *data, size_t size)
 void output_line(struct output *output)
 {
     text_add(&output->text, "\n");
+    output_flush(output);
+}
+
+void output_flush(struct output *output)
+{
     ASSERT(!output->text.truncated);
     if (output->error == 0) {
         output->error = write_all(output->text.data, output->text.size);

@@ -24,6 +24,9 @@ void output_open(struct output *output);
 /* False, after a message on standard error unless the reader is just gone, when a write failed. */
 MUST_USE bool output_close(struct output *output);
 
+/* Writes what there is, be it no whole line. */
+void output_flush(struct output *output);
+
 /* Writes the line, with a line end added, and begins the next. */
 void output_line(struct output *output);
 

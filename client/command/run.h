@@ -53,5 +53,7 @@ int member_run(struct run *run);
 int member_ls_run(struct run *run);
 int snapshot_save_run(struct run *run);
 int bench_run(struct run *run);
+int top_run(struct run *run);
+int doctor_run(struct run *run);
 
 #endif

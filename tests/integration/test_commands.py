@@ -232,3 +232,47 @@ def test_write_that_was_sent_and_never_answered_is_74():
             result = run([HOLDFAST, "--endpoints", leader.client, "--timeout", "1s", "lock", "l",
                           "--wait", "500ms", "--", "true"])
             expect(result.code in (75, 77), f"lock: expected 75 or 77, got {result}")
+
+
+def test_top_draws_nodes_rates_and_locks():
+    with Cluster() as cluster:
+        cluster.leader()
+        holder = cluster.spawn_holdfast("lock", "busy", "--owner", "me", stdout=subprocess.PIPE, text=True)
+        expect(holder.stdout.readline().startswith("busy token="), "the lock is held")
+        shown = cluster.holdfast("top", "--frames", "2", "--interval", "0.2", "--json")
+        expect(shown.code == 0, f"top: {shown}")
+        frames = [json.loads(line) for line in shown.out.splitlines()]
+        expect(len(frames) == 2 and frames[1]["has_leader"] and frames[1]["sessions"] == 1, f"{frames}")
+        expect([node["name"] for node in frames[1]["nodes"]] == ["n1", "n2", "n3"], f"{frames}")
+        expect(sum(node["role"] == "leader" for node in frames[1]["nodes"]) == 1, f"{frames}")
+        expect([lock["owner"] for lock in frames[1]["locks"]] == ["me"], f"{frames}")
+        text = cluster.holdfast("top", "--frames", "1")
+        expect(text.code == 0 and "busy" in text.out and "\033" not in text.out, f"{text}")
+        end(holder)
+        for node in cluster.nodes[:2]:
+            node.kill()
+        # A leader that has lost its majority goes on leading for an election timeout.
+        await_true(lambda: cluster.holdfast("top", "--frames", "1").code == 77, 10,
+                   "top to say that nobody leads")
+
+
+def test_doctor_measures_and_says_what_is_wrong():
+    with Cluster() as cluster, Folder() as folder:
+        cluster.leader()
+        well = cluster.holdfast("doctor", "--seconds", "1", "--dir", folder, "--json")
+        found = json.loads(well.out)
+        expect(well.code == 0 and found["advice"] == [], f"doctor: {well}")
+        expect(len(found["nodes"]) == 3 and all(node["answers"]["count"] > 0 for node in found["nodes"]),
+               f"{found}")
+        expect(found["commits"]["count"] > 0 and found["disk"]["count"] > 0, f"{found}")
+        expect(found["ttl_safe_ms"] >= found["ttl_floor_ms"] > 0, f"{found}")
+        expect(os.listdir(folder) == [], "the disk's file is gone")
+        expect(json.loads(cluster.holdfast("session", "ls", "--json").out or "null") is None,
+               "no session is left")
+        absent = cluster.holdfast("doctor", "--seconds", "1", "--dir", f"{folder}/absent")
+        expect(absent.code == 1 and f"{folder}/absent" in absent.out, f"a folder that is not there: {absent}")
+        leader = cluster.leader()
+        victim = next(node for node in cluster.nodes if node is not leader)
+        victim.kill()
+        ill = cluster.holdfast("doctor", "--seconds", "1")
+        expect(ill.code == 1 and f"! {victim.name} " in ill.out, f"doctor: {ill}")
