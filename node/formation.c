@@ -4,7 +4,8 @@
  * live connection, says that its disk is empty and that it has the same list of members. It saves
  * the result before it says so. Each other member adopts it if its own incarnation is the listed
  * one. So two wiped nodes of three never found a new cluster: the third does not say that it is
- * empty.
+ * empty. A node whose list has nobody else waits a moment before it founds a cluster of one: if it
+ * is the wiped first member of one that has grown, the others dial it, and it joins them.
  *
  * With --restore all of them must have the same backup: then the state in it is what they found the
  * cluster with (backing.c).
@@ -43,6 +44,7 @@ void formation_open(struct node *node)
     }
     ASSERT(!text.truncated);
     node->formation.line_ms = node->now_ms + FORMATION_LINE_MS / 5;
+    node->formation.begin_ms = node->now_ms + FORMATION_ALONE_MS;
 }
 
 static void log_formed(struct node *node)
@@ -97,7 +99,9 @@ static bool is_ready_to_form(const struct node *node, const struct peer *peer)
 
 static bool all_are_ready(const struct node *node)
 {
-    if (node->identity.joins) {
+    bool is_alone = node->options.member_count == 1;
+
+    if (node->identity.joins || (is_alone && node->now_ms < node->formation.begin_ms)) {
         return false;
     }
     for (uint32_t i = 0; i < node->options.member_count; i++) {

@@ -290,8 +290,8 @@ MUST_USE bool place_is_used(const struct node *node, uint32_t place);
 /* NO_PEER when there is none; never our own. */
 uint32_t place_of_name(const struct node *node, struct bytes name);
 uint32_t place_of_id(const struct node *node, raft_id id);
-/* A free place for that name; NO_PEER when too many strangers ask. */
-uint32_t place_take(struct node *node, struct bytes name);
+/* A free place for that name, of a cluster or not; NO_PEER when too many of its kind have one. */
+uint32_t place_take(struct node *node, struct bytes name, bool is_formed);
 /* It is somewhere else than we thought. */
 void place_set_address(struct node *node, uint32_t place, enum address_source source,
                        struct bytes address);
@@ -328,6 +328,7 @@ void refusals_heard(struct node *node, struct node_event *event);
 
 struct formation {
     uint64_t line_ms;                /* When the next line about waiting is due. */
+    uint64_t begin_ms;               /* Nobody founds a cluster of one before that. */
     char members[MEMBERS_TEXT_SIZE]; /* Sorted names, with commas. */
 };
 

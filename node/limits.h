@@ -70,11 +70,13 @@ enum {
     FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
     SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
     FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
+    FORMATION_ALONE_MS = 1000, /* Others would have dialed by then: they pause for 750 ms at most. */
     STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
     MEMBERS_TICK_MS = 100,    /* Upkeep of places and members. */
     DIAL_PATIENCE_MS = 1000,  /* Then another address of the same node is tried. */
     STRANGER_MS = 10000,      /* One that asks to join and is silent for so long is forgotten. */
     STRANGER_COUNT_MAX = 4,   /* Of them at a time. */
+    MEMBER_PLACE_COUNT_MAX = NODE_MEMBER_COUNT_MAX + 2, /* Members, and some that leave. */
     CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
     CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
     CHANGE_MS_MAX = 600000,
@@ -123,8 +125,8 @@ _Static_assert(READ_PARAMS_SIZE_MAX * 2 <= READ_PARAMS_BYTES,
                "params that do not fit behind the others fit at the front");
 _Static_assert(NODE_MEMBER_COUNT_MAX *(NODE_NAME_SIZE_MAX + 1) + 1 <= MEMBERS_TEXT_SIZE,
                "the list of members fits");
-_Static_assert((int)NODE_PEER_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX + 2 + STRANGER_COUNT_MAX,
-               "we, all members when we are none, one that departs, and strangers");
+_Static_assert((int)NODE_PEER_COUNT_MAX >= 1 + (int)MEMBER_PLACE_COUNT_MAX + STRANGER_COUNT_MAX,
+               "we, all members when we are none, some that depart, and strangers");
 _Static_assert((int)RAFT_ENTRY_HEADER_SIZE + (int)RAFT_CONFIGURATION_SIZE_MAX <= STAGE_RESERVE / 2,
                "raft appends a configuration by itself");
 _Static_assert((int)SNAPSHOT_CONFIGURATION_SIZE_MAX >= (int)RAFT_CONFIGURATION_SIZE_MAX,

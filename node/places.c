@@ -167,16 +167,22 @@ static uint32_t occupy(struct node *node, uint32_t place, struct bytes name)
     return place;
 }
 
-uint32_t place_take(struct node *node, struct bytes name)
+/* Nodes of a cluster are as many as a cluster has, and two that leave. They must not wait for those
+ * that ask to join, nor behind the first few of themselves: whoever has lost its log, or has just
+ * joined, knows the founders alone, and its leader is one of many strangers
+ * (a_node_without_its_log_hears_its_leader_among_members_that_it_forgot). */
+uint32_t place_take(struct node *node, struct bytes name, bool is_formed)
 {
-    uint32_t strangers = 0;
+    uint32_t count = 0;
     uint32_t place = free_place(node);
 
     for (uint32_t i = 0; i < NODE_PEER_COUNT_MAX; i++) {
         const struct peer *peer = &node->peers[i];
-        strangers += place_is_used(node, i) && !peer->is_member && !peer->is_listed ? 1 : 0;
+        bool is_of_a_cluster = peer->is_member || peer->is_listed || peer->hello_formed;
+
+        count += place_is_used(node, i) && is_of_a_cluster == is_formed ? 1 : 0;
     }
-    if (place == NO_PEER || strangers >= STRANGER_COUNT_MAX) {
+    if (place == NO_PEER || count >= (is_formed ? MEMBER_PLACE_COUNT_MAX : STRANGER_COUNT_MAX)) {
         return NO_PEER;
     }
     return occupy(node, place, name);

@@ -112,7 +112,7 @@ static uint32_t find_place(struct node *node, world_connection number,
     } else if (place == NO_PEER && !node->identity.formed && !is_formed(frame)) {
         text = "its name is not in the list of members here";
     } else if (place == NO_PEER && connection->state == CONNECTION_PEER_NEW) {
-        place = place_take(node, hello->name);
+        place = place_take(node, hello->name, is_formed(frame));
         text = place == NO_PEER ? "too many nodes ask to join: add or stop some first" : NULL;
         error = ERR_OVERLOADED;
     }

@@ -44,12 +44,14 @@ static void empty_nodes_form_one_cluster(void **state)
     (void)state;
 }
 
-static void a_single_member_forms_at_once(void **state)
+static void a_single_member_forms_when_nobody_has_dialed_it_for_a_moment(void **state)
 {
     struct fake_cluster *cluster = fake_cluster_open(1, 1);
 
     fake_start(cluster, 0);
-    fake_run(cluster, 2);
+    fake_run(cluster, 900);
+    assert_false(has_formed(cluster, 0));
+    fake_run(cluster, 700);
 
     assert_true(has_formed(cluster, 0));
     assert_int_equal(fake_leader(cluster), 0);
@@ -299,7 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_nodes_form_one_cluster),
-        cmocka_unit_test(a_single_member_forms_at_once),
+        cmocka_unit_test(a_single_member_forms_when_nobody_has_dialed_it_for_a_moment),
         cmocka_unit_test(nobody_forms_while_one_is_silent),
         cmocka_unit_test(requests_before_formation_are_told_who_is_missing),
         cmocka_unit_test(other_lists_of_members_do_not_form),

@@ -261,7 +261,7 @@ static void a_failing_disk_is_reported_and_never_ignored(void **state)
 
         memory_disk_fail(cluster->worlds[0].disk, nth, ERR_NO_SPACE);
         if (fake_try_start(cluster, 0, &problem) == ERR_OK) {
-            fake_run(cluster, 1000);
+            fake_run(cluster, 3000);
             problem = node_problem(cluster->worlds[0].node);
         }
         if (problem == NULL) {

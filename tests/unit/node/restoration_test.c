@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "node/internal.h"
 #include "tests/support/log/memory_disk.h"
+#include "tests/support/node/fake_members.h"
 #include "tests/support/node/fake_world.h"
 
 enum { CATCH_UP_MS = 20000, BLOCK = 4096 };
@@ -428,6 +429,33 @@ static void two_states_that_differ_are_told_and_nobody_ends(void **state)
     (void)state;
 }
 
+/* Its log was all that named the later members: to it they are strangers, one of which leads, and
+ * is the last to be heard. */
+static void a_node_without_its_log_hears_its_leader_among_members_that_it_forgot(void **state)
+{
+    struct fake_cluster *cluster = fake_formed(7, 1, 5);
+    uint32_t victim = 1;
+    uint32_t leader = 6;
+
+    for (uint32_t i = 1; i < 7; i++) {
+        fake_start_and_add(cluster, i);
+    }
+    assert_int_equal(fake_change_now(cluster, WIRE_METHOD_leader_move, fake_names[leader]), ERR_OK);
+    fake_crash(cluster, victim);
+    struct disk *disk = cluster->worlds[victim].disk;
+    memory_disk_flip_bit(disk, first_segment(disk), UINT64_C(8) * (2 * BLOCK + 70));
+    fake_cut(cluster, victim, leader, true);
+    fake_start(cluster, victim);
+    fake_run(cluster, 2000);
+    assert_true(fake_has_logged(cluster, victim, "restoring"));
+    fake_cut(cluster, victim, leader, false);
+
+    assert_true(fake_run_until(cluster, takes_part, &victim, CATCH_UP_MS));
+    assert_int_equal(fake_leader(cluster), leader);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +468,8 @@ int main(void)
         cmocka_unit_test(a_follower_whose_state_differs_is_restored_from_the_others),
         cmocka_unit_test(a_leader_whose_state_differs_from_most_is_the_one_that_is_wrong),
         cmocka_unit_test(two_states_that_differ_are_told_and_nobody_ends),
+        cmocka_unit_test(
+            a_node_without_its_log_hears_its_leader_among_members_that_it_forgot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,6 +303,27 @@ static void who_starts_to_join_once_more_answers_the_new_disk(void **state)
     (void)state;
 }
 
+/* It was the first of all, and its --cluster still names nobody else. */
+static void a_wiped_disk_that_lists_itself_alone_founds_no_second_cluster(void **state)
+{
+    struct fake_cluster *cluster = fake_formed(3, 1, 50);
+
+    fake_start_and_add(cluster, 1);
+    fake_start_and_add(cluster, 2);
+    uint64_t before = fake_identity(cluster, 0).incarnation;
+    fake_crash(cluster, 0);
+    fake_wipe(cluster, 0);
+    fake_start(cluster, 0);
+
+    assert_true(fake_becomes_voter(cluster, 0, 20000));
+    assert_int_not_equal(fake_identity(cluster, 0).incarnation, before);
+    assert_memory_equal(fake_identity(cluster, 0).cluster, fake_identity(cluster, 1).cluster,
+                        IDENTITY_CLUSTER_SIZE);
+    assert_true(fake_has_key(cluster, "before"));
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +339,7 @@ int main(void)
         cmocka_unit_test(who_is_fed_old_lists_answers_the_new_disk),
         cmocka_unit_test(who_forgot_its_removal_is_turned_away_when_the_log_is_gone),
         cmocka_unit_test(who_starts_to_join_once_more_answers_the_new_disk),
+        cmocka_unit_test(a_wiped_disk_that_lists_itself_alone_founds_no_second_cluster),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
