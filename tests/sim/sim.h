@@ -239,28 +239,28 @@ struct sim_call {
 
 struct sim_client {
     uint32_t number;
+    uint32_t pause_count;
+    uint32_t connected; /* Links, as bits. */
+    uint64_t act_ms;    /* It does nothing before. */
+    uint64_t due_ms;    /* As of its last turn, it has something to do then. */
+    struct sim_link links[SIM_LINK_COUNT];
     struct core core;
     void *memory;
     struct prng prng;
     uint64_t offset_ms;
     int64_t rate_ppm;
-    uint32_t pause_count;
     uint32_t cut_count;
     uint32_t blocked;    /* Nodes that it cannot reach, as bits. */
     bool is_mute;        /* What it says stands still, */
     bool is_deaf;        /* or what it is told. */
     uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
-    struct sim_link links[SIM_LINK_COUNT];
     struct sim_call calls[SIM_CALL_COUNT];
     struct core_session session;
     bool has_session;
     bool session_is_ending;
     bool was_suspect;
     uint32_t operation;  /* Number of the next one. */
-    uint64_t act_ms;     /* It does nothing before. */
-    uint64_t due_ms;     /* As of its last turn, it has something to do then. */
-    uint32_t connected;  /* Links, as bits. */
     uint32_t busy_count; /* Calls that it waits for. */
     uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */
     uint64_t token;
@@ -303,6 +303,7 @@ struct sim {
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
     uint32_t fault_place[SIM_FAULT_COUNT_MAX]; /* The node that it has hit. */
     uint64_t fault_next_ms[SIM_FAULT_COUNT_MAX];
+    uint64_t faults_due_ms; /* Of the next thing about them, found when the one before was due. */
     uint32_t fault_client[SIM_FAULT_COUNT_MAX]; /* Of the operator; FAKE_CLIENT_COUNT_MAX: none. */
     uint64_t fault_request[SIM_FAULT_COUNT_MAX];
     uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
@@ -448,7 +449,7 @@ void sim_break_transfer(struct sim *sim, uint32_t number);
 
 /* Begins and ends what is due; starts nodes again; ends processes that have given up. */
 void sim_faults_advance(struct sim *sim);
-uint64_t sim_faults_due_ms(const struct sim *sim);
+uint64_t sim_faults_due_ms(struct sim *sim);
 /* Ends all faults among the nodes of the set; what the others suffer stays. */
 void sim_faults_heal(struct sim *sim, uint32_t places);
 

@@ -95,7 +95,7 @@ uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
     bool is_possible =
         a != b && !link->is_up && cluster->worlds[a].runs && !cluster->worlds[a].is_paused &&
-        !cluster->is_cut[a][b] && !cluster->is_cut[b][a] &&
+        cluster->worlds[b].runs && !cluster->is_cut[a][b] && !cluster->is_cut[b][a] &&
         fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX && fake_accepts(cluster, b);
 
     return is_possible ? link->dial_ms : UINT64_MAX;

@@ -73,7 +73,7 @@ static void collect_data(struct world *world, struct batch *batch)
         }
         struct fake_pipe *pipe = input_of(world, i);
 
-        if (!is_cut_off(world, connection)) {
+        if (pipe->mark_count != 0 && !is_cut_off(world, connection)) {
             fake_pipe_advance(world->cluster, pipe);
         }
         if (pipe->arrived > connection->seen || connection->again) {
@@ -167,8 +167,11 @@ static uint64_t true_time_of(const struct world *world, uint64_t local_ms)
     if (left_ms > FAR_MS) {
         return UINT64_MAX;
     }
-    uint64_t guess_ms = world->cluster->now_ms + left_ms - left_ms / 64 - 1; /* Not behind it. */
+    /* Both are not behind it; the second is nearer, but for what is rounded. */
+    uint64_t guess_ms = left_ms - left_ms / 64 - 1;
+    uint64_t near_ms = left_ms * 1000000 / (uint64_t)(1000000 + world->clock_rate_ppm);
 
+    guess_ms = world->cluster->now_ms + (near_ms > guess_ms + 3 ? near_ms - 3 : guess_ms);
     while (fake_clock_at(world, guess_ms) < local_ms) {
         guess_ms++;
     }
@@ -211,11 +214,6 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t pipe_due_ms(const struct fake_pipe *pipe)
-{
-    return pipe->mark_count == 0 ? UINT64_MAX : pipe->marks[0].at_ms;
-}
-
 static uint64_t connections_due_ms(struct world *world)
 {
     uint64_t due_ms = UINT64_MAX;
@@ -231,8 +229,8 @@ static uint64_t connections_due_ms(struct world *world)
         if (pipe->arrived > connection->seen || connection->again) {
             return 0;
         }
-        if (!is_cut_off(world, connection)) {
-            due_ms = earlier(due_ms, pipe_due_ms(pipe));
+        if (pipe->mark_count != 0 && !is_cut_off(world, connection)) {
+            due_ms = earlier(due_ms, pipe->due_ms);
         }
     }
     return due_ms;
@@ -253,7 +251,7 @@ static uint64_t links_due_ms(const struct world *world)
                 return 0;
             }
             if (!world->cluster->is_cut[peer][world->place]) {
-                due_ms = earlier(due_ms, pipe_due_ms(&link->back));
+                due_ms = earlier(due_ms, fake_pipe_due_ms(&link->back));
             }
         }
     }
@@ -300,7 +298,7 @@ static uint64_t clients_due_ms(const struct fake_cluster *cluster)
 
     for (uint32_t i = 0; i < cluster->client_count; i++) {
         if (!cluster->clients[i].is_cut && !cluster->clients[i].is_deaf) {
-            due_ms = earlier(due_ms, pipe_due_ms(&cluster->clients[i].back));
+            due_ms = earlier(due_ms, fake_pipe_due_ms(&cluster->clients[i].back));
         }
     }
     return due_ms;
@@ -322,10 +320,10 @@ uint64_t fake_next_ms(struct fake_cluster *cluster)
     cluster->is_planned = true;
     cluster->dial_ms = UINT64_MAX;
     for (uint32_t a = 0; a < cluster->node_count; a++) {
-        for (uint32_t b = 0; b < cluster->node_count; b++) {
+        for (uint32_t b = 0; cluster->worlds[a].runs && b < cluster->node_count; b++) {
             uint32_t pair = fake_link_bit(b, WORLD_LANE_BULK) | fake_link_bit(b, WORLD_LANE_FAST);
 
-            if ((cluster->worlds[a].up_links & pair) != pair) {
+            if (a != b && (cluster->worlds[a].up_links & pair) != pair) {
                 cluster->dial_ms = earlier(cluster->dial_ms,
                                            earlier(fake_dial_ms(cluster, a, b, WORLD_LANE_BULK),
                                                    fake_dial_ms(cluster, a, b, WORLD_LANE_FAST)));
