@@ -117,8 +117,8 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     link->is_up = true;
     source->up_links |= fake_link_bit(b, lane);
     link->connection = free_connection(target);
-    target->connections[link->connection] =
-        (struct fake_connection){.is_open = true, .is_peer = true, .source = a, .lane = lane};
+    target->connections[link->connection] = (struct fake_connection){
+        .is_open = true, .is_peer = true, .input = &link->ahead, .source = a, .lane = lane};
     fake_queue_event(source, (struct node_event){.kind = NODE_LINK_UP,
                                                  .peer = fake_peer_number(source, b),
                                                  .lane = lane});
@@ -156,7 +156,7 @@ uint32_t fake_client_connect(struct fake_cluster *cluster, uint32_t place)
     client->ahead.reader = world;
     client->connection = free_connection(world);
     world->connections[client->connection] =
-        (struct fake_connection){.is_open = true, .source = number};
+        (struct fake_connection){.is_open = true, .input = &client->ahead, .source = number};
     fake_queue_event(
         world, (struct node_event){.kind = NODE_CLIENT_OPENED, .connection = client->connection});
     return number;

@@ -45,14 +45,6 @@ static void collect_disk(struct fake_cluster *cluster, struct world *world, stru
     }
 }
 
-static struct fake_pipe *input_of(struct world *world, uint32_t number)
-{
-    const struct fake_connection *connection = &world->connections[number];
-
-    return connection->is_peer ? &fake_link_of(world, number)->ahead
-                               : &world->cluster->clients[connection->source].ahead;
-}
-
 static bool is_cut_off(const struct world *world, const struct fake_connection *connection)
 {
     if (connection->is_peer) {
@@ -71,7 +63,7 @@ static void collect_data(struct world *world, struct batch *batch)
         if (!connection->is_open || connection->is_closing) {
             continue;
         }
-        struct fake_pipe *pipe = input_of(world, i);
+        struct fake_pipe *pipe = connection->input;
 
         if (pipe->mark_count != 0 && !is_cut_off(world, connection)) {
             fake_pipe_advance(world->cluster, pipe);
@@ -129,7 +121,7 @@ static void take_consumed(struct world *world, const struct batch *batch)
         }
         if (event->kind == NODE_PEER_DATA || event->kind == NODE_CLIENT_DATA) {
             struct fake_connection *connection = &world->connections[event->connection];
-            struct fake_pipe *pipe = input_of(world, event->connection);
+            struct fake_pipe *pipe = connection->input;
 
             ASSERT(event->consumed <= event->data.size);
             fake_pipe_drop(pipe, event->consumed);
@@ -214,7 +206,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t connections_due_ms(struct world *world)
+static uint64_t connections_due_ms(const struct world *world)
 {
     uint64_t due_ms = UINT64_MAX;
 
@@ -224,7 +216,7 @@ static uint64_t connections_due_ms(struct world *world)
         if (!connection->is_open || connection->is_closing) {
             continue;
         }
-        const struct fake_pipe *pipe = input_of(world, i);
+        const struct fake_pipe *pipe = connection->input;
 
         if (pipe->arrived > connection->seen || connection->again) {
             return 0;
@@ -315,8 +307,10 @@ static void advance_clients(struct fake_cluster *cluster)
 
 uint64_t fake_next_ms(struct fake_cluster *cluster)
 {
-    uint64_t due_ms = earlier(fake_network_due_ms(cluster), clients_due_ms(cluster));
+    uint64_t due_ms = fake_network_due_ms(cluster);
 
+    cluster->clients_ms = clients_due_ms(cluster);
+    due_ms = earlier(due_ms, cluster->clients_ms);
     cluster->is_planned = true;
     cluster->dial_ms = UINT64_MAX;
     for (uint32_t a = 0; a < cluster->node_count; a++) {
@@ -352,7 +346,9 @@ void fake_step(struct fake_cluster *cluster, uint64_t now_ms)
             run_node(cluster, world);
         }
     }
-    advance_clients(cluster);
+    if (now_ms >= cluster->clients_ms) {
+        advance_clients(cluster); /* What was written in this step arrives later. */
+    }
 }
 
 void fake_run(struct fake_cluster *cluster, uint64_t ms)

@@ -64,9 +64,10 @@ struct fake_connection {
     bool is_open;
     bool is_closing; /* world_close() was called. */
     bool is_peer;
-    bool again;      /* The node left whole messages on purpose. */
-    size_t seen;     /* Bytes of the pipe that the node was shown. */
-    uint32_t source; /* Of a peer: the node that dialed. Of a client: its number. */
+    bool again;              /* The node left whole messages on purpose. */
+    size_t seen;             /* Bytes of `input` that the node was shown. */
+    struct fake_pipe *input; /* What the other side says. */
+    uint32_t source;         /* Of a peer: the node that dialed. Of a client: its number. */
     enum world_lane lane;
 };
 
@@ -176,7 +177,8 @@ struct fake_cluster {
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
     struct fake_network network;
-    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found. */
+    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found, */
+    uint64_t clients_ms;       /* and when something arrives at a client. */
     bool is_planned;           /* It has, and nothing was done since. */
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
