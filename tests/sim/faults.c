@@ -364,7 +364,7 @@ static uint64_t find_due_ms(const struct sim *sim)
     const struct sim_plan *plan = sim->plan;
     uint64_t due_ms = SIM_NEVER;
 
-    for (uint32_t i = 0; i < plan->fault_count; i++) {
+    for (uint32_t i = sim->first_fault; i < plan->fault_count; i++) {
         const struct sim_fault *fault = &plan->faults[i];
         uint64_t at_ms = SIM_NEVER;
 
@@ -416,7 +416,10 @@ void sim_faults_advance(struct sim *sim)
     if (sim->phase != SIM_PHASE_FAULTS || sim->cluster->now_ms < sim->faults_due_ms) {
         return;
     }
-    for (uint32_t i = 0; i < sim->next_fault; i++) {
+    while (sim->first_fault < sim->next_fault && !sim->fault_is_active[sim->first_fault]) {
+        sim->first_fault++;
+    }
+    for (uint32_t i = sim->first_fault; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && now_ms >= plan->faults[i].end_ms) {
             end(sim, i);
             fake_changed(sim->cluster);

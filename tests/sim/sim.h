@@ -298,7 +298,8 @@ struct sim {
     uint32_t healed_places; /* A set, as bits. */
     struct prng heal_prng;
     struct prng option_prng;
-    uint64_t limit_ms; /* Of what is awaited. */
+    uint64_t limit_ms;    /* Of what is awaited. */
+    uint32_t first_fault; /* All before it have ended. */
     uint32_t next_fault;
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
     uint32_t fault_place[SIM_FAULT_COUNT_MAX]; /* The node that it has hit. */
@@ -365,7 +366,7 @@ void sim_log_read(struct sim *sim, uint32_t place, const struct raft_entry *entr
 void sim_log_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
 void sim_commit_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
 
-/* --- members.c ----------------------------------------------------------------------------------
+/* --- members.c -----------------------------------------------------------------------------------
  */
 
 /* An entry was seen in some log; it is committed. */
@@ -379,6 +380,17 @@ void sim_members_identify(struct sim *sim, uint32_t place, const struct node *no
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
 /* Empties the disk of a node that does not run. */
 void sim_members_wipe(struct sim *sim, uint32_t place);
+/* Has its disk the entry, or had it when it was lost? */
+bool sim_members_durable(const struct sim *sim, uint64_t id, uint64_t index, uint64_t chain);
+/* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
+ * one of the outgoing ones? */
+bool sim_members_majorities(const struct raft_configuration *list, uint32_t set);
+
+/* --- quorums.c -----------------------------------------------------------------------------------
+ */
+
+/* Does the id have a vote in the list? */
+bool sim_members_vote(const struct raft_configuration *list, uint64_t id);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
 bool sim_members_have(const struct sim *sim, uint64_t id);
 bool sim_members_have_voter(const struct sim *sim, uint64_t id);
@@ -398,13 +410,6 @@ bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
 bool sim_members_are_majority(const struct sim *sim, uint32_t places);
 bool sim_members_may_lose(const struct sim *sim, uint32_t place);
 bool sim_members_are_settled(const struct sim *sim);
-
-/* Does the id have a vote in the list? Has its disk the entry, or had it when it was lost? */
-bool sim_members_vote(const struct raft_configuration *list, uint64_t id);
-bool sim_members_durable(const struct sim *sim, uint64_t id, uint64_t index, uint64_t chain);
-/* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
- * one of the outgoing ones? */
-bool sim_members_majorities(const struct raft_configuration *list, uint32_t set);
 
 /* --- leaders.c ----------------------------------------------------------------------------------
  */
