@@ -6,7 +6,7 @@ the piece under way; who starts it again goes on behind the last seed of the rec
 counts twice. SEEDS more are run, or until the time is up; then all pieces of the record are added up
 by version, as rows of the table in docs/testing.md.
 
-usage: campaign.py SIM     SEEDS=2000 RECORD=build/sim-campaign.jsonl FROM=1 (of a new record)
+usage: campaign.py SIM     SEEDS=2000 RECORD=build/sim-campaign.jsonl FROM=10001 (of a new record)
 SECONDS_MAX=0 (no limit) JOBS=2 PIECE=1000"""
 import datetime
 import json
@@ -19,6 +19,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RECORD = os.path.join(ROOT, os.environ.get("RECORD", "build/sim-campaign.jsonl"))
 PIECE = int(os.environ.get("PIECE", "1000"))
+FRESH_FROM = 10001  # Those below were run again and again while the simulator was made.
 SITUATION = re.compile(r"^(\w+) +(\d+)  (?:NOT REACHED|\S)", re.MULTILINE)
 FIGURES = {
     "virtual_hours": r"virtual hours ([\d.]+)",
@@ -84,7 +85,7 @@ def main(program):
     jobs = os.environ.get("JOBS", str(os.cpu_count()))
     begun, record, done = time.monotonic(), pieces(), 0
     while done < wanted and not (seconds_max and time.monotonic() - begun >= seconds_max):
-        first = max((piece["first"] + piece["count"] for piece in record), default=int(os.environ.get("FROM", "1")))
+        first = max((piece["first"] + piece["count"] for piece in record), default=int(os.environ.get("FROM", FRESH_FROM)))
         piece, output = run_piece(program, first, min(PIECE, wanted - done), jobs)
         record.append(piece)
         done += piece["count"]

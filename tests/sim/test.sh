@@ -30,7 +30,7 @@ same_traces() {
 goes_on() {
     local folder first second
     folder=$(mktemp -d)
-    first=$(RECORD=$folder/record PIECE=2 SEEDS=2 JOBS=1 python3 "$here/campaign.py" "$sim")
+    first=$(RECORD=$folder/record FROM=1 PIECE=2 SEEDS=2 JOBS=1 python3 "$here/campaign.py" "$sim")
     second=$(RECORD=$folder/record PIECE=2 SEEDS=2 JOBS=1 python3 "$here/campaign.py" "$sim")
     rm -rf "$folder"
     [[ $first == *"seeds 1 to 2: 0 failed"* && $second == *"seeds 3 to 4: 0 failed"* &&
