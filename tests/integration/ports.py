@@ -8,10 +8,9 @@ import fcntl
 import os
 import random
 import socket
-import tempfile
 
 FIRST, END, BLOCK = 10000, 30000, 40
-FOLDER = os.path.join(tempfile.gettempdir(), "holdfast-test-ports")
+FOLDER = "/tmp/holdfast-test-ports"  # Not below TMPDIR: runs with another one share the ports.
 
 _owned = []  # Files of the blocks, open and locked until the process ends.
 _left = []   # Ports of the newest block that were not given out.
