@@ -3,6 +3,7 @@
 # make demo     three nodes, a lock, kill -9 of the leader: the lock holds
 # make test     every test that needs no root          make check   test + lint + sanitizers
 # make sim SEED=n   one simulated cluster with faults    make sim-many SEEDS=n FROM=n   make sim-mutants
+# make sim-campaign SEEDS=n   fresh seeds, added up over many runs (docs/testing.md)
 # make soak     the long campaigns                      make bench   figures of docs/performance.md
 # make lint     layers, purity, banned calls, format, tidy, cppcheck     make format
 # make bench-detector  the figures and the chart of docs/failure-detector.md

@@ -269,18 +269,17 @@ uint64_t endpoint_search_wake_ms(const struct core *core)
         return CORE_NEVER;
     }
     for (int32_t i = 0; i < (int32_t)core->endpoint_count; i++) {
-        const struct core_endpoint *endpoint = &core->endpoints[i];
-        bool is_company = core->leader_count > 0 && i == core->leader_endpoint &&
-                          connection_count_of(core, i) < core->options.connections;
-        bool is_search = core->leader_count == 0 && connection_count_of(core, i) == 0;
-        if (!is_company && !is_search) {
-            continue;
-        }
-        uint64_t from_ms = endpoint->not_before_ms;
+        bool is_search = core->leader_count == 0;
+        uint64_t from_ms = core->endpoints[i].not_before_ms;
         if (is_search && i != core->hint_endpoint && from_ms < core->search_ms) {
             from_ms = core->search_ms;
         }
-        wake_ms = from_ms < wake_ms ? from_ms : wake_ms;
+        if (from_ms >= wake_ms || (!is_search && i != core->leader_endpoint)) {
+            continue;
+        }
+        if (connection_count_of(core, i) < (is_search ? 1 : core->options.connections)) {
+            wake_ms = from_ms;
+        }
     }
     return wake_ms;
 }

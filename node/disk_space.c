@@ -97,14 +97,12 @@ const struct told_space *disk_space_of(const struct node *node, const struct raf
     uint32_t place =
         listed->id == node->identity.self ? node->options.self : place_of_id(node, listed->id);
     const struct told_space *space;
-    struct member member;
 
     if (place == NO_PEER) {
         return NULL;
     }
-    member_of(listed, &member);
     space = place == node->options.self ? &node->disk_space.own : &node->peers[place].space;
-    return space->incarnation == member.incarnation ? space : NULL;
+    return space->incarnation == member_incarnation(listed) ? space : NULL;
 }
 
 /* --- Judging ---------------------------------------------------------------------------------- */

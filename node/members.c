@@ -55,15 +55,13 @@ bool members_is_heard(const struct node *node, const struct raft_member *listed)
         return true;
     }
     uint32_t place = place_of_id(node, listed->id);
-    struct member known;
 
     if (place == NO_PEER) {
         return false;
     }
     const struct peer *peer = &node->peers[place];
 
-    member_of(listed, &known);
-    return peer->connection_count > 0 && peer->hello_incarnation == known.incarnation &&
+    return peer->connection_count > 0 && peer->hello_incarnation == member_incarnation(listed) &&
            peer->member_ms != NEVER &&
            node->now_ms - peer->member_ms <= 2 * (uint64_t)node->options.election_ms_max;
 }

@@ -30,7 +30,7 @@ struct slot {
 };
 
 struct window {
-    struct list recent; /* Least recently used first; unused ones have session 0. */
+    struct list recent; /* Least recently used first; those that were dropped have session 0. */
     struct list bucket;
     struct list dirty; /* Linked while it differs from the table. */
     uint64_t session;
@@ -45,7 +45,8 @@ struct windows {
     struct list dirty;
     struct list buckets[BUCKET_COUNT];
     struct window *windows;
-    uint8_t *value; /* Scratch of VALUE_SIZE_MAX bytes. */
+    uint32_t used_count; /* The others have never held a session: not even linked yet. */
+    uint8_t *value;      /* Scratch of VALUE_SIZE_MAX bytes. */
 };
 
 size_t windows_memory_size(void)
@@ -73,14 +74,7 @@ void windows_forget(struct windows *windows)
     for (uint32_t i = 0; i < BUCKET_COUNT; i++) {
         list_init(&windows->buckets[i]);
     }
-    for (uint32_t i = 0; i < WINDOW_COUNT; i++) {
-        struct window *window = &windows->windows[i];
-
-        window->session = 0;
-        list_init(&window->bucket);
-        list_init(&window->dirty);
-        list_push_back(&windows->recent, &window->recent);
-    }
+    windows->used_count = 0;
 }
 
 void windows_clear(struct windows *windows)
@@ -189,6 +183,23 @@ static void read_in(struct windows *windows, struct window *window)
     }
 }
 
+/* One that holds no session, or else the least recently used one. */
+static struct window *vacant(struct windows *windows)
+{
+    struct list *first = list_first(&windows->recent);
+    struct window *window = first == NULL ? NULL : CONTAINER_OF(first, struct window, recent);
+
+    if (window != NULL && (window->session == 0 || windows->used_count == WINDOW_COUNT)) {
+        return window;
+    }
+    window = &windows->windows[windows->used_count++];
+    window->session = 0;
+    list_init(&window->bucket);
+    list_init(&window->dirty);
+    list_push_back(&windows->recent, &window->recent);
+    return window;
+}
+
 /* The session's window, brought into memory if need be, and now the most recently used one. */
 static struct window *take(struct windows *windows, uint64_t session)
 {
@@ -196,7 +207,7 @@ static struct window *take(struct windows *windows, uint64_t session)
     struct window *window = find(windows, session);
 
     if (window == NULL) {
-        window = CONTAINER_OF(windows->recent.next, struct window, recent);
+        window = vacant(windows);
         if (list_is_linked(&window->dirty)) {
             write_out(windows, window);
         }
@@ -288,7 +299,8 @@ void windows_check(const struct windows *windows)
     uint32_t used = 0;
     uint32_t indexed = 0;
 
-    for (uint32_t i = 0; i < WINDOW_COUNT; i++) {
+    ASSERT_VALUES(windows->used_count <= WINDOW_COUNT, windows->used_count, WINDOW_COUNT);
+    for (uint32_t i = 0; i < windows->used_count; i++) {
         const struct window *window = &windows->windows[i];
 
         ASSERT_VALUES(list_is_linked(&window->recent), i, window->session);

@@ -50,28 +50,39 @@ static void check_terms(const struct raft *raft)
     }
 }
 
-/* Both are walked once, side by side: the window may hold many thousands of entries. */
+/* The entries of the window from `first_index` to before `end_index` are of that term. */
+static void check_run(const struct raft_window *window, raft_index first_index,
+                      raft_index end_index, raft_term term)
+{
+    uint64_t at = window->slot_first + (first_index - window->first_index);
+
+    at -= at >= window->slot_count_max ? window->slot_count_max : 0;
+    for (raft_index left = end_index - first_index; left > 0; left--) {
+        ASSERT_VALUES(window->slots[at].term == term, window->slots[at].term, term);
+        at = at + 1 == window->slot_count_max ? 0 : at + 1;
+    }
+}
+
+/* Both are walked once, run by run: the window may hold many thousands of entries. */
 static void check_window(const struct raft *raft)
 {
     const struct raft_trail *trail = &raft->trail;
     const struct raft_window *window = &raft->window;
-    uint32_t at = window->slot_first;
-    uint32_t run = 0;
+    raft_index window_end = window->first_index + window->count;
 
     /* 7. Window and trail tell the same term. */
-    for (raft_index index = window->first_index; index < window->first_index + window->count;
-         index++) {
-        const struct raft_slot *slot = &window->slots[at];
+    if (trail->base_index >= window->first_index && trail->base_index < window_end) {
+        check_run(window, trail->base_index, trail->base_index + 1, trail->base_term);
+    }
+    for (uint32_t run = 0; run < trail->count; run++) {
+        raft_index first = trail->runs[run].first_index;
+        raft_index end = run + 1 < trail->count ? trail->runs[run + 1].first_index : window_end;
 
-        at = at + 1 == window->slot_count_max ? 0 : at + 1;
-        while (run < trail->count && trail->runs[run].first_index <= index) {
-            run++;
-        }
-        if (index == trail->base_index) {
-            ASSERT_VALUES(slot->term == trail->base_term, slot->term, trail->base_term);
-        } else if (run > 0) {
-            ASSERT_VALUES(slot->term == trail->runs[run - 1].term, slot->term,
-                          trail->runs[run - 1].term);
+        first = first > window->first_index ? first : window->first_index;
+        first += first == trail->base_index ? 1 : 0; /* Its term is the one above. */
+        end = end < window_end ? end : window_end;
+        if (first < end) {
+            check_run(window, first, end, trail->runs[run].term);
         }
     }
 }

@@ -29,7 +29,7 @@ await() {
 }
 
 holdfast_start() {
-    local port=$((20000 + RANDOM % 8000))
+    local port=$((30000 + RANDOM % 2000)) # The integration tests own the ports below.
     rm -rf "$folder/hf"
     build/holdfast dev --dir "$folder/hf" --port $port >"$folder/dev.out" 2>&1 &
     pids+=($!)

@@ -68,13 +68,16 @@ sim: $(SIM)
 	@$(SIM) $(SEED)
 sim-many: $(SIM)
 	@$(SIM) --many $(SEEDS) --from $(FROM)
+# Goes on where the record of fresh seeds ends: RECORD=FILE SECONDS_MAX=n (tests/sim/campaign.py).
+sim-campaign: $(SIM)
+	@python3 tests/sim/campaign.py $(SIM)
 sim-shrink: $(SIM)
 	@$(SIM) --shrink $(SEED)
 sim-mutants: $(BIN)/sim
 	@CC='$(CC)' CFLAGS='$(CFLAGS)' MAIN='$(B)/obj/tests/sim/main.o' LIBS='$(SIM_LIBS)' \
 	  CORE='$(filter $(B)/obj/client/core%,$(call objects,client))' FOLDER='$(B)/mutants' SIM='$(BIN)/sim' \
 	  LDFLAGS='$(LDFLAGS) $(call libs,wire base)' python3 tests/sim/mutants.py $(ONLY)
-.PHONY: sim sim-many sim-shrink sim-mutants FORCE
+.PHONY: sim sim-many sim-campaign sim-shrink sim-mutants FORCE
 
 integration: binaries $(HELPERS) failpoints
 	@$(INTEGRATION) $(ONLY)

@@ -34,7 +34,7 @@ await_line() {
     return 1
 }
 
-port=$((20000 + RANDOM % 8000))
+port=$((30000 + RANDOM % 2000)) # Outside of what the integration tests own.
 echo "1. starting three nodes"
 mkfifo "$folder/dev.fifo"
 "$holdfast" dev --dir "$folder/cluster" --port $port >"$folder/dev.fifo" 2>"$folder/dev.out" &

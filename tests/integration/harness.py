@@ -6,14 +6,14 @@ on a real disk (TMPDIR or /var/tmp). Nothing waits longer than its deadline.
 import atexit
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
 import time
+
+from ports import free_dev_port, free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.join(ROOT, os.environ.get("BIN", "build"))
@@ -55,35 +55,6 @@ def await_true(condition, timeout, text):
         if time.monotonic() > deadline:
             raise Failure(f"not within {timeout * SLOW:g} s: {text}")
         _pause.wait(0.01)
-
-
-def free_ports(count, host="127.0.0.1"):
-    """Ports that nobody listens on, below the range that the kernel gives to clients."""
-    ports = []
-    while len(ports) < count:
-        port = random.randrange(10000, 30000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
-
-
-def free_dev_port(nodes=3):
-    """A port P such that P+1.. and P+11.. are free, for `holdfast dev`."""
-    while True:
-        port = random.randrange(10000, 30000)
-        wanted = [port + i for i in range(1, nodes + 1)] + [port + 10 + i for i in range(1, nodes + 1)]
-        try:
-            for one in wanted:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", one))
-            return port
-        except OSError:
-            continue
 
 
 def memory_base():

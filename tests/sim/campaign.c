@@ -12,7 +12,12 @@
 #include "base/assert.h"
 #include "base/macros.h"
 
-enum { TEXT_SIZE = 4096, FULL_SEEDS = 2000, SECONDS_MAX = 120 };
+enum {
+    TEXT_SIZE = 4096,
+    FULL_SEEDS = 2000,
+    SECONDS_MAX = 120,
+    SHARE_MAX = 250, /* Seeds of a process: its memory costs more to get than to use again. */
+};
 
 struct process {
     pid_t pid; /* 0: none. */
@@ -118,7 +123,7 @@ static uint64_t share_size(const struct campaign *campaign)
     if (campaign->options->stops_early) {
         return 2;
     }
-    return size == 0 ? 1 : size > 50 ? 50 : size;
+    return size == 0 ? 1 : size > SHARE_MAX ? SHARE_MAX : size;
 }
 
 static void deal(struct campaign *campaign, struct process *process)

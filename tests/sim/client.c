@@ -41,8 +41,10 @@ static uint64_t true_time_of(const struct sim *sim, const struct sim_client *cli
     if (left_ms > FAR_MS) {
         return SIM_NEVER;
     }
-    uint64_t guess_ms = sim->cluster->now_ms + left_ms - left_ms / 64;
+    uint64_t guess_ms = left_ms - left_ms / 64;
+    uint64_t near_ms = left_ms * 1000000 / (uint64_t)(1000000 + client->rate_ppm);
 
+    guess_ms = sim->cluster->now_ms + (near_ms > guess_ms + 3 ? near_ms - 3 : guess_ms);
     while (clock_at(client, guess_ms) < local_ms) {
         guess_ms++;
     }
@@ -334,10 +336,11 @@ static uint64_t client_due_ms(const struct sim *sim, struct sim_client *client)
     if (client->pause_count > 0) {
         return SIM_NEVER;
     }
-    for (uint32_t i = 0; client->connected >> i != 0; i++) {
-        const struct fake_client *fake = &sim->cluster->clients[client->links[i].client];
+    for (uint32_t left = client->connected; left != 0; left &= left - 1) {
+        uint32_t link = (uint32_t)__builtin_ctz(left);
+        const struct fake_client *fake = &sim->cluster->clients[client->links[link].client];
 
-        if ((client->connected >> i & 1) != 0 && (fake->back.arrived > 0 || !fake->is_open)) {
+        if (fake->back.arrived > 0 || !fake->is_open) {
             return 0;
         }
     }

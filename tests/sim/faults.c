@@ -359,15 +359,12 @@ static bool has_steps(enum sim_fault_kind kind)
            kind == SIM_FAULT_client_late;
 }
 
-uint64_t sim_faults_due_ms(const struct sim *sim)
+static uint64_t find_due_ms(const struct sim *sim)
 {
     const struct sim_plan *plan = sim->plan;
     uint64_t due_ms = SIM_NEVER;
 
-    if (sim->phase != SIM_PHASE_FAULTS) {
-        return due_ms;
-    }
-    for (uint32_t i = 0; i < plan->fault_count; i++) {
+    for (uint32_t i = sim->first_fault; i < plan->fault_count; i++) {
         const struct sim_fault *fault = &plan->faults[i];
         uint64_t at_ms = SIM_NEVER;
 
@@ -387,6 +384,18 @@ uint64_t sim_faults_due_ms(const struct sim *sim)
     return due_ms;
 }
 
+/* Nothing about faults changes before one of them is due. */
+uint64_t sim_faults_due_ms(struct sim *sim)
+{
+    if (sim->phase != SIM_PHASE_FAULTS) {
+        return SIM_NEVER;
+    }
+    if (sim->faults_due_ms <= sim->cluster->now_ms) {
+        sim->faults_due_ms = find_due_ms(sim);
+    }
+    return sim->faults_due_ms;
+}
+
 static void step_on(struct sim *sim, uint32_t number)
 {
     if (sim->plan->faults[number].kind == SIM_FAULT_flap) {
@@ -404,10 +413,13 @@ void sim_faults_advance(struct sim *sim)
     uint64_t now_ms = sim_now_ms(sim);
 
     sim_reap(sim);
-    if (sim->phase != SIM_PHASE_FAULTS) {
+    if (sim->phase != SIM_PHASE_FAULTS || sim->cluster->now_ms < sim->faults_due_ms) {
         return;
     }
-    for (uint32_t i = 0; i < sim->next_fault; i++) {
+    while (sim->first_fault < sim->next_fault && !sim->fault_is_active[sim->first_fault]) {
+        sim->first_fault++;
+    }
+    for (uint32_t i = sim->first_fault; i < sim->next_fault; i++) {
         if (sim->fault_is_active[i] && now_ms >= plan->faults[i].end_ms) {
             end(sim, i);
             fake_changed(sim->cluster);

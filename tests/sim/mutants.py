@@ -8,13 +8,17 @@ a checker of histories or a numbered invariant of a check.c. A seed in which the
 into another assertion, a signal or the time limit is counted as a crash, and the search goes on.
 
 usage: mutants.py [NAME...]   CC, CFLAGS, MAIN, LIBS, LDFLAGS, CORE, SIM and FOLDER
-come from the Makefile."""
+come from the Makefile.
+
+With --check no seed is run: every edit must find its place, and the edited sources must compile."""
+import concurrent.futures
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import mutant_list
@@ -22,7 +26,7 @@ import mutant_list
 SEEDS = int(os.environ.get("SEEDS", "2000"))
 QUIET = int(os.environ.get("QUIET", "100"))
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-FOLDER = os.path.join(os.environ["FOLDER"], str(os.getpid()))
+FOLDER = os.path.join(os.environ.get("FOLDER", tempfile.gettempdir()), f"mutants-{os.getpid()}")
 STEP = 50  # Seeds between two lines of progress.
 
 
@@ -74,16 +78,32 @@ def build_core(targets):
     return core
 
 
+def written(mutant):
+    """Where the edited copies are, by path."""
+    sources = {}
+    for path, text in edited(mutant).items():
+        sources[path] = os.path.join(FOLDER, mutant.name, path)
+        os.makedirs(os.path.dirname(sources[path]), exist_ok=True)
+        with open(sources[path], "w", encoding="utf-8") as file:
+            file.write(text)
+    return sources
+
+
+def check(mutant):
+    """What is wrong with its row; None: nothing."""
+    try:
+        must_run([os.environ.get("CC", "cc"), "-std=c11", "-I.", "-w", "-fsyntax-only", *written(mutant).values()])
+    except Trouble as trouble:
+        return f"{mutant.name}: {trouble}"
+    return None
+
+
 def build(mutant):
     """The archives still hold the unedited objects; no symbol is left that would pull them in."""
-    program = os.path.join(FOLDER, mutant.name)
+    program = os.path.join(FOLDER, mutant.name + ".program")
     libraries = words("LIBS")
     targets = {}
-    for path, text in edited(mutant).items():
-        source = os.path.join(FOLDER, path)
-        os.makedirs(os.path.dirname(source), exist_ok=True)
-        with open(source, "w", encoding="utf-8") as file:
-            file.write(text)
+    for path, source in written(mutant).items():
         targets[path] = source[:-2] + ".o"
         must_run([os.environ["CC"], *words("CFLAGS"), "-w", "-c", "-o", targets[path], source])
     of_core = {path: target for path, target in targets.items() if path.startswith("client/core")}
@@ -219,9 +239,21 @@ def print_row(mutant, outcome, seconds):
         print(f"  {mutant.name}: {problem}", flush=True)
 
 
+def check_all():
+    try:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            problems = [text for text in pool.map(check, mutant_list.MUTANTS) if text]
+    finally:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    print("\n".join([*problems, f"{len(mutant_list.MUTANTS)} mutants, {len(problems)} do not apply"]))
+    sys.exit(1 if problems else 0)
+
+
 def main():
     global progress
     names = sys.argv[1:]
+    if names == ["--check"]:
+        check_all()
     mutants = [mutant for mutant in mutant_list.MUTANTS if not names or mutant.name in names]
     unknown = set(names) - {mutant.name for mutant in mutants}
     if unknown:

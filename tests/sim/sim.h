@@ -239,28 +239,28 @@ struct sim_call {
 
 struct sim_client {
     uint32_t number;
+    uint32_t pause_count;
+    uint32_t connected; /* Links, as bits. */
+    uint64_t act_ms;    /* It does nothing before. */
+    uint64_t due_ms;    /* As of its last turn, it has something to do then. */
+    struct sim_link links[SIM_LINK_COUNT];
     struct core core;
     void *memory;
     struct prng prng;
     uint64_t offset_ms;
     int64_t rate_ppm;
-    uint32_t pause_count;
     uint32_t cut_count;
     uint32_t blocked;    /* Nodes that it cannot reach, as bits. */
     bool is_mute;        /* What it says stands still, */
     bool is_deaf;        /* or what it is told. */
     uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
-    struct sim_link links[SIM_LINK_COUNT];
     struct sim_call calls[SIM_CALL_COUNT];
     struct core_session session;
     bool has_session;
     bool session_is_ending;
     bool was_suspect;
     uint32_t operation;  /* Number of the next one. */
-    uint64_t act_ms;     /* It does nothing before. */
-    uint64_t due_ms;     /* As of its last turn, it has something to do then. */
-    uint32_t connected;  /* Links, as bits. */
     uint32_t busy_count; /* Calls that it waits for. */
     uint32_t held;       /* Lock that it was granted and has not given up; SIM_LOCK_COUNT: none. */
     uint64_t token;
@@ -298,11 +298,13 @@ struct sim {
     uint32_t healed_places; /* A set, as bits. */
     struct prng heal_prng;
     struct prng option_prng;
-    uint64_t limit_ms; /* Of what is awaited. */
+    uint64_t limit_ms;    /* Of what is awaited. */
+    uint32_t first_fault; /* All before it have ended. */
     uint32_t next_fault;
     bool fault_is_active[SIM_FAULT_COUNT_MAX];
     uint32_t fault_place[SIM_FAULT_COUNT_MAX]; /* The node that it has hit. */
     uint64_t fault_next_ms[SIM_FAULT_COUNT_MAX];
+    uint64_t faults_due_ms; /* Of the next thing about them, found when the one before was due. */
     uint32_t fault_client[SIM_FAULT_COUNT_MAX]; /* Of the operator; FAKE_CLIENT_COUNT_MAX: none. */
     uint64_t fault_request[SIM_FAULT_COUNT_MAX];
     uint32_t cut_counts[FAKE_NODE_COUNT_MAX][FAKE_NODE_COUNT_MAX];
@@ -364,7 +366,7 @@ void sim_log_read(struct sim *sim, uint32_t place, const struct raft_entry *entr
 void sim_log_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
 void sim_commit_follow(struct sim *sim, struct sim_node *node, const struct raft *raft);
 
-/* --- members.c ----------------------------------------------------------------------------------
+/* --- members.c -----------------------------------------------------------------------------------
  */
 
 /* An entry was seen in some log; it is committed. */
@@ -378,6 +380,17 @@ void sim_members_identify(struct sim *sim, uint32_t place, const struct node *no
 void sim_members_turn(struct sim *sim, uint32_t place, const struct node *node);
 /* Empties the disk of a node that does not run. */
 void sim_members_wipe(struct sim *sim, uint32_t place);
+/* Has its disk the entry, or had it when it was lost? */
+bool sim_members_durable(const struct sim *sim, uint64_t id, uint64_t index, uint64_t chain);
+/* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
+ * one of the outgoing ones? */
+bool sim_members_majorities(const struct raft_configuration *list, uint32_t set);
+
+/* --- quorums.c -----------------------------------------------------------------------------------
+ */
+
+/* Does the id have a vote in the list? */
+bool sim_members_vote(const struct raft_configuration *list, uint64_t id);
 /* Is it a member, or one with a vote, in the newest committed configuration? */
 bool sim_members_have(const struct sim *sim, uint64_t id);
 bool sim_members_have_voter(const struct sim *sim, uint64_t id);
@@ -397,13 +410,6 @@ bool sim_members_are_quorum(const struct sim *sim, uint32_t places);
 bool sim_members_are_majority(const struct sim *sim, uint32_t places);
 bool sim_members_may_lose(const struct sim *sim, uint32_t place);
 bool sim_members_are_settled(const struct sim *sim);
-
-/* Does the id have a vote in the list? Has its disk the entry, or had it when it was lost? */
-bool sim_members_vote(const struct raft_configuration *list, uint64_t id);
-bool sim_members_durable(const struct sim *sim, uint64_t id, uint64_t index, uint64_t chain);
-/* Are the members that are set (as bits, by their places in the list) a majority of the voters, and
- * one of the outgoing ones? */
-bool sim_members_majorities(const struct raft_configuration *list, uint32_t set);
 
 /* --- leaders.c ----------------------------------------------------------------------------------
  */
@@ -448,7 +454,7 @@ void sim_break_transfer(struct sim *sim, uint32_t number);
 
 /* Begins and ends what is due; starts nodes again; ends processes that have given up. */
 void sim_faults_advance(struct sim *sim);
-uint64_t sim_faults_due_ms(const struct sim *sim);
+uint64_t sim_faults_due_ms(struct sim *sim);
 /* Ends all faults among the nodes of the set; what the others suffer stays. */
 void sim_faults_heal(struct sim *sim, uint32_t places);
 

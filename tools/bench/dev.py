@@ -2,11 +2,14 @@
 import atexit
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "integration"))
+from ports import free_dev_port
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -22,7 +25,7 @@ class Dev:
         self.folder = tempfile.mkdtemp(prefix="holdfast-bench-", dir=os.environ.get("TMPDIR", "/var/tmp"))
         atexit.register(self.close)
         self.process = subprocess.Popen(
-            [self.holdfast, "dev", "--dir", self.folder, "--port", str(random.randrange(20000, 28000))],
+            [self.holdfast, "dev", "--dir", self.folder, "--port", str(free_dev_port())],
             env=dict(os.environ, **variables), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True)
         for line in self.process.stdout:
@@ -49,11 +52,17 @@ class Dev:
 
     def snapshots(self):
         """How many were finished, on all nodes."""
-        count = 0
-        for node in self.nodes():
-            with open(os.path.join(node, "log"), errors="replace") as file:
-                count += file.read().count("event=snapshot_saved ")
-        return count
+        return sum(self.snapshots_of(node) for node in self.nodes())
+
+    @staticmethod
+    def snapshots_of(node):
+        with open(os.path.join(node, "log"), errors="replace") as file:
+            return file.read().count("event=snapshot_saved ")
+
+    def start(self, *arguments):
+        """Somebody waits for it, or ends it."""
+        return subprocess.Popen([self.holdfast, "--endpoints", self.endpoints, *map(str, arguments)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def bench(self, workload, *options):
         result = subprocess.run(

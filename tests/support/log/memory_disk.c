@@ -41,8 +41,8 @@ struct disk {
 
 /* --- Files ----------------------------------------------------------------------------------- */
 
-/* What is before `size` is in memory from now on. */
-static void materialise(struct file *file, uint64_t size)
+/* What is before `size` is in memory from now on; what is behind `from` is about to be written. */
+static void materialise(struct file *file, uint64_t from, uint64_t size)
 {
     if (size <= file->written) {
         return;
@@ -50,8 +50,9 @@ static void materialise(struct file *file, uint64_t size)
     uint64_t written = size_min(file->size, size_max(size, 2 * file->written));
     uint8_t *data = realloc(file->data, written);
 
-    ASSERT(data != NULL && size <= written);
-    memset(data + file->written, 0, written - file->written);
+    ASSERT(data != NULL && from <= size && size <= written);
+    memset(data + file->written, 0, size_max(from, file->written) - file->written);
+    memset(data + size, 0, written - size);
     file->data = data;
     file->written = written;
 }
@@ -114,7 +115,7 @@ static void drop(struct disk *disk, struct file *file)
 
 static void move(struct disk *disk, struct file *file, const char *target)
 {
-    materialise(file, file->size);
+    materialise(file, file->size, file->size);
     struct file moved = *file;
 
     file->data = NULL;
@@ -187,7 +188,7 @@ static void write_sectors(struct file *file, uint64_t offset, const uint8_t *dat
                           memory_disk_keep *keep, void *context)
 {
     ASSERT(offset + size <= file->size);
-    materialise(file, offset + size);
+    materialise(file, offset + size, offset + size);
     for (uint64_t at = 0; at < size; at += DISK_SECTOR_SIZE) {
         if (keep(context, (uint32_t)(at / DISK_SECTOR_SIZE))) {
             memcpy(file->data + offset + at, data + at, size_min(DISK_SECTOR_SIZE, size - at));
@@ -211,7 +212,7 @@ static enum error write_file(struct disk *disk, const char *name, uint64_t offse
         write_sectors(file, offset, data, size, keep_every_second, NULL);
         return error;
     }
-    materialise(file, offset + size);
+    materialise(file, offset, offset + size);
     memcpy(file->data + offset, data, size);
     return ERR_OK;
 }
@@ -271,7 +272,10 @@ static enum error stage_file(struct disk *disk, const struct disk_request *reque
     }
     file->size = size_max(file->size, request->offset + request->size);
     file->is_staged = true;
-    materialise(file, file->size);
+    if (error == ERR_OK) {
+        materialise(file, request->offset, request->offset + request->size);
+    }
+    materialise(file, file->size, file->size);
     memcpy(file->data + request->offset, request->data, error == ERR_OK ? request->size : 0);
     return error;
 }
@@ -282,11 +286,8 @@ static enum error publish_file(struct disk *disk, const struct disk_request *req
     enum error error = count_operation(disk);
     struct file *file = find(disk, request->name.text);
 
-    if (error == ERR_OK && file == NULL) {
-        error = ERR_MISSING;
-    }
-    if (error != ERR_OK) {
-        return error;
+    if (error != ERR_OK || file == NULL) {
+        return error != ERR_OK ? error : ERR_MISSING;
     }
     file->size = request->size;
     file->written = size_min(file->written, file->size);
@@ -575,7 +576,7 @@ struct bytes memory_disk_file(const struct disk *disk, const char *name)
     if (file == NULL) {
         return bytes_of(NULL, 0);
     }
-    materialise(file, file->size);
+    materialise(file, file->size, file->size);
     return bytes_of(file->data, file->size);
 }
 

@@ -95,7 +95,7 @@ uint64_t fake_dial_ms(const struct fake_cluster *cluster, uint32_t a, uint32_t b
     const struct fake_link *link = &cluster->worlds[a].links[b][lane];
     bool is_possible =
         a != b && !link->is_up && cluster->worlds[a].runs && !cluster->worlds[a].is_paused &&
-        !cluster->is_cut[a][b] && !cluster->is_cut[b][a] &&
+        cluster->worlds[b].runs && !cluster->is_cut[a][b] && !cluster->is_cut[b][a] &&
         fake_peer_number(&cluster->worlds[a], b) != NODE_PEER_COUNT_MAX && fake_accepts(cluster, b);
 
     return is_possible ? link->dial_ms : UINT64_MAX;
@@ -117,8 +117,8 @@ static void dial(struct fake_cluster *cluster, uint32_t a, uint32_t b, enum worl
     link->is_up = true;
     source->up_links |= fake_link_bit(b, lane);
     link->connection = free_connection(target);
-    target->connections[link->connection] =
-        (struct fake_connection){.is_open = true, .is_peer = true, .source = a, .lane = lane};
+    target->connections[link->connection] = (struct fake_connection){
+        .is_open = true, .is_peer = true, .input = &link->ahead, .source = a, .lane = lane};
     fake_queue_event(source, (struct node_event){.kind = NODE_LINK_UP,
                                                  .peer = fake_peer_number(source, b),
                                                  .lane = lane});
@@ -156,7 +156,7 @@ uint32_t fake_client_connect(struct fake_cluster *cluster, uint32_t place)
     client->ahead.reader = world;
     client->connection = free_connection(world);
     world->connections[client->connection] =
-        (struct fake_connection){.is_open = true, .source = number};
+        (struct fake_connection){.is_open = true, .input = &client->ahead, .source = number};
     fake_queue_event(
         world, (struct node_event){.kind = NODE_CLIENT_OPENED, .connection = client->connection});
     return number;

@@ -45,14 +45,6 @@ static void collect_disk(struct fake_cluster *cluster, struct world *world, stru
     }
 }
 
-static struct fake_pipe *input_of(struct world *world, uint32_t number)
-{
-    const struct fake_connection *connection = &world->connections[number];
-
-    return connection->is_peer ? &fake_link_of(world, number)->ahead
-                               : &world->cluster->clients[connection->source].ahead;
-}
-
 static bool is_cut_off(const struct world *world, const struct fake_connection *connection)
 {
     if (connection->is_peer) {
@@ -71,9 +63,9 @@ static void collect_data(struct world *world, struct batch *batch)
         if (!connection->is_open || connection->is_closing) {
             continue;
         }
-        struct fake_pipe *pipe = input_of(world, i);
+        struct fake_pipe *pipe = connection->input;
 
-        if (!is_cut_off(world, connection)) {
+        if (pipe->mark_count != 0 && !is_cut_off(world, connection)) {
             fake_pipe_advance(world->cluster, pipe);
         }
         if (pipe->arrived > connection->seen || connection->again) {
@@ -129,7 +121,7 @@ static void take_consumed(struct world *world, const struct batch *batch)
         }
         if (event->kind == NODE_PEER_DATA || event->kind == NODE_CLIENT_DATA) {
             struct fake_connection *connection = &world->connections[event->connection];
-            struct fake_pipe *pipe = input_of(world, event->connection);
+            struct fake_pipe *pipe = connection->input;
 
             ASSERT(event->consumed <= event->data.size);
             fake_pipe_drop(pipe, event->consumed);
@@ -167,8 +159,11 @@ static uint64_t true_time_of(const struct world *world, uint64_t local_ms)
     if (left_ms > FAR_MS) {
         return UINT64_MAX;
     }
-    uint64_t guess_ms = world->cluster->now_ms + left_ms - left_ms / 64 - 1; /* Not behind it. */
+    /* Both are not behind it; the second is nearer, but for what is rounded. */
+    uint64_t guess_ms = left_ms - left_ms / 64 - 1;
+    uint64_t near_ms = left_ms * 1000000 / (uint64_t)(1000000 + world->clock_rate_ppm);
 
+    guess_ms = world->cluster->now_ms + (near_ms > guess_ms + 3 ? near_ms - 3 : guess_ms);
     while (fake_clock_at(world, guess_ms) < local_ms) {
         guess_ms++;
     }
@@ -211,12 +206,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t pipe_due_ms(const struct fake_pipe *pipe)
-{
-    return pipe->mark_count == 0 ? UINT64_MAX : pipe->marks[0].at_ms;
-}
-
-static uint64_t connections_due_ms(struct world *world)
+static uint64_t connections_due_ms(const struct world *world)
 {
     uint64_t due_ms = UINT64_MAX;
 
@@ -226,13 +216,13 @@ static uint64_t connections_due_ms(struct world *world)
         if (!connection->is_open || connection->is_closing) {
             continue;
         }
-        const struct fake_pipe *pipe = input_of(world, i);
+        const struct fake_pipe *pipe = connection->input;
 
         if (pipe->arrived > connection->seen || connection->again) {
             return 0;
         }
-        if (!is_cut_off(world, connection)) {
-            due_ms = earlier(due_ms, pipe_due_ms(pipe));
+        if (pipe->mark_count != 0 && !is_cut_off(world, connection)) {
+            due_ms = earlier(due_ms, pipe->due_ms);
         }
     }
     return due_ms;
@@ -253,7 +243,7 @@ static uint64_t links_due_ms(const struct world *world)
                 return 0;
             }
             if (!world->cluster->is_cut[peer][world->place]) {
-                due_ms = earlier(due_ms, pipe_due_ms(&link->back));
+                due_ms = earlier(due_ms, fake_pipe_due_ms(&link->back));
             }
         }
     }
@@ -300,7 +290,7 @@ static uint64_t clients_due_ms(const struct fake_cluster *cluster)
 
     for (uint32_t i = 0; i < cluster->client_count; i++) {
         if (!cluster->clients[i].is_cut && !cluster->clients[i].is_deaf) {
-            due_ms = earlier(due_ms, pipe_due_ms(&cluster->clients[i].back));
+            due_ms = earlier(due_ms, fake_pipe_due_ms(&cluster->clients[i].back));
         }
     }
     return due_ms;
@@ -317,15 +307,17 @@ static void advance_clients(struct fake_cluster *cluster)
 
 uint64_t fake_next_ms(struct fake_cluster *cluster)
 {
-    uint64_t due_ms = earlier(fake_network_due_ms(cluster), clients_due_ms(cluster));
+    uint64_t due_ms = fake_network_due_ms(cluster);
 
+    cluster->clients_ms = clients_due_ms(cluster);
+    due_ms = earlier(due_ms, cluster->clients_ms);
     cluster->is_planned = true;
     cluster->dial_ms = UINT64_MAX;
     for (uint32_t a = 0; a < cluster->node_count; a++) {
-        for (uint32_t b = 0; b < cluster->node_count; b++) {
+        for (uint32_t b = 0; cluster->worlds[a].runs && b < cluster->node_count; b++) {
             uint32_t pair = fake_link_bit(b, WORLD_LANE_BULK) | fake_link_bit(b, WORLD_LANE_FAST);
 
-            if ((cluster->worlds[a].up_links & pair) != pair) {
+            if (a != b && (cluster->worlds[a].up_links & pair) != pair) {
                 cluster->dial_ms = earlier(cluster->dial_ms,
                                            earlier(fake_dial_ms(cluster, a, b, WORLD_LANE_BULK),
                                                    fake_dial_ms(cluster, a, b, WORLD_LANE_FAST)));
@@ -354,7 +346,9 @@ void fake_step(struct fake_cluster *cluster, uint64_t now_ms)
             run_node(cluster, world);
         }
     }
-    advance_clients(cluster);
+    if (now_ms >= cluster->clients_ms) {
+        advance_clients(cluster); /* What was written in this step arrives later. */
+    }
 }
 
 void fake_run(struct fake_cluster *cluster, uint64_t ms)

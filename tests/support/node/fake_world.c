@@ -67,14 +67,17 @@ static void pipe_mark(struct fake_cluster *cluster, struct fake_pipe *pipe)
         cluster->now_ms + pipe->delay_ms + prng_between(&cluster->prng, 1, cluster->delay_ms_max);
     uint32_t last = pipe->mark_count;
 
-    if (pipe->reader != NULL) {
-        pipe->reader->due_is_known = false;
-    }
     if (last > 0 && (pipe->marks[last - 1].at_ms >= at_ms || last == MARK_COUNT_MAX)) {
         pipe->marks[last - 1].end = pipe->size; /* Never overtakes what went before. */
         return;
     }
     grow_marks(pipe);
+    if (last == 0) {
+        pipe->due_ms = at_ms;
+        if (pipe->reader != NULL) {
+            pipe->reader->due_is_known = false; /* Behind others it changes nothing. */
+        }
+    }
     pipe->marks[last] = (struct fake_mark){.at_ms = at_ms, .end = pipe->size};
     pipe->mark_count++;
 }
@@ -91,14 +94,16 @@ void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe)
 {
     uint32_t due = 0;
 
+    if (fake_pipe_due_ms(pipe) > cluster->now_ms) {
+        return;
+    }
     while (due < pipe->mark_count && pipe->marks[due].at_ms <= cluster->now_ms) {
         pipe->arrived = pipe->marks[due].end;
         due++;
     }
-    if (due > 0) {
-        pipe->mark_count -= due;
-        memmove(pipe->marks, pipe->marks + due, pipe->mark_count * sizeof(pipe->marks[0]));
-    }
+    pipe->mark_count -= due;
+    memmove(pipe->marks, pipe->marks + due, pipe->mark_count * sizeof(pipe->marks[0]));
+    pipe->due_ms = pipe->marks[0].at_ms;
 }
 
 /* --- node/world.h ----------------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ struct fake_pipe {
     size_t size;
     size_t capacity;
     size_t arrived;          /* Of `size`, how many have reached the other end. */
+    uint64_t due_ms;         /* Of the first mark, where there is one. */
     struct fake_mark *marks; /* In order. */
     uint32_t mark_count;
     uint32_t mark_capacity;
@@ -63,9 +64,10 @@ struct fake_connection {
     bool is_open;
     bool is_closing; /* world_close() was called. */
     bool is_peer;
-    bool again;      /* The node left whole messages on purpose. */
-    size_t seen;     /* Bytes of the pipe that the node was shown. */
-    uint32_t source; /* Of a peer: the node that dialed. Of a client: its number. */
+    bool again;              /* The node left whole messages on purpose. */
+    size_t seen;             /* Bytes of `input` that the node was shown. */
+    struct fake_pipe *input; /* What the other side says. */
+    uint32_t source;         /* Of a peer: the node that dialed. Of a client: its number. */
     enum world_lane lane;
 };
 
@@ -87,8 +89,8 @@ struct fake_client {
     uint32_t connection;
     bool reads; /* A client that does not leaves its answers in the pipe. */
     uint64_t next_id;
-    struct fake_pipe ahead;
     struct fake_pipe back;
+    struct fake_pipe ahead;
     struct fake_message *messages;
     uint32_t message_count;
     uint32_t message_capacity;
@@ -127,6 +129,8 @@ struct world {
     uint32_t place;
     bool runs;
     bool is_paused;    /* Takes no turns; time goes on. */
+    bool due_is_known; /* Nothing has happened to it since `due_ms` was found. */
+    uint64_t due_ms;   /* Of its next turn. */
     struct node *node; /* NULL unless it runs. */
     void *memory;      /* Kept from start to start. */
     size_t memory_size;
@@ -150,8 +154,6 @@ struct world {
     uint32_t up_links;             /* Those that are up, as fake_link_bit() of node and lane. */
     struct node_event queued[256]; /* Openings and closings that the next turn is told. */
     uint32_t queued_count;
-    bool due_is_known; /* Nothing has happened to it since `due_ms` was found. */
-    uint64_t due_ms;   /* Of its next turn. */
     char log[FAKE_LOG_SIZE_MAX];
     size_t log_size;
 };
@@ -175,7 +177,8 @@ struct fake_cluster {
     struct fake_client clients[FAKE_CLIENT_COUNT_MAX];
     uint32_t client_count;
     struct fake_network network;
-    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found. */
+    uint64_t dial_ms;          /* When somebody dials next, as fake_next_ms() has found, */
+    uint64_t clients_ms;       /* and when something arrives at a client. */
     bool is_planned;           /* It has, and nothing was done since. */
     fake_turn_hook *on_turn;   /* NULL: none. */
     fake_frame_hook *on_frame; /* NULL: none. */
@@ -191,6 +194,11 @@ void fake_pipe_clear(struct fake_pipe *pipe);
 void fake_pipe_free(struct fake_pipe *pipe);
 void fake_pipe_drop(struct fake_pipe *pipe, size_t size);
 void fake_pipe_write(struct fake_cluster *cluster, struct fake_pipe *pipe, struct bytes bytes);
+/* When bytes arrive next. */
+static inline uint64_t fake_pipe_due_ms(const struct fake_pipe *pipe)
+{
+    return pipe->mark_count == 0 ? UINT64_MAX : pipe->due_ms;
+}
 /* What is due by now arrives. */
 void fake_pipe_advance(struct fake_cluster *cluster, struct fake_pipe *pipe);
 /* The number under which `world` dials the node at `target`; NODE_PEER_COUNT_MAX: it does not. */
