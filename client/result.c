@@ -292,6 +292,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         return;
     }
     UNREACHABLE();

@@ -44,22 +44,6 @@ static uint64_t find(const struct sessions *sessions, uint64_t session)
     return at;
 }
 
-void sessions_note(struct node *node, uint64_t session, const struct origin *origin)
-{
-    struct sessions *sessions = &node->sessions;
-    struct session_slot *slot = &sessions->slots[find(sessions, session)];
-
-    if (slot->session == 0) {
-        if (sessions->count >= (sessions->mask + 1) / 4 * 3) {
-            return; /* It learns of a grant when it asks again. */
-        }
-        sessions->count++;
-        slot->session = session;
-    }
-    slot->connection = origin->connection;
-    slot->generation = origin->generation;
-}
-
 static void forget(struct sessions *sessions, uint64_t session)
 {
     uint64_t hole = find(sessions, session);
@@ -80,6 +64,27 @@ static void forget(struct sessions *sessions, uint64_t session)
         }
     }
     sessions->slots[hole] = (struct session_slot){0};
+}
+
+void sessions_note(struct node *node, uint64_t session, const struct origin *origin)
+{
+    struct sessions *sessions = &node->sessions;
+
+    if (passing_is_origin(node, origin)) {
+        forget(sessions, session); /* The node that its client is connected to tells it. */
+        return;
+    }
+    struct session_slot *slot = &sessions->slots[find(sessions, session)];
+
+    if (slot->session == 0) {
+        if (sessions->count >= (sessions->mask + 1) / 4 * 3) {
+            return; /* It learns of a grant when it asks again. */
+        }
+        sessions->count++;
+        slot->session = session;
+    }
+    slot->connection = origin->connection;
+    slot->generation = origin->generation;
 }
 
 /* A notice with nothing behind its beginning. */
