@@ -246,6 +246,29 @@ static uint64_t session_of_answer(const struct passed *passed, struct bytes body
     return wire_session_open_result_decode(&body, &opened) == ERR_OK ? opened.session : 0;
 }
 
+/* A round of heartbeats says it, but names no more than what the follower has. */
+static void tell_news(struct node *node, struct passing_peer *peer)
+{
+    if (peer->news != 0 && peer->match >= peer->news) {
+        peer->news = 0;
+        node->passing.has_news = node_leads(node);
+    }
+}
+
+void passing_note_news(struct node *node, uint32_t place)
+{
+    struct passing_peer *peer = &node->peers[place].passing;
+
+    peer->news = machine_applied_index(node->machine);
+    tell_news(node, peer);
+}
+
+void passing_note_match(struct node *node, uint32_t place, raft_index match)
+{
+    node->peers[place].passing.match = match;
+    tell_news(node, &node->peers[place].passing);
+}
+
 /* --- At the follower -------------------------------------------------------------------------- */
 
 static uint32_t leader_place(const struct node *node)

@@ -35,6 +35,8 @@ struct passing_peer {
     bool takes_forwards;     /* As its hello said. */
     uint64_t forward_first;  /* Of our requests, the first since our bulk link stands, */
     uint64_t received_bytes; /* and the bytes of answers that have come since. */
+    raft_index match;        /* Of its log, as it said last; */
+    raft_index news;         /* what its clients wait for; 0: nothing. */
 };
 
 struct passed {
@@ -56,6 +58,7 @@ struct passing {
     uint64_t number;
     raft_id leader;         /* When it was looked at last. */
     uint64_t orphan_ms;     /* What is left to leaders of before is given up then; NEVER. */
+    bool has_news;          /* Followers are to hear at once how far entries are committed. */
     uint32_t broken_places; /* As bits: what is under way there will not be answered. */
     uint64_t total;         /* Ever passed on, */
     uint64_t taken_total;   /* and taken from others. */
@@ -74,6 +77,10 @@ void passing_link_up(struct node *node, uint32_t place);
 void passing_broke(struct node *node, uint32_t place);
 void passing_tick(struct node *node);
 void passing_give_up(struct node *node); /* All of them: outcome unknown. */
+/* A client at that place waits for what was just applied here. The place is to hear that it is
+ * committed as soon as it is known to have it, which `match` says. */
+void passing_note_news(struct node *node, uint32_t place);
+void passing_note_match(struct node *node, uint32_t place, raft_index match);
 /* The request was passed on to us by a peer, whose connection still stands. */
 MUST_USE bool passing_is_origin(const struct node *node, const struct origin *origin);
 /* An answer of that size would be too much beside those on their way. */

@@ -311,6 +311,9 @@ static void take_raft(struct node *node, world_connection number, const struct w
     raft_receive(node->raft, &message, node->now_ms);
     node_refresh_status(node);
     hear_clock(node, &message, frame->log_ms);
+    if (message.kind == RAFT_APPEND_REPLY && message.append_reply.success) {
+        passing_note_match(node, node->connections[number].peer, message.append_reply.match_index);
+    }
 }
 
 /* False when it is not valid. */

@@ -324,6 +324,9 @@ void turn_plan(struct node *node)
     if (node_leads(node)) {
         wake_for_leader(node);
     }
+    if (node->passing.has_news) {
+        wake_at(node, node->now_ms);
+    }
     if (node->passing.orphan_ms != NEVER) {
         wake_at(node, node->passing.orphan_ms);
     }

@@ -181,6 +181,47 @@ static void events_of_a_session_are_told_where_its_client_is(void **state)
     fake_cluster_close(cluster);
 }
 
+/* Heartbeats would tell the follower too, but late. */
+static void a_grant_at_a_follower_does_not_wait_for_a_heartbeat(void **state)
+{
+    struct fake_cluster *cluster = fake_cluster_open(3, 318);
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster->worlds[i].options.election_ms_min = 2500;
+        cluster->worlds[i].options.election_ms_max = 5000;
+        cluster->worlds[i].options.heartbeat_ms = 1000;
+    }
+    fake_start_all(cluster);
+    struct fixture fixture = {.cluster = cluster, .leader = fake_leader(cluster)};
+    fixture.follower = (fixture.leader + 1) % 3;
+    fixture.client = fake_client_open(cluster, fixture.follower);
+    uint32_t holder = fake_client_open(cluster, fixture.follower);
+    uint64_t first = fake_open_session(cluster, holder, 60000);
+    uint64_t second = fake_open_session(cluster, fixture.client, 60000);
+    uint64_t sequence = 1;
+    uint64_t slowest_ms = 0;
+
+    for (uint32_t i = 0; i < 10; i++) {
+        acquired(&fixture, holder, fake_acquire(cluster, holder, first, sequence, "l", true));
+        acquired(&fixture, fixture.client,
+                 fake_acquire(cluster, fixture.client, second, sequence, "l", true));
+        uint64_t begin_ms = cluster->now_ms;
+        fake_release(cluster, holder, first, sequence + 1, "l");
+        while (fake_find_notice(cluster, fixture.client, WIRE_NOTICE_granted, i) == NULL) {
+            assert_true(cluster->now_ms < begin_ms + 2000);
+            fake_run(cluster, 1);
+        }
+        uint64_t elapsed_ms = cluster->now_ms - begin_ms;
+        slowest_ms = elapsed_ms > slowest_ms ? elapsed_ms : slowest_ms;
+        fake_outcome(cluster, fixture.client,
+                     fake_release(cluster, fixture.client, second, sequence + 1, "l"));
+        sequence += 2;
+    }
+
+    assert_in_range(slowest_ms, 1, 100);
+    fake_cluster_close(cluster);
+}
+
 /* The log tells it, not the old leader. */
 static void a_grant_is_told_at_a_follower_although_the_leader_has_changed(void **state)
 {
@@ -507,6 +548,7 @@ int main(void)
         cmocka_unit_test(a_refusal_of_the_leader_comes_through_whole),
         cmocka_unit_test(the_leader_is_told_once_and_again_when_it_changes),
         cmocka_unit_test(events_of_a_session_are_told_where_its_client_is),
+        cmocka_unit_test(a_grant_at_a_follower_does_not_wait_for_a_heartbeat),
         cmocka_unit_test(a_grant_is_told_at_a_follower_although_the_leader_has_changed),
         cmocka_unit_test(what_is_asked_again_after_a_change_of_leader_is_done_once),
         cmocka_unit_test(what_was_passed_on_and_not_answered_is_told_as_it_is),
