@@ -256,9 +256,6 @@ MUTANTS = [
 
     Mutant("unanswered_passes_for_refused", "what a follower has passed on and lost is called REJECTED", [
         ("node/passing.c", "    if (changes_nothing(passed.method)) {", "    if (passed.id != 0) {")]),
-    Mutant("lost_answers_pass_for_the_next", "an answer goes to whoever has the slot", [
-        ("node/passing.c", "passing->slots[slot].id == id ? &passing->slots[slot]",
-         "passing->slots[slot].id != 0 ? &passing->slots[slot]")]),
 
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [

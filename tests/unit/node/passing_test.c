@@ -299,6 +299,40 @@ static void a_leader_that_falls_silent_is_not_waited_for_for_ever(void **state)
     fake_cluster_close(cluster);
 }
 
+static void stall_disks(struct fake_cluster *cluster, bool is_stalled)
+{
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        cluster->worlds[i].disk_is_stalled = is_stalled;
+    }
+}
+
+/* The leader's link broke and stands again; the slot is another request's by then. */
+static void an_answer_that_comes_after_all_finds_nobody(void **state)
+{
+    struct fixture fixture = open_fixture(319);
+    struct fake_cluster *cluster = fixture.cluster;
+    struct wire_get_result got;
+    (void)state;
+    stall_disks(cluster, true);
+    uint64_t first = fake_put(cluster, fixture.client, 0, 0, "a", "1");
+    fake_run(cluster, 20);
+    fake_break_links(cluster, fixture.leader, fixture.follower);
+    assert_int_equal(fake_outcome(cluster, fixture.client, first), ERR_UNKNOWN_OUTCOME);
+    fake_run(cluster, 100);
+    uint64_t second = fake_put(cluster, fixture.client, 0, 0, "b", "2");
+    fake_run(cluster, 20);
+    assert_int_equal(passing_at(&fixture)->count, 1);
+
+    stall_disks(cluster, false);
+    uint64_t revision = revision_of(&fixture, second);
+
+    struct bytes body =
+        fake_answer(cluster, fixture.client, fake_get(cluster, fixture.client, "b"))->body;
+    assert_int_equal(wire_get_result_decode(&body, &got), ERR_OK);
+    assert_int_equal(got.revision, revision);
+    fake_cluster_close(cluster);
+}
+
 static void leadership_is_moved_through_a_follower(void **state)
 {
     struct fixture fixture = open_fixture(309);
@@ -553,6 +587,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_again_after_a_change_of_leader_is_done_once),
         cmocka_unit_test(what_was_passed_on_and_not_answered_is_told_as_it_is),
         cmocka_unit_test(a_leader_that_falls_silent_is_not_waited_for_for_ever),
+        cmocka_unit_test(an_answer_that_comes_after_all_finds_nobody),
         cmocka_unit_test(leadership_is_moved_through_a_follower),
         cmocka_unit_test(one_client_cannot_take_all_of_what_is_passed_on),
         cmocka_unit_test(bytes_under_way_have_a_limit_that_one_client_does_not_take),
