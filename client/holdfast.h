@@ -188,6 +188,9 @@ struct holdfast_node_status {
         lease_left_ms;    /* A leader reads without a round for so long, if no more is promised. */
     uint64_t lease_reads; /* Reads that had none, since it was started. */
     bool refuses_writes;  /* A majority of the disks is low. */
+    uint64_t forwarded_total; /* Requests that it has passed on to a leader since it was started; */
+    uint32_t forwarding;      /* of them under way now; */
+    uint64_t taken_total;     /* and those that other nodes have passed on to it. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

@@ -208,7 +208,10 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .lease_ms = status->lease_ms,
                                           .lease_left_ms = status->lease_left_ms,
                                           .lease_reads = status->lease_reads,
-                                          .refuses_writes = status->refuses_writes};
+                                          .refuses_writes = status->refuses_writes,
+                                          .forwarded_total = status->forwarded_total,
+                                          .forwarding = status->forwarding,
+                                          .taken_total = status->taken_total};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;

@@ -37,6 +37,9 @@ struct asked {
     bool refuses_writes;
     bool disk_is_low; /* As it says itself. */
     uint64_t disk_free;
+    uint64_t forwarded_total;
+    uint32_t forwarding;
+    uint64_t taken_total;
 };
 
 struct member {
@@ -142,6 +145,9 @@ static void take_answer(struct asked *asked, const struct holdfast_node_status *
     asked->lease_left_ms = node->lease_left_ms;
     asked->lease_reads = node->lease_reads;
     asked->refuses_writes = node->refuses_writes;
+    asked->forwarded_total = node->forwarded_total;
+    asked->forwarding = node->forwarding;
+    asked->taken_total = node->taken_total;
     for (size_t i = 0; i < node->member_count; i++) {
         if (strcmp(node->members[i].name, node->node) == 0 &&
             (node->members[i].disk_is_low || node->members[i].disk_free != 0)) {
@@ -245,10 +251,16 @@ static void add_options_json(struct output *output, const struct asked *asked)
         output_null(output, "lease_ms");
         output_null(output, "lease_left_ms");
         output_null(output, "lease_reads");
+        output_null(output, "forwarded_total");
+        output_null(output, "forwarding");
+        output_null(output, "taken_total");
     } else {
         output_u64(output, "lease_ms", asked->lease_ms);
         output_u64(output, "lease_left_ms", asked->lease_left_ms);
         output_u64(output, "lease_reads", asked->lease_reads);
+        output_u64(output, "forwarded_total", asked->forwarded_total);
+        output_u64(output, "forwarding", asked->forwarding);
+        output_u64(output, "taken_total", asked->taken_total);
     }
 }
 

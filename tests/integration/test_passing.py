@@ -1,4 +1,5 @@
 """Any node takes any request: clients that reach one node only, and that one does not lead."""
+import json
 import os
 import threading
 import time
@@ -186,6 +187,9 @@ def test_the_library_works_through_the_one_node_that_it_reaches():
 
         expect(holdfast("put", "a", "1").code == 0, "put through a follower")
         expect(holdfast("get", "a").out == "1\n", "get through a follower")
+        shown = json.loads(holdfast("status", "--json").out)["nodes"]
+        counts = next(n for n in shown if n["name"] == node.name)
+        expect(counts["forwarded_total"] >= 2 and counts["taken_total"] == 0, f"{counts}")
         cluster.environment = lambda: environment
         holder = Holder(cluster, "job", "5s")
         cluster.leads().kill()

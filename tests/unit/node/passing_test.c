@@ -538,6 +538,24 @@ static void what_no_follower_passes_on_is_refused(void **state)
     fake_cluster_close(fixture.cluster);
 }
 
+/* It runs an older version, which would close the connection. */
+static void a_leader_that_takes_no_forwards_is_named_instead(void **state)
+{
+    struct fixture fixture = open_fixture(320);
+    struct fake_cluster *cluster = fixture.cluster;
+    struct node *node = cluster->worlds[fixture.follower].node;
+    node->peers[place_of_id(node, node->status.leader)].passing.takes_forwards = false;
+    (void)state;
+
+    struct wire_failure failure =
+        fake_failure(cluster, fixture.client, fake_get(cluster, fixture.client, "a"));
+
+    assert_int_equal(failure.code, ERR_NOT_LEADER);
+    assert_int_equal(failure.leader_client.size, 8);
+    assert_int_equal(notice_count(&fixture, fixture.client, WIRE_NOTICE_leader_is), 0);
+    fake_cluster_close(cluster);
+}
+
 static void a_follower_that_stops_answers_what_it_has_passed_on(void **state)
 {
     struct fixture fixture = open_fixture(316);
@@ -595,6 +613,7 @@ int main(void)
         cmocka_unit_test(a_request_is_passed_on_once_and_not_again),
         cmocka_unit_test(a_request_that_comes_twice_is_refused),
         cmocka_unit_test(what_no_follower_passes_on_is_refused),
+        cmocka_unit_test(a_leader_that_takes_no_forwards_is_named_instead),
         cmocka_unit_test(a_follower_that_stops_answers_what_it_has_passed_on),
         cmocka_unit_test(a_client_that_left_is_not_answered_and_its_room_is_free),
     };
