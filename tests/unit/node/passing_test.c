@@ -441,103 +441,6 @@ static void answers_under_way_to_one_follower_have_a_limit(void **state)
     fake_cluster_close(cluster);
 }
 
-/* --- Frames that are not as they should be -----------------------------------------------------
- */
-
-struct seen {
-    uint32_t source;
-    uint32_t count;
-    enum error error; /* Of the last answer; ERR_OK: it has not failed. */
-};
-
-static void note_answer(struct fake_cluster *cluster, uint32_t source, uint32_t target,
-                        struct bytes bytes)
-{
-    struct seen *seen = cluster->context;
-    struct wire_frame frame;
-    struct wire_rpc rpc;
-    struct wire_failure failure = {0};
-    (void)target;
-
-    if (source != seen->source || wire_frame_next(&bytes, &frame) != ERR_OK ||
-        frame.kind != WIRE_FRAME_FORWARDED) {
-        return;
-    }
-    assert_int_equal(wire_rpc_next(&frame.body, &rpc), ERR_OK);
-    if (rpc.failed) {
-        assert_int_equal(wire_failure_decode(&rpc.body, &failure), ERR_OK);
-    }
-    seen->count++;
-    seen->error = error_from_number(failure.code);
-}
-
-static void send_forward(const struct fixture *fixture, uint32_t source, uint32_t target,
-                         uint64_t id, enum wire_method method)
-{
-    const struct node *node = fixture->cluster->worlds[source].node;
-    const struct wire_put put = {.key = bytes_of_text("a"), .value = bytes_of_text("1")};
-    uint8_t memory[256];
-    struct buffer body = buffer_of(memory, sizeof(memory));
-    struct wire_frame frame = {.incarnation = node->identity.incarnation,
-                               .source = node->identity.self,
-                               .kind = WIRE_FRAME_FORWARD};
-
-    assert_true(wire_forward_begin(&body, 0, id, method));
-    assert_true(wire_put_encode(&put, &body));
-    memcpy(frame.cluster, node->identity.cluster, sizeof(frame.cluster));
-    frame.body = buffer_bytes(&body);
-    fake_send_frame(fixture->cluster, source, target, &frame);
-    fake_run(fixture->cluster, 100);
-}
-
-static void a_request_is_passed_on_once_and_not_again(void **state)
-{
-    struct fixture fixture = open_fixture(313);
-    struct seen seen = {.source = fixture.follower};
-    uint64_t before = passing_at(&fixture)->total;
-    (void)state;
-    fixture.cluster->on_frame = note_answer;
-    fixture.cluster->context = &seen;
-
-    send_forward(&fixture, (fixture.leader + 2) % 3, fixture.follower, 77, WIRE_METHOD_put);
-
-    assert_int_equal(seen.count, 1);
-    assert_int_equal(seen.error, ERR_NOT_LEADER);
-    assert_int_equal(passing_at(&fixture)->total, before);
-    fake_cluster_close(fixture.cluster);
-}
-
-static void a_request_that_comes_twice_is_refused(void **state)
-{
-    struct fixture fixture = open_fixture(314);
-    struct seen seen = {.source = fixture.leader};
-    (void)state;
-    fixture.cluster->on_frame = note_answer;
-    fixture.cluster->context = &seen;
-
-    send_forward(&fixture, fixture.follower, fixture.leader, 77, WIRE_METHOD_put);
-    assert_false(fake_has_logged(fixture.cluster, fixture.leader, "peer_refused"));
-    send_forward(&fixture, fixture.follower, fixture.leader, 77, WIRE_METHOD_put);
-
-    assert_int_equal(seen.count, 1);
-    assert_int_equal(seen.error, ERR_OK);
-    assert_true(fake_has_logged(fixture.cluster, fixture.leader, "peer_refused"));
-    fake_cluster_close(fixture.cluster);
-}
-
-static void what_no_follower_passes_on_is_refused(void **state)
-{
-    struct fixture fixture = open_fixture(315);
-    uint64_t before = fake_status(fixture.cluster, fixture.leader).taken_total;
-    (void)state;
-
-    send_forward(&fixture, fixture.follower, fixture.leader, 77, WIRE_METHOD_status);
-
-    assert_true(fake_has_logged(fixture.cluster, fixture.leader, "peer_refused"));
-    assert_int_equal(fake_status(fixture.cluster, fixture.leader).taken_total, before);
-    fake_cluster_close(fixture.cluster);
-}
-
 /* It runs an older version, which would close the connection. */
 static void a_leader_that_takes_no_forwards_is_named_instead(void **state)
 {
@@ -610,9 +513,6 @@ int main(void)
         cmocka_unit_test(one_client_cannot_take_all_of_what_is_passed_on),
         cmocka_unit_test(bytes_under_way_have_a_limit_that_one_client_does_not_take),
         cmocka_unit_test(answers_under_way_to_one_follower_have_a_limit),
-        cmocka_unit_test(a_request_is_passed_on_once_and_not_again),
-        cmocka_unit_test(a_request_that_comes_twice_is_refused),
-        cmocka_unit_test(what_no_follower_passes_on_is_refused),
         cmocka_unit_test(a_leader_that_takes_no_forwards_is_named_instead),
         cmocka_unit_test(a_follower_that_stops_answers_what_it_has_passed_on),
         cmocka_unit_test(a_client_that_left_is_not_answered_and_its_room_is_free),
