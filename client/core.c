@@ -74,6 +74,7 @@ void core_open(struct core *core, struct arena *arena, const struct core_options
     core->search_ms = now_ms;
     core->leader_endpoint = -1;
     core->hint_endpoint = -1;
+    core->named_endpoint = -1;
     prng_init(&core->prng, options->seed);
     list_init(&core->sessions);
     list_init(&core->pending);
@@ -158,6 +159,8 @@ void core_receive(struct core *core, struct core_connection *connection, struct 
         heard = true;
         if (rpc.type == WIRE_RESPONSE) {
             response(core, connection, &rpc);
+        } else if (rpc.method == WIRE_NOTICE_leader_is) {
+            through_notice(core, connection, &rpc);
         } else {
             session_notice(core, &rpc);
         }
@@ -392,4 +395,8 @@ void core_check(const struct core *core)
         }
     }
     ASSERT_VALUES(leaders == core->leader_count, leaders, core->leader_count);
+    /* 7. What passes requests on is there, and is not what it is to be left for. */
+    if (core->is_through) {
+        ASSERT(core->leader_count > 0 && core->hint_endpoint != core->leader_endpoint);
+    }
 }

@@ -36,6 +36,7 @@ enum {
     CORE_ATTEMPT_COUNT = 4,            /* Renewals whose answer still counts. */
     CORE_REVOKED_COUNT_MAX = 64,       /* Forced unlocks not yet told; one more ends its session. */
     CORE_LOCK_NAME_SIZE_MAX = 255,
+    CORE_NODE_NAME_SIZE_MAX = 32,
     CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
     CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
     CORE_SESSION_COUNT_MAX = 16384, /* bits for its slot. */
@@ -268,6 +269,9 @@ struct core_connection {
     bool retiring;            /* Closed as soon as nothing is unanswered. */
     uint32_t clock_rate_ppm;  /* As its hello said. */
     uint32_t margin_ms;
+    bool passes_on; /* Requests to the leader, while its node does not lead. */
+    uint32_t node_size;
+    char node[CORE_NODE_NAME_SIZE_MAX];
     struct core_timer timer;
     struct list unanswered; /* Calls. */
 };
@@ -280,6 +284,7 @@ struct core_endpoint {
     bool listed;
     uint32_t failure_count; /* In a row. */
     uint64_t not_before_ms; /* Backoff with full jitter. */
+    uint64_t failed_ms;     /* When it failed last. */
     uint64_t dialed;        /* Order of dialing: the longest ago goes first. */
 };
 
@@ -318,6 +323,10 @@ struct core {
     uint32_t leader_turn;
     int32_t leader_endpoint; /* -1: not known. */
     int32_t hint_endpoint;   /* To be tried next; -1: none. */
+    bool is_through;         /* `leaders` pass on: the leader, as far as known, is the hint. */
+    int32_t named_endpoint;  /* A leader that was named and not reached yet; -1: none. */
+    uint64_t named_ms;
+    uint64_t through_dial_ms; /* The hint is dialed again then, while `is_through`. */
     struct core_endpoint endpoints[CORE_ENDPOINT_COUNT_MAX];
     uint32_t endpoint_count;
     uint64_t dial_count;

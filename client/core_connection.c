@@ -42,6 +42,8 @@ struct core_connection *connection_take(struct core *core, struct bytes address,
         connection->probe_count = 0;
         connection->silent_since_ms = CORE_NEVER;
         connection->retiring = false;
+        connection->passes_on = false;
+        connection->node_size = 0;
         timer_set(&core->timers, &connection->timer, core->now_ms + DIAL_TIMEOUT_MS);
         return connection;
     }
@@ -73,6 +75,7 @@ static void remove_leader(struct core *core, struct core_connection *connection)
     }
     if (core->leader_count == 0) {
         core->search_ms = core->now_ms;
+        core->is_through = false;
     }
 }
 
@@ -137,7 +140,9 @@ void connection_retire_others(struct core *core)
         struct core_connection *other = &core->connections[i];
         bool searching = other->state == CORE_DIAL_WANTED || other->state == CORE_DIALING ||
                          other->state == CORE_GREETING || other->state == CORE_STANDBY;
-        if (!searching || other->endpoint < 0 || other->endpoint == core->leader_endpoint) {
+        bool is_leader = core->is_through && other->endpoint == core->hint_endpoint;
+        if (!searching || other->endpoint < 0 || other->endpoint == core->leader_endpoint ||
+            is_leader) {
             continue;
         }
         if (list_is_empty(&other->unanswered)) {
@@ -259,7 +264,9 @@ void connection_timer_due(struct core *core, struct core_connection *connection)
 
 /* --- What nodes say -------------------------------------------------------------------------- */
 
-static void lead(struct core *core, struct core_connection *connection)
+/* Requests go there from now on: it leads, or passes them on to a leader with that address. */
+static void lead(struct core *core, struct core_connection *connection, bool is_through,
+                 struct bytes leader_client)
 {
     ASSERT(core->leader_count < CORE_LEADER_CONNECTION_COUNT_MAX);
     connection_move(connection, CORE_LEADER);
@@ -269,6 +276,11 @@ static void lead(struct core *core, struct core_connection *connection)
     core->leader_count++;
     core->leader_endpoint = connection->endpoint;
     core->hint_endpoint = -1;
+    core->named_endpoint = -1;
+    core->is_through = false;
+    if (is_through) {
+        through_begin(core, leader_client);
+    }
     timer_clear(&core->timers, &connection->timer);
     if (connection->silent_since_ms != CORE_NEVER) {
         timer_set(&core->timers, &connection->timer, core->now_ms + SILENCE_MS);
@@ -276,6 +288,16 @@ static void lead(struct core *core, struct core_connection *connection)
     connection_retire_others(core);
     for (struct list *at = core->sessions.next; at != &core->sessions; at = at->next) {
         session_wake(core, CONTAINER_OF(at, struct core_session, all));
+    }
+}
+
+/* Another node that leads is better than those that pass on to it. */
+static void leave_through(struct core *core, const struct core_connection *connection)
+{
+    bool is_another = core->is_through && core->leader_endpoint != connection->endpoint;
+
+    for (uint32_t i = core->leader_count; i > 0 && is_another; i--) {
+        connection_demote(core, core->leaders[i - 1]);
     }
 }
 
@@ -291,8 +313,20 @@ static bool may_lead(const struct core *core, const struct core_connection *conn
 static void node_said(struct core *core, struct core_connection *connection, struct bytes node,
                       struct bytes leader, struct bytes leader_client)
 {
+    bool leads = leader.size != 0 && bytes_equal(node, leader);
+
+    if (leads) {
+        leave_through(core, connection);
+    }
     if (may_lead(core, connection, node, leader)) {
-        lead(core, connection);
+        lead(core, connection, false, leader_client);
+        return;
+    }
+    if (core->leader_count == 0 && leader_client.size != 0 && !leads) {
+        endpoint_hint(core, leader_client);
+    }
+    if (leader.size != 0 && !leads && through_wanted(core, connection, leader_client)) {
+        lead(core, connection, true, leader_client);
         return;
     }
     if (core->leader_count > 0) {
@@ -301,8 +335,6 @@ static void node_said(struct core *core, struct core_connection *connection, str
             return;
         }
         connection->retiring = true;
-    } else if (leader_client.size != 0 && !bytes_equal(node, leader)) {
-        endpoint_hint(core, leader_client);
     }
     if (connection->state == CORE_GREETING) {
         connection_move(connection, CORE_STANDBY);
@@ -321,6 +353,9 @@ static enum error hello_answered(struct core *core, struct core_connection *conn
     }
     connection->clock_rate_ppm = hello.clock_rate_ppm;
     connection->margin_ms = hello.margin_ms;
+    connection->passes_on = hello.passes_on;
+    connection->node_size = (uint32_t)hello.node.size;
+    memcpy(connection->node, hello.node.data, hello.node.size);
     if (connection->endpoint < 0) {
         return ERR_OK;
     }

@@ -40,6 +40,7 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         break;
     }
     UNREACHABLE();
@@ -203,6 +204,7 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         break;
     }
     UNREACHABLE();
@@ -280,6 +282,7 @@ enum error call_decode(struct core_call *call, struct bytes body)
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         break;
     }
     UNREACHABLE();

@@ -84,7 +84,7 @@ static struct bytes address_of(const struct core_endpoint *endpoint)
     return bytes_of(endpoint->address, endpoint->address_size);
 }
 
-static int32_t find(const struct core *core, struct bytes address)
+int32_t endpoint_find(const struct core *core, struct bytes address)
 {
     for (uint32_t i = 0; i < core->endpoint_count; i++) {
         if (bytes_equal(address_of(&core->endpoints[i]), address)) {
@@ -99,7 +99,7 @@ void endpoints_init(struct core *core, struct bytes list)
     ASSERT(core->endpoint_count == 0);
     while (list.size > 0) {
         struct bytes address = next_address(&list);
-        if (find(core, address) >= 0) {
+        if (endpoint_find(core, address) >= 0) {
             continue;
         }
         ASSERT(core->endpoint_count < CORE_LISTED_COUNT_MAX);
@@ -142,7 +142,7 @@ void endpoint_hint(struct core *core, struct bytes address)
     if (!is_address(address)) {
         return;
     }
-    int32_t endpoint = find(core, address);
+    int32_t endpoint = endpoint_find(core, address);
     if (endpoint < 0) {
         endpoint = learned_place(core);
         if (endpoint < 0) {
@@ -172,6 +172,7 @@ void endpoint_failed(struct core *core, int32_t endpoint)
     uint64_t limit_ms = (uint64_t)BACKOFF_MS_MIN << doublings;
     limit_ms = limit_ms > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : limit_ms;
     failed->failure_count++;
+    failed->failed_ms = core->now_ms;
     failed->not_before_ms = core->now_ms + 1 + core_random_between(core, 0, limit_ms);
     core->search_ms = core->now_ms;
 }
@@ -239,6 +240,9 @@ void endpoint_search(struct core *core)
         if (core->leader_count < core->options.connections) {
             search_company(core);
         }
+        if (through_dials(core)) {
+            (void)dial(core, core->hint_endpoint);
+        }
         return;
     }
     int32_t hint = core->hint_endpoint;
@@ -263,10 +267,10 @@ void endpoint_search(struct core *core)
 
 uint64_t endpoint_search_wake_ms(const struct core *core)
 {
-    uint64_t wake_ms = CORE_NEVER;
+    uint64_t wake_ms = through_wake_ms(core);
 
     if (core->leader_count >= core->options.connections) {
-        return CORE_NEVER;
+        return wake_ms;
     }
     for (int32_t i = 0; i < (int32_t)core->endpoint_count; i++) {
         bool is_search = core->leader_count == 0;

@@ -47,6 +47,8 @@ void endpoint_failed(struct core *core, int32_t endpoint);
 void endpoint_worked(struct core *core, int32_t endpoint);
 /* A node named `address` as the leader's. */
 void endpoint_hint(struct core *core, struct bytes address);
+/* The place of that address; -1. */
+int32_t endpoint_find(const struct core *core, struct bytes address);
 /* Dials what the search asks for. */
 void endpoint_search(struct core *core);
 uint64_t endpoint_search_wake_ms(const struct core *core);
@@ -68,6 +70,20 @@ void connection_answered(struct core *core, struct core_connection *connection,
                          const struct wire_rpc *rpc);
 /* A connection to the leader that takes `size` more bytes; NULL. */
 struct core_connection *connection_choose(struct core *core, size_t size);
+
+/* core_through.c: requests go through a node that is not the leader. */
+/* The node of this connection names a leader, and there: is it to be asked in the leader's place?
+ */
+MUST_USE bool through_wanted(struct core *core, const struct core_connection *connection,
+                             struct bytes leader_client);
+/* What leads now passes on to a leader with that address, as far as that is known. */
+void through_begin(struct core *core, struct bytes leader_client);
+/* True when core->hint_endpoint is to be dialed now, beside what leads. */
+MUST_USE bool through_dials(struct core *core);
+uint64_t through_wake_ms(const struct core *core);
+/* `leader_is`. */
+void through_notice(struct core *core, const struct core_connection *connection,
+                    const struct wire_rpc *rpc);
 
 /* core_encode.c */
 enum core_call_class call_class(enum wire_method method, bool in_session);

@@ -196,7 +196,10 @@ struct holdfast_node_status {
     uint32_t ttl_floor_ms; /* The least TTL that it takes as leader, from these: */
     uint32_t clock_rate_ppm; /* how much rates of clocks may differ, */
     uint32_t margin_ms;
-    uint32_t election_ms; /* the largest election timeout. */
+    uint32_t election_ms;     /* the largest election timeout. */
+    uint64_t forwarded_total; /* Requests that it has passed on to a leader since it was started; */
+    uint32_t forwarding;      /* of them under way now; */
+    uint64_t taken_total;     /* and those that other nodes have passed on to it. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

@@ -217,7 +217,10 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .ttl_floor_ms = status->ttl_floor_ms,
                                           .clock_rate_ppm = status->clock_rate_ppm,
                                           .margin_ms = status->margin_ms,
-                                          .election_ms = status->election_ms};
+                                          .election_ms = status->election_ms,
+                                          .forwarded_total = status->forwarded_total,
+                                          .forwarding = status->forwarding,
+                                          .taken_total = status->taken_total};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;
@@ -301,6 +304,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         return;
     }
     UNREACHABLE();

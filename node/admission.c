@@ -130,6 +130,7 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         return ERR_UNKNOWN_METHOD;
     }
     UNREACHABLE();
@@ -141,7 +142,7 @@ static bool is_sequenced(enum wire_method method)
            method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release;
 }
 
-static bool is_change(enum wire_method method)
+bool admission_is_change(enum wire_method method)
 {
     return method == WIRE_METHOD_member_add || method == WIRE_METHOD_member_remove ||
            method == WIRE_METHOD_member_promote || method == WIRE_METHOD_leader_move;
@@ -243,8 +244,10 @@ static bool answer_repeated(struct node *node, const struct origin *origin, cons
     return true;
 }
 
-/* Whether this node may serve anything but hello and status now. */
-static bool refuse_all(struct node *node, const struct origin *origin)
+/* Whether this node may serve anything but hello and status now. What it may not serve because
+ * another node leads is passed on. */
+static bool refuse_all(struct node *node, const struct origin *origin, const struct wire_rpc *rpc,
+                       const struct view *view)
 {
     if (node->is_stopping && (node_leads(node) || node->status.leader == 0)) {
         answer_retry(node, origin, ERR_STOPPING, 0);
@@ -255,7 +258,7 @@ static bool refuse_all(struct node *node, const struct origin *origin)
         return true;
     }
     if (!node_leads(node)) {
-        answer_not_leader(node, origin);
+        passing_take(node, origin, rpc, view->session);
         return true;
     }
     return false;
@@ -272,7 +275,7 @@ static void admit(struct node *node, const struct origin *origin, const struct w
         renewals_add(node, origin, view->session, view->attempt);
         return;
     }
-    if (is_change(rpc->method)) {
+    if (admission_is_change(rpc->method)) {
         changes_take(node, origin, rpc);
         return;
     }
@@ -321,7 +324,7 @@ void admission_take(struct node *node, const struct origin *origin, const struct
         status_answer(node, origin);
         return;
     }
-    if (!refuse_all(node, origin)) {
+    if (!refuse_all(node, origin, rpc, &view)) {
         admit(node, origin, rpc, &view);
     }
 }

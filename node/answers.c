@@ -2,14 +2,18 @@
 #include "base/assert.h"
 #include "node/internal.h"
 
-/* Room towards the connection, NULL when nobody waits there any more. A client that does not read
- * loses its connection: its requests stay settled, its output does not grow. */
+/* Room towards the connection, or the node that it came through (passing.c); NULL when nobody waits
+ * there any more. A client that does not read loses its connection: its requests stay settled, its
+ * output does not grow. */
 static uint8_t *reserve(struct node *node, const struct origin *origin, size_t size)
 {
     ASSERT_VALUES(origin->connection < node->options.connection_count_max, origin->connection,
                   size);
     const struct connection *connection = &node->connections[origin->connection];
 
+    if (passing_is_origin(node, origin)) {
+        return passing_reserve(node, origin, size);
+    }
     if (connection->generation != origin->generation ||
         (connection->state != CONNECTION_CLIENT && connection->state != CONNECTION_CLIENT_NEW)) {
         return NULL;
@@ -27,6 +31,17 @@ static uint8_t *reserve(struct node *node, const struct origin *origin, size_t s
     return memory;
 }
 
+/* What was put into the room. */
+static void commit(struct node *node, const struct origin *origin, const struct buffer *message)
+{
+    node->answer_count++;
+    if (passing_is_origin(node, origin)) {
+        passing_commit(node, origin, message);
+    } else {
+        world_commit(node->world, origin->connection, message->size);
+    }
+}
+
 void answer_body(struct node *node, const struct origin *origin, struct bytes body)
 {
     size_t capacity = WIRE_ENVELOPE_SIZE_MAX + body.size;
@@ -39,19 +54,24 @@ void answer_body(struct node *node, const struct origin *origin, struct bytes bo
     bool fits = wire_result_begin(&out, origin->rpc_id) && buffer_append(&out, body);
 
     ASSERT_VALUES(fits, out.size, capacity);
-    node->answer_count++;
-    world_commit(node->world, origin->connection, out.size);
+    commit(node, origin, &out);
 }
 
 void answer_scratch(struct node *node, const struct origin *origin, const struct buffer *message)
 {
     ASSERT(message->data == node->scratch);
+    if (passing_is_full(node, origin, message->size)) {
+        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        return;
+    }
     uint8_t *memory = reserve(node, origin, message->size);
 
     if (memory != NULL) {
-        memcpy(memory, message->data, message->size);
-        node->answer_count++;
-        world_commit(node->world, origin->connection, message->size);
+        struct buffer out = buffer_of(memory, message->size);
+        bool fits = buffer_append(&out, buffer_bytes(message));
+
+        ASSERT_VALUES(fits, out.size, out.capacity);
+        commit(node, origin, &out);
     }
 }
 
@@ -67,9 +87,8 @@ void answer_failure(struct node *node, const struct origin *origin,
     bool fits = wire_failure_response(&out, origin->rpc_id, failure);
 
     ASSERT_VALUES(fits, failure->code, failure->text.size);
-    node->answer_count++;
     node->refusal_count++;
-    world_commit(node->world, origin->connection, out.size);
+    commit(node, origin, &out);
 }
 
 void answer_error(struct node *node, const struct origin *origin, enum error error,

@@ -196,7 +196,7 @@ static bool is_gone(const struct node *node, const struct backup *backup)
     const struct connection *connection = &node->connections[backup->origin.connection];
 
     return connection->generation != backup->origin.generation ||
-           connection->state != CONNECTION_CLIENT ||
+           (connection->state != CONNECTION_CLIENT && connection->state != CONNECTION_PEER) ||
            node->now_ms >= backup->heard_ms + BACKUP_IDLE_MS;
 }
 

@@ -28,14 +28,15 @@ void connection_move(struct node *node, world_connection number, enum connection
 
     ASSERT_VALUES((allowed_moves[connection->state] & (1U << next)) != 0, connection->state, next);
     if (connection->state == CONNECTION_CLOSED) {
-        connection->generation++;
-        connection->peer = NO_PEER;
+        *connection =
+            (struct connection){.generation = connection->generation + 1, .peer = NO_PEER};
     }
     if (connection->state == CONNECTION_PEER) {
         struct peer *peer = &node->peers[connection->peer];
 
         ASSERT(peer->connection_count > 0);
         peer->connection_count--;
+        passing_broke(node, connection->peer); /* Answers may have been lost with it. */
     }
     connection->state = next;
     if (next == CONNECTION_PEER) {
@@ -88,7 +89,7 @@ static void take_message(struct node *node, world_connection number, const struc
 /* Requests of a leader that may not stamp wait where they are: in their connection. So do they
  * while leadership is handed over, until it is known where to: a refusal would cost the client a
  * pause that is longer than that takes. */
-static bool must_wait(const struct node *node)
+bool clients_must_wait(const struct node *node)
 {
     return (node_leads(node) && !node_may_stamp(node)) || node_hands_over(node);
 }
@@ -112,7 +113,7 @@ static void take_data(struct node *node, struct node_event *event)
             drop_malformed(node, event->connection, error_text(error));
             return;
         }
-        if (must_wait(node)) {
+        if (clients_must_wait(node)) {
             event->consumed = event->data.size - before.size;
             event->again = true;
             return;

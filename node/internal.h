@@ -18,6 +18,7 @@
 #include "node/member.h"
 #include "node/node.h"
 #include "node/origin.h"
+#include "node/passing.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
 #include "raft/raft.h"
@@ -67,12 +68,15 @@ struct connection {
     uint32_t peer;            /* Place, or NO_PEER before the hello. */
     uint64_t incarnation;     /* Of the peer's disk, as its hello said; */
     raft_index configuration; /* and the newest configuration that it knew then. */
+    struct passing_connection passing;
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
 void connection_drop(struct node *node, world_connection number); /* Closes it, if it is open. */
 
 void clients_take(struct node *node, struct node_event *event);
+/* Requests may not be taken now. */
+MUST_USE bool clients_must_wait(const struct node *node);
 
 /* --- answers.c: what clients are told -------------------------------------------------------- */
 
@@ -113,6 +117,8 @@ uint32_t ttl_floor_ms(const struct node *node);
 /* --- admission.c: which requests go further -------------------------------------------------- */
 
 void admission_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+/* A change of the cluster. */
+MUST_USE bool admission_is_change(enum wire_method method);
 
 /* As many as the next power of two; rings are masked. */
 uint64_t ring_capacity(uint64_t count);
@@ -283,6 +289,7 @@ struct peer {
     uint64_t form_ms;           /* When FORM was sent last; NEVER. */
     raft_index fetch_index;     /* Old entries that raft wants for it; 0: none. */
     struct told_space space;
+    struct passing_peer passing;
 };
 
 void places_open(struct node *node);
@@ -310,6 +317,11 @@ void peers_send_form(struct node *node, uint32_t place);
 void peers_send_raft(struct node *node, const struct raft_message *message);
 /* Any other frame, on the bulk lane. False when it has no link, or no room there now. */
 bool peers_send_body(struct node *node, raft_id peer, enum wire_frame_kind kind, struct bytes body);
+/* The same without a copy: room for a body of at most `size` bytes towards that place, or NULL;
+ * then what was put there. Nothing else may be sent in between. */
+MUST_USE uint8_t *peers_reserve(struct node *node, uint32_t place, size_t size);
+void peers_commit(struct node *node, uint32_t place, enum wire_frame_kind kind,
+                  const struct buffer *body);
 
 /* --- senders.c: who may speak with us --------------------------------------------------------- */
 
@@ -521,6 +533,7 @@ struct node {
     struct renewals renewals;
     struct reads reads;
     struct sessions sessions;
+    struct passing passing;
     struct formation formation;
     struct held held;
     struct applier applier;

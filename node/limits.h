@@ -16,14 +16,16 @@
 
 enum {
 #ifdef LIMITS_TINY
-    READ_BATCH_COUNT_MAX = 2,    /* ReadIndex rounds under way; later reads wait together. */
-    READ_PARAMS_SIZE_MAX = 1024, /* Of one read's params. */
-    READ_PARAMS_BYTES = 4096,    /* Of all reads under way. */
-    HELD_COUNT_MAX = 16,         /* Messages held back for a write; more are dropped. */
-    STAGED_COUNT_MAX = 2,        /* Tickets under way; more share the newest slot. */
-    RENEWAL_ENTRY_COUNT_MAX = 4, /* Sessions renewed by one entry. */
-    APPLY_COUNT_MAX = 3,         /* Entries applied in one turn. */
-    SERVE_COUNT_MAX = 2,         /* Reads answered in one turn. */
+    READ_BATCH_COUNT_MAX = 2,      /* ReadIndex rounds under way; later reads wait together. */
+    READ_PARAMS_SIZE_MAX = 1024,   /* Of one read's params. */
+    READ_PARAMS_BYTES = 4096,      /* Of all reads under way. */
+    HELD_COUNT_MAX = 16,           /* Messages held back for a write; more are dropped. */
+    STAGED_COUNT_MAX = 2,          /* Tickets under way; more share the newest slot. */
+    RENEWAL_ENTRY_COUNT_MAX = 4,   /* Sessions renewed by one entry. */
+    APPLY_COUNT_MAX = 3,           /* Entries applied in one turn. */
+    SERVE_COUNT_MAX = 2,           /* Reads answered in one turn. */
+    PASS_COUNT_MAX = 8,            /* Requests under way to the leader for our clients, */
+    PASS_CONNECTION_COUNT_MAX = 4, /* and for one of them. */
 #else
     READ_BATCH_COUNT_MAX = 256,
     READ_PARAMS_SIZE_MAX = 4096,
@@ -33,6 +35,8 @@ enum {
     RENEWAL_ENTRY_COUNT_MAX = 4096,
     APPLY_COUNT_MAX = 2048,
     SERVE_COUNT_MAX = 2048,
+    PASS_COUNT_MAX = 4096,
+    PASS_CONNECTION_COUNT_MAX = 1024,
 #endif
     APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
     SERVE_BYTES_MAX = 4 << 20,   /* Of answers to reads in one turn; one is always given. */
@@ -93,6 +97,12 @@ enum {
     SHIPMENT_STEP_MS = 5,     /* Until a link without room is tried again. */
     RESTORATION_ASK_MS = 500, /* Between two requests for a snapshot. */
     BACKUP_IDLE_MS = 10000,   /* A client that has not asked for so long may lose its file. */
+    /* Of params under way from a follower to the leader, and of one client's if it has more than
+     * one under way: entries and their replies share the connection. */
+    PASS_BYTES_MAX = 2 << 20,
+    PASS_CONNECTION_BYTES_MAX = 512 << 10,
+    PASS_ANSWER_BYTES_MAX = 2 << 20, /* Of answers under way to one follower; only reads are refused
+                                        then. */
 };
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */

@@ -304,6 +304,7 @@ static enum error apply_write(struct apply *apply)
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_leader_is:
         return ERR_UNKNOWN_METHOD;
     }
     /* A number of a later version: every replica of this one refuses it alike. */

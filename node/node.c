@@ -35,8 +35,8 @@ size_t node_memory_size(const struct node_options *options)
            arena_cost(options->connection_count_max, sizeof(struct connection)) +
            arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
            requests_memory_size(options) + renewals_memory_size(options) +
-           reads_memory_size(options) + sessions_memory_size(options) + machine_memory_size() +
-           arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
+           reads_memory_size(options) + sessions_memory_size(options) + passing_memory_size() +
+           machine_memory_size() + arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
 
@@ -55,6 +55,7 @@ static void take_memory(struct node *node, struct arena *arena)
     renewals_open(node, arena);
     reads_open(node, arena);
     sessions_open(node, arena);
+    passing_open(node, arena);
     node->machine = machine_open(arena, node->table);
     arena_init(&node->snapshot_arena,
                arena_take_aligned(arena, snapshots_memory_size(), DISK_ALIGNMENT),
@@ -408,6 +409,7 @@ static bool may_stop(const struct node *node)
                       (node->reads.head == node->reads.tail &&
                        machine_applied_index(node->machine) >= node->status.commit_index);
     bool is_handed_over = !node_leads(node) && node->requests.count == 0 && is_applied &&
+                          node->passing.count == 0 &&
                           (!node->stop_awaits_leader || node->status.leader != 0);
 
     return is_settled && (is_handed_over || node->now_ms >= node->stop_ms);
@@ -419,6 +421,7 @@ static void stop(struct node *node)
 
     requests_give_up(node);
     changes_give_up(node);
+    passing_give_up(node);
     renewals_leadership_lost(node);
     reads_leadership_lost(node);
     if (node->raft != NULL && !node_state_is_away(node)) {
@@ -463,6 +466,9 @@ void node_turn(struct node *node, struct node_event *events, uint32_t event_coun
     }
     if (node->raft != NULL && node->problem == NULL) {
         turn_advance(node);
+    }
+    if (node->raft != NULL && node->problem == NULL) {
+        passing_tick(node);
     }
     look_for_failures(node);
     if (node->is_stopping && node->problem == NULL && may_stop(node)) {

@@ -45,6 +45,7 @@ static void send_hello_on(struct node *node, uint32_t place, enum world_lane lan
         .configuration = newest_configuration(node),
         .joins = node->identity.joins,
         .restores = node->backing.id,
+        .takes_forwards = true,
     };
     struct buffer out = buffer_of(memory, HELLO_SIZE_MAX);
     size_t start = 0;
@@ -188,6 +189,31 @@ bool peers_send_body(struct node *node, raft_id id, enum wire_frame_kind kind, s
     return true;
 }
 
+uint8_t *peers_reserve(struct node *node, uint32_t place, size_t size)
+{
+    if (place == NO_PEER || !node->peers[place].link_up[WORLD_LANE_BULK]) {
+        return NULL;
+    }
+    uint8_t *memory =
+        world_reserve_link(node->world, place, WORLD_LANE_BULK, WIRE_FRAME_HEADER_SIZE + size);
+
+    return memory == NULL ? NULL : memory + WIRE_FRAME_HEADER_SIZE;
+}
+
+void peers_commit(struct node *node, uint32_t place, enum wire_frame_kind kind,
+                  const struct buffer *body)
+{
+    const struct wire_frame frame = frame_of(node, kind);
+    struct buffer out =
+        buffer_of(body->data - WIRE_FRAME_HEADER_SIZE, WIRE_FRAME_HEADER_SIZE + body->size);
+    size_t start = 0;
+    bool fits = wire_frame_begin(&out, &frame, &start) && buffer_extend(&out, body->size) != NULL;
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    wire_frame_end(&out, start);
+    world_commit_link(node->world, place, WORLD_LANE_BULK, out.size);
+}
+
 /* --- Links that we dialed --------------------------------------------------------------------- */
 
 static void log_link(struct node *node, const struct node_event *event, const char *name)
@@ -214,12 +240,18 @@ void peers_take_link(struct node *node, struct node_event *event)
 
     ASSERT(is_up || event->kind == NODE_LINK_DOWN);
     peer->link_up[event->lane] = is_up;
+    if (event->lane == WORLD_LANE_BULK) {
+        passing_broke(node, event->peer);
+    }
     if (!place_is_used(node, event->peer)) {
         return; /* It was hung up. */
     }
     log_link(node, event, is_up ? "link_up" : "link_down");
     peer->dialed_ms = node->now_ms;
     if (is_up) {
+        if (event->lane == WORLD_LANE_BULK) {
+            passing_link_up(node, event->peer);
+        }
         send_hello_on(node, event->peer, event->lane);
         if (formation_is_lacking(node, peer)) {
             peers_send_form(node, event->peer);
@@ -279,6 +311,9 @@ static void take_raft(struct node *node, world_connection number, const struct w
     raft_receive(node->raft, &message, node->now_ms);
     node_refresh_status(node);
     hear_clock(node, &message, frame->log_ms);
+    if (message.kind == RAFT_APPEND_REPLY && message.append_reply.success) {
+        passing_note_match(node, node->connections[number].peer, message.append_reply.match_index);
+    }
 }
 
 /* False when it is not valid. */
@@ -300,6 +335,8 @@ static bool take_snapshot_frame(struct node *node, const struct wire_frame *fram
     case WIRE_FRAME_REFUSE:
     case WIRE_FRAME_FORM:
     case WIRE_FRAME_RAFT:
+    case WIRE_FRAME_FORWARD:
+    case WIRE_FRAME_FORWARDED:
         break;
     }
     UNREACHABLE();
@@ -341,6 +378,16 @@ static void take_frame(struct node *node, world_connection number, const struct 
     case WIRE_FRAME_SPACE:
         if (!disk_space_take_frame(node, node->connections[number].peer, frame)) {
             refuse_peer(node, number, ERR_MALFORMED, "its frame about its disk is not valid");
+        }
+        return;
+    case WIRE_FRAME_FORWARD:
+        if (!passing_take_forward(node, number, frame->body)) {
+            refuse_peer(node, number, ERR_MALFORMED, "the request that it passes on is not valid");
+        }
+        return;
+    case WIRE_FRAME_FORWARDED:
+        if (!passing_take_answer(node, node->connections[number].peer, frame->body)) {
+            refuse_peer(node, number, ERR_MALFORMED, "the answer that it passes on is not valid");
         }
         return;
     case WIRE_FRAME_HELLO:

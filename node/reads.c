@@ -82,11 +82,12 @@ static void pop(struct reads *reads)
     }
 }
 
+/* A round also tells the followers what is committed: one without reads does that alone. */
 void reads_ask(struct node *node)
 {
     struct reads *reads = &node->reads;
 
-    if (reads->asked == reads->tail ||
+    if ((reads->asked == reads->tail && !node->passing.has_news) ||
         reads->batch_tail - reads->batch_head == READ_BATCH_COUNT_MAX) {
         return;
     }
@@ -95,6 +96,7 @@ void reads_ask(struct node *node)
     if (error == ERR_OVERLOADED) {
         return; /* They wait for the next turn, and share its round. */
     }
+    node->passing.has_news = false;
     reads->batches[reads->batch_tail & (READ_BATCH_COUNT_MAX - 1)] = (struct read_batch){
         .state = error == ERR_OK ? READ_BATCH_WAITS : READ_BATCH_FAILED,
         .count = (uint32_t)(reads->tail - reads->asked),

@@ -152,6 +152,7 @@ static void note_hello(struct node *node, uint32_t place, const struct wire_fram
     peer->hello_agrees =
         bytes_equal(hello->members, bytes_of_text(node->formation.members)) && !hello->joins;
     peer->hello_restores = hello->restores;
+    peer->passing.takes_forwards = hello->takes_forwards;
     peer->hello_incarnation = frame->incarnation;
     memset(peer->client, 0, sizeof(peer->client));
     memcpy(peer->client, hello->client.data, hello->client.size);

@@ -44,22 +44,6 @@ static uint64_t find(const struct sessions *sessions, uint64_t session)
     return at;
 }
 
-void sessions_note(struct node *node, uint64_t session, const struct origin *origin)
-{
-    struct sessions *sessions = &node->sessions;
-    struct session_slot *slot = &sessions->slots[find(sessions, session)];
-
-    if (slot->session == 0) {
-        if (sessions->count >= (sessions->mask + 1) / 4 * 3) {
-            return; /* It learns of a grant when it asks again. */
-        }
-        sessions->count++;
-        slot->session = session;
-    }
-    slot->connection = origin->connection;
-    slot->generation = origin->generation;
-}
-
 static void forget(struct sessions *sessions, uint64_t session)
 {
     uint64_t hole = find(sessions, session);
@@ -82,6 +66,22 @@ static void forget(struct sessions *sessions, uint64_t session)
     sessions->slots[hole] = (struct session_slot){0};
 }
 
+void sessions_note(struct node *node, uint64_t session, const struct origin *origin)
+{
+    struct sessions *sessions = &node->sessions;
+    struct session_slot *slot = &sessions->slots[find(sessions, session)];
+
+    if (slot->session == 0) {
+        if (sessions->count >= (sessions->mask + 1) / 4 * 3) {
+            return; /* It learns of a grant when it asks again. */
+        }
+        sessions->count++;
+        slot->session = session;
+    }
+    slot->connection = origin->connection;
+    slot->generation = origin->generation;
+}
+
 /* A notice with nothing behind its beginning. */
 static struct buffer notice_begin(uint8_t memory[NOTICE_SIZE_MAX], enum wire_method notice)
 {
@@ -92,7 +92,9 @@ static struct buffer notice_begin(uint8_t memory[NOTICE_SIZE_MAX], enum wire_met
     return out;
 }
 
-/* To the connection that spoke last for the session, if it is still there. */
+/* To the connection that spoke last for the session, if it is still there. Where that is a node
+ * which has passed its requests on, that node tells the client when it applies the same entry: it
+ * is only to hear soon that the entry is committed. */
 static void send_notice(struct node *node, uint64_t session, struct bytes notice)
 {
     const struct session_slot *slot = &node->sessions.slots[find(&node->sessions, session)];
@@ -102,7 +104,13 @@ static void send_notice(struct node *node, uint64_t session, struct bytes notice
     }
     const struct connection *connection = &node->connections[slot->connection];
 
-    if (connection->generation != slot->generation || connection->state != CONNECTION_CLIENT) {
+    if (connection->generation != slot->generation) {
+        return;
+    }
+    if (connection->state == CONNECTION_PEER) {
+        passing_note_news(node, connection->peer);
+    }
+    if (connection->state != CONNECTION_CLIENT) {
         return;
     }
     uint8_t *room = world_reserve(node->world, slot->connection, notice.size);

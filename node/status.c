@@ -58,6 +58,7 @@ void status_hello(struct node *node, const struct origin *origin, const struct w
         .clock_rate_ppm = node->options.clock_rate_ppm,
         .margin_ms = node->options.margin_ms,
         .frame_size_max = WIRE_FRAME_SIZE_MAX,
+        .passes_on = true,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
@@ -264,6 +265,9 @@ void status_answer(struct node *node, const struct origin *origin)
         .clock_rate_ppm = node->options.clock_rate_ppm,
         .margin_ms = node->options.margin_ms,
         .election_ms = node->options.election_ms_max,
+        .forwarded_total = node->passing.total,
+        .forwarding = node->passing.count,
+        .taken_total = node->passing.taken_total,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

@@ -323,6 +323,12 @@ void turn_plan(struct node *node)
     if (node_leads(node)) {
         wake_for_leader(node);
     }
+    if (node->passing.has_news) {
+        wake_at(node, node->now_ms);
+    }
+    if (node->passing.orphan_ms != NEVER) {
+        wake_at(node, node->passing.orphan_ms);
+    }
     if (node->is_stopping) {
         wake_at(node, node->stop_ms > node->now_ms ? node->stop_ms : node->now_ms + 1);
     }

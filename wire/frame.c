@@ -37,7 +37,7 @@ static uint64_t frame_checksum(const uint8_t *frame, uint32_t size)
 
 static bool kind_is_known(uint8_t kind)
 {
-    return kind >= WIRE_FRAME_HELLO && kind <= WIRE_FRAME_SPACE;
+    return kind >= WIRE_FRAME_HELLO && kind <= WIRE_FRAME_FORWARDED;
 }
 
 static enum error read_size(struct bytes bytes, uint32_t *size)

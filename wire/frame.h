@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/macros.h"
 #include "raft/message.h"
+#include "wire/wire.h"
 
 enum wire_frame_kind {
     WIRE_FRAME_HELLO = 1,            /* wire_peer_hello; the first frame of every connection. */
@@ -30,6 +31,8 @@ enum wire_frame_kind {
     WIRE_FRAME_SNAPSHOT_REQUEST = 8, /* wire_peer_snapshot_request; whoever leads answers. */
     WIRE_FRAME_STATE = 9,            /* wire_peer_state. */
     WIRE_FRAME_SPACE = 10,           /* wire_peer_space, to all that the sender is linked to. */
+    WIRE_FRAME_FORWARD = 11,         /* wire_forward: a client's request, for the leader. */
+    WIRE_FRAME_FORWARDED = 12,       /* Its answer: one response. */
 };
 
 /* What a receiver says of a snapshot. */
@@ -74,5 +77,24 @@ void wire_frame_end(struct buffer *buffer, size_t start);
  * looked into. ERR_MALFORMED. */
 MUST_USE bool wire_raft_encode(const struct raft_message *message, struct buffer *buffer);
 MUST_USE enum error wire_raft_decode(struct bytes body, struct raft_message *message);
+
+/* A request of one of the sender's clients, to the leader: [0, id, method, params], where `id` is
+ * the sender's number of it, larger than that of the one before on the same connection. `received`
+ * counts the bytes of answers that have come to requests on this connection. The answer is the body
+ * of a WIRE_FRAME_FORWARDED: [1, id, error, result], as wire_rpc_next() takes it. */
+struct wire_forward {
+    uint64_t received;
+    struct wire_rpc request;
+};
+
+/* What the body has before the params, at most. */
+enum { WIRE_FORWARD_HEADER_SIZE = 8 + WIRE_ENVELOPE_SIZE_MAX };
+
+/* The body up to the params, which are to be appended. False, with nothing appended, when that does
+ * not fit. */
+MUST_USE bool wire_forward_begin(struct buffer *buffer, uint64_t received, uint64_t id,
+                                 enum wire_method method);
+/* Borrowed from the input. ERR_MALFORMED: not exactly one request of a method that is known. */
+MUST_USE enum error wire_forward_decode(struct bytes body, struct wire_forward *forward);
 
 #endif

@@ -24,10 +24,16 @@ static void add_options_json(struct output *output, const struct view_node *node
         output_null(output, "lease_ms");
         output_null(output, "lease_left_ms");
         output_null(output, "lease_reads");
+        output_null(output, "forwarded_total");
+        output_null(output, "forwarding");
+        output_null(output, "taken_total");
     } else {
         output_u64(output, "lease_ms", node->lease_ms);
         output_u64(output, "lease_left_ms", node->lease_left_ms);
         output_u64(output, "lease_reads", node->lease_reads);
+        output_u64(output, "forwarded_total", node->forwarded_total);
+        output_u64(output, "forwarding", node->forwarding);
+        output_u64(output, "taken_total", node->taken_total);
     }
 }
 

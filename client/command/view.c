@@ -94,6 +94,9 @@ static void take_numbers(struct view_node *node, const struct holdfast_node_stat
     node->clock_rate_ppm = status->clock_rate_ppm;
     node->margin_ms = status->margin_ms;
     node->election_ms = status->election_ms;
+    node->forwarded_total = status->forwarded_total;
+    node->forwarding = status->forwarding;
+    node->taken_total = status->taken_total;
     node->lease_ms = status->lease_ms;
     node->lease_left_ms = status->lease_left_ms;
     node->lease_reads = status->lease_reads;

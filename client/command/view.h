@@ -43,6 +43,9 @@ struct view_node {
     uint32_t clock_rate_ppm;
     uint32_t margin_ms;
     uint32_t election_ms;
+    uint64_t forwarded_total;
+    uint32_t forwarding;
+    uint64_t taken_total;
     uint32_t lease_ms;
     uint32_t lease_left_ms;
     uint64_t lease_reads;

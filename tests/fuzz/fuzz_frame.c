@@ -54,6 +54,34 @@ static void check_map(enum wire_message_id id, struct bytes body)
     ASSERT(sample_is_equal(message, &first, &second));
 }
 
+static void check_forward(struct bytes body)
+{
+    struct wire_forward first;
+    struct wire_forward second;
+    struct buffer buffer = buffer_of(encoded_memory, sizeof(encoded_memory));
+
+    if (wire_forward_decode(body, &first) != ERR_OK) {
+        return;
+    }
+    ASSERT(wire_forward_begin(&buffer, first.received, first.request.id, first.request.method));
+    ASSERT(buffer_append(&buffer, first.request.body));
+    ASSERT(wire_forward_decode(buffer_bytes(&buffer), &second) == ERR_OK);
+    ASSERT(first.received == second.received && first.request.id == second.request.id);
+    ASSERT(first.request.method == second.request.method);
+    ASSERT(bytes_equal(first.request.body, second.request.body));
+}
+
+/* As a follower takes an answer. */
+static void check_forwarded(struct bytes body)
+{
+    struct wire_rpc rpc;
+    struct wire_failure failure;
+
+    if (wire_rpc_next(&body, &rpc) == ERR_OK && rpc.failed) {
+        (void)wire_failure_decode(&rpc.body, &failure);
+    }
+}
+
 static void check_body(const struct wire_frame *frame)
 {
     switch (frame->kind) {
@@ -87,6 +115,12 @@ static void check_body(const struct wire_frame *frame)
     case WIRE_FRAME_SPACE:
         check_map(WIRE_MESSAGE_peer_space, frame->body);
         return;
+    case WIRE_FRAME_FORWARD:
+        check_forward(frame->body);
+        return;
+    case WIRE_FRAME_FORWARDED:
+        check_forwarded(frame->body);
+        return;
     }
     UNREACHABLE();
 }
@@ -119,6 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     (void)check_frames(bytes_of(data, size));
     check_raft(bytes_of(data, size));
+    check_forward(bytes_of(data, size));
+    check_forwarded(bytes_of(data, size));
     if (size < WIRE_FRAME_HEADER_SIZE || size > ROOM) {
         return 0;
     }
@@ -126,7 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint8_t magic[] = {'h', 'f', 'P', '1'};
     memcpy(healed_memory, magic, sizeof(magic));
     store_u32(healed_memory + 4, (uint32_t)size);
-    healed_memory[64] = (uint8_t)(1 + healed_memory[64] % WIRE_FRAME_SPACE);
+    healed_memory[64] = (uint8_t)(1 + healed_memory[64] % WIRE_FRAME_FORWARDED);
     memset(healed_memory + 65, 0, 3);
     store_u32(healed_memory + 68, WIRE_FRAME_VERSION);
     store_u64(healed_memory + 8, checksum(bytes_of(healed_memory + 16, size - 16), size));

@@ -35,6 +35,6 @@ hex_of rpc_notice | to_bytes >"$corpus/rpc/rpc_notice"
 
 for frame in hello refuse form raft_vote_request raft_vote_reply raft_append raft_append_reply \
     raft_heartbeat raft_heartbeat_reply raft_timeout_now snapshot_offer snapshot_chunk snapshot_reply \
-    snapshot_request state space; do
+    snapshot_request state space forward forwarded; do
     hex_of "frame_$frame" | to_bytes >"$corpus/frame/$frame"
 done

@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "tests/sim/sim.h"
 
-enum { DIAL_MS_MAX = 20 };
+enum { DIAL_MS_MAX = 20, HOME_MS = 3000 };
 
 #define FAR_MS UINT64_C(1000000000)
 
@@ -76,6 +76,8 @@ static void open_client(struct sim *sim, struct sim_client *client, struct prng 
     client->rate_ppm = (int64_t)prng_below(prng, 9001) - 4500; /* Any two within 1 %. */
     client->held = SIM_LOCK_COUNT;
     client->act_ms = SIM_START_MS + prng_below(prng, 1000);
+    client->is_tied = (sim->plan->knobs.tied_clients >> client->number & 1) != 0;
+    client->home = (uint32_t)((sim->plan->seed + client->number) % sim->cluster->node_count);
     arena_init(&arena, client->memory, memory_size);
     core_open(&client->core, &arena, &options, bytes_of(endpoints, size),
               sim_client_clock(sim, client));
@@ -178,7 +180,33 @@ void sim_client_leave(struct sim *sim, struct sim_client *client, uint32_t place
 
 static bool is_unreachable(const struct sim_client *client, uint32_t place)
 {
-    return client->cut_count > 0 || (client->blocked >> place & 1) != 0;
+    return client->cut_count > 0 || (client->blocked >> place & 1) != 0 ||
+           (client->is_tied && place != client->home);
+}
+
+/* One that is tied to a node that serves nothing is given another: of those that were healed, if
+ * any were. It is never led to the leader. */
+static void choose_home(struct sim *sim, struct sim_client *client)
+{
+    uint32_t all = (1u << sim->cluster->node_count) - 1;
+    uint32_t places = sim->healed_places != 0 ? sim->healed_places : all;
+
+    if (!client->is_tied || sim->cluster->now_ms < client->home_ms) {
+        return;
+    }
+    if (client->home_ms != 0 && client->done_count == client->home_done) {
+        uint32_t home = client->home;
+
+        do {
+            client->home = (uint32_t)prng_below(&client->prng, sim->cluster->node_count);
+        } while ((places >> client->home & 1) == 0);
+        if (client->home != home) {
+            sim_client_leave(sim, client, home);
+            sim_client_cut(sim, client);
+        }
+    }
+    client->home_done = client->done_count;
+    client->home_ms = sim->cluster->now_ms + HOME_MS + sim->plan->knobs.election_ms_max;
 }
 
 static void end_dial(struct sim *sim, struct sim_client *client, struct sim_link *link,
@@ -359,6 +387,7 @@ uint64_t sim_clients_due_ms(struct sim *sim)
 
 static void advance(struct sim *sim, struct sim_client *client)
 {
+    choose_home(sim, client);
     core_advance(&client->core, sim_client_clock(sim, client));
     tell(sim, client);
     for (uint32_t i = 0; i < client->core.connection_count; i++) {

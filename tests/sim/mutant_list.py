@@ -254,6 +254,9 @@ MUTANTS = [
         ("node/machine.c", "    if (is_next) {\n", "    if (is_next && result->error != ERR_MISMATCH) {\n")],
            "compare-and-swaps are refused in every run"),
 
+    Mutant("unanswered_passes_for_refused", "what a follower has passed on and lost is called REJECTED", [
+        ("node/passing.c", "    if (changes_nothing(passed.method)) {", "    if (passed.id != 0) {")]),
+
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [
         ("log/judge.c", "        torn_number = torn_number < number ? torn_number : number;\n", "")]),

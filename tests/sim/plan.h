@@ -111,6 +111,7 @@ struct sim_knobs {
     uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
     bool promise_varies;        /* It is another one on each node, and at each start. */
     uint32_t check_turn;        /* The costly checks are made once in so many turns. */
+    uint32_t tied_clients;      /* As bits: those that reach one node at a time only. */
 };
 
 struct sim_plan {

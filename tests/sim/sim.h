@@ -253,6 +253,10 @@ struct sim_client {
     uint32_t blocked;    /* Nodes that it cannot reach, as bits. */
     bool is_mute;        /* What it says stands still, */
     bool is_deaf;        /* or what it is told. */
+    bool is_tied;        /* It reaches one node only, */
+    uint32_t home;       /* this one, */
+    uint64_t home_ms;    /* until then, unless something succeeds. */
+    uint64_t home_done;  /* Successes when that was set. */
     uint32_t late_fault; /* That has done so last. */
     uint64_t paused_ms;
     struct sim_call calls[SIM_CALL_COUNT];

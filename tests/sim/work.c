@@ -343,6 +343,9 @@ static void take_lock(struct sim *sim, struct sim_client *client, struct sim_cal
             sim->cluster->now_ms + prng_between(&client->prng, 1, 2ul * sim->plan->knobs.ttl_ms);
     }
     sim->totals.grant_count++;
+    if (client->core.is_through) {
+        SOMETIMES(sim, lock_granted_through_follower);
+    }
     if (sim_now_ms(sim) > call->begin_ms + sim->plan->knobs.ttl_ms / 2) {
         SOMETIMES(sim, lock_granted_from_queue);
     } else {
@@ -480,6 +483,11 @@ void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_ca
         client->done_count++; /* A session that nobody knows of ends without the cluster. */
     } else if (call->core.status == ERR_NO_QUORUM) {
         SOMETIMES(sim, no_quorum_told);
+    }
+    if (client->core.is_through && call->core.status == ERR_OK) {
+        SOMETIMES(sim, served_through_follower);
+    } else if (client->core.is_through && call->core.status == ERR_UNKNOWN_OUTCOME) {
+        SOMETIMES(sim, passed_on_and_unknown);
     }
     sim_print(sim, "client %u: %s %s: %s", client->number, wire_method_name(call->core.method),
               call->name, error_name(call->core.status));

@@ -461,7 +461,8 @@ static void hello(const struct model *model, int node, const struct wire_rpc *rp
                                        .ttl_floor_ms = 500,
                                        .clock_rate_ppm = 10000,
                                        .margin_ms = 100,
-                                       .frame_size_max = WIRE_FRAME_SIZE_MAX};
+                                       .frame_size_max = WIRE_FRAME_SIZE_MAX,
+                                       .passes_on = model->passes_on};
     bool fits = wire_result_begin(output, rpc->id) && wire_hello_result_encode(&result, output);
     ASSERT(fits);
 }
@@ -525,14 +526,38 @@ static void remove_member(struct model *model, const struct wire_rpc *rpc, struc
     succeed(output, rpc->id, buffer_bytes(&body));
 }
 
+/* It does not lead, and asks the node that does; the client is told which one that is. */
+static bool is_passed_on(struct model *model, int connection, struct buffer *output)
+{
+    if (!model->passes_on || model->leader < 0) {
+        return false;
+    }
+    ASSERT(connection < MODEL_CONNECTION_COUNT);
+    if (model->told[connection] != model->leader) {
+        const struct wire_leader_is notice = {
+            .leader = bytes_of_text(names[model->leader]),
+            .leader_client = bytes_of_text(addresses[model->leader]),
+        };
+        bool fits = wire_notice_begin(output, WIRE_NOTICE_leader_is) &&
+                    wire_leader_is_encode(&notice, output);
+
+        ASSERT(fits);
+        model->told[connection] = model->leader;
+    }
+    model->passed_count++;
+    return true;
+}
+
 static void answer(struct model *model, int node, int connection, const struct wire_rpc *rpc,
                    struct buffer *output)
 {
     if (rpc->method == WIRE_METHOD_hello) {
+        ASSERT(connection < MODEL_CONNECTION_COUNT);
+        model->told[connection] = -1;
         hello(model, node, rpc, output);
     } else if (rpc->method == WIRE_METHOD_status) {
         status(model, node, rpc, output);
-    } else if (model->leader != node) {
+    } else if (model->leader != node && !is_passed_on(model, connection, output)) {
         not_leader(model, rpc, output);
     } else if (model->refuses) {
         fail(output, rpc->id, model->refusal,

@@ -21,6 +21,7 @@ enum {
     MODEL_WINDOW = 64,
     MODEL_RESULT_SIZE = 256,
     MODEL_VALUE_SIZE = 1024,
+    MODEL_CONNECTION_COUNT = 64,
 };
 
 struct model_result {
@@ -69,8 +70,11 @@ struct model {
     bool refuses; /* With `refusal`, to be tried again after `retry_after_ms`. */
     enum error refusal;
     uint32_t retry_after_ms;
-    uint64_t refused_sequence; /* OVERLOADED in every session; 0: none. */
-    bool silent;               /* Takes requests and says nothing. */
+    uint64_t refused_sequence;        /* OVERLOADED in every session; 0: none. */
+    bool silent;                      /* Takes requests and says nothing. */
+    bool passes_on;                   /* Nodes that do not lead answer for the one that does. */
+    uint64_t passed_count;            /* Requests that they have. */
+    int told[MODEL_CONNECTION_COUNT]; /* The leader that each connection was told of; -1. */
     uint64_t now_ms;
     uint64_t last_id;
     uint64_t tokens;

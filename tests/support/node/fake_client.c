@@ -285,6 +285,31 @@ struct wire_status_result fake_status(struct fake_cluster *cluster, uint32_t pla
 
 /* --- Leaders ---------------------------------------------------------------------------------- */
 
+/* Who answered: the node itself, or the leader that it passes requests on to ("n1" is place 0). */
+static uint32_t answerer(struct fake_cluster *cluster, uint32_t number, uint32_t place)
+{
+    const struct fake_message *notice = NULL;
+    struct wire_leader_is told;
+
+    for (uint32_t i = 0;; i++) {
+        const struct fake_message *next =
+            fake_find_notice(cluster, number, WIRE_NOTICE_leader_is, i);
+
+        if (next == NULL) {
+            break;
+        }
+        notice = next;
+    }
+    if (notice == NULL) {
+        return place;
+    }
+    struct bytes body = notice->body;
+    enum error error = wire_leader_is_decode(&body, &told);
+
+    ASSERT_VALUES(error == ERR_OK && told.leader.size == 2, error, told.leader.size);
+    return (uint32_t)(told.leader.data[1] - '1');
+}
+
 /* Says every 20 ms to every node that runs: put; the first OK names the leader. */
 uint32_t fake_leader(struct fake_cluster *cluster)
 {
@@ -302,7 +327,7 @@ uint32_t fake_leader(struct fake_cluster *cluster)
                                                     : fake_find_answer(cluster, numbers[i], ids[i]);
 
             if (answer != NULL && !answer->failed) {
-                leader = i;
+                leader = answerer(cluster, numbers[i], i);
             }
             if (numbers[i] != UINT32_MAX && (ids[i] == 0 || answer != NULL)) {
                 ids[i] = fake_put(cluster, numbers[i], 0, 0, "leader", "found");

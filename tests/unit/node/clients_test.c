@@ -141,11 +141,14 @@ static void a_session_without_a_sequence_is_malformed(void **state)
     (void)state;
 }
 
-static void a_follower_names_the_leader(void **state)
+static void a_follower_that_cannot_reach_the_leader_names_it(void **state)
 {
     uint32_t leader;
     struct fake_cluster *cluster = open_cluster(&leader);
     uint32_t client = fake_client_open(cluster, (leader + 1) % 3);
+    fake_answer(cluster, client, 1);
+    fake_break_links(cluster, (leader + 1) % 3, leader);
+    fake_changed(cluster);
 
     struct wire_failure failure =
         fake_failure(cluster, client, fake_put(cluster, client, 0, 0, "a", "1"));
@@ -346,7 +349,7 @@ int main(void)
         cmocka_unit_test(malformed_params_are_refused_and_the_connection_lives),
         cmocka_unit_test(a_key_beyond_its_limit_is_refused),
         cmocka_unit_test(a_session_without_a_sequence_is_malformed),
-        cmocka_unit_test(a_follower_names_the_leader),
+        cmocka_unit_test(a_follower_that_cannot_reach_the_leader_names_it),
         cmocka_unit_test(without_a_leader_a_client_is_told_when_to_retry),
         cmocka_unit_test(a_ttl_below_the_floor_is_refused_with_the_floor),
         cmocka_unit_test(a_ttl_beyond_a_day_is_refused),

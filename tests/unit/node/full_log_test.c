@@ -169,7 +169,7 @@ static void a_new_leader_can_be_elected_when_the_log_is_nearly_full(void **state
             renewed += error == ERR_OK ? 1 : 0;
         }
     }
-    assert_int_equal(renewed, 1);
+    assert_int_equal(renewed, 2);
     fake_cluster_close(cluster);
 }
 

@@ -216,6 +216,28 @@ static void every_frame_is_what_it_was(void **state)
     }
 }
 
+static void what_is_passed_on_is_what_it_was(void **state)
+{
+    (void)state;
+    const struct wire_get get = {.key = bytes_of_text("a")};
+    const struct wire_get_result result = {.value = bytes_of_text("1"), .revision = 7};
+    uint8_t memory[256];
+    struct buffer body = buffer_of(memory, sizeof(memory));
+    struct wire_forward forward;
+
+    assert_true(wire_forward_begin(&body, 600, UINT64_C(0x100000000002), WIRE_METHOD_get));
+    assert_true(wire_get_encode(&get, &body));
+    check_frame("forward", WIRE_FRAME_FORWARD, buffer_bytes(&body));
+    assert_int_equal(wire_forward_decode(buffer_bytes(&body), &forward), ERR_OK);
+    assert_int_equal(forward.received, 600);
+    assert_int_equal(forward.request.id, UINT64_C(0x100000000002));
+
+    body.size = 0;
+    assert_true(wire_result_begin(&body, UINT64_C(0x100000000002)));
+    assert_true(wire_get_result_encode(&result, &body));
+    check_frame("forwarded", WIRE_FRAME_FORWARDED, buffer_bytes(&body));
+}
+
 static void every_message_of_raft_is_what_it_was(void **state)
 {
     (void)state;
@@ -243,6 +265,7 @@ int main(void)
         cmocka_unit_test(every_envelope_is_what_it_was),
         cmocka_unit_test(a_failure_is_what_it_was),
         cmocka_unit_test(every_frame_is_what_it_was),
+        cmocka_unit_test(what_is_passed_on_is_what_it_was),
         cmocka_unit_test(every_message_of_raft_is_what_it_was),
     };
     return cmocka_run_group_tests_name("wire/golden", tests, NULL, NULL);
