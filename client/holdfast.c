@@ -47,11 +47,18 @@ static void init_slots(struct holdfast *client)
     list_init(&client->free_sessions);
     list_init(&client->submitted);
     list_init(&client->cancelled);
+    list_init(&client->thens);
+    list_init(&client->timed);
+    list_init(&client->combined);
     for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
         struct holdfast_call *call = &client->calls[i - 1];
         call->core.slot = i - 1;
         call->client = client;
         list_init(&call->cancelled);
+        list_init(&call->handle.waiters);
+        list_init(&call->group.timed);
+        list_init(&call->group.members);
+        list_init(&call->group.member);
         list_push_front(&client->free_calls, &call->queue);
     }
     for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
@@ -78,11 +85,9 @@ static void refuse(struct holdfast *client, struct holdfast_call *call)
                                      .outcome = HOLDFAST_REJECTED,
                                      .text = error_text(call->refusal)};
 
-    if (call->callback != NULL) {
-        call->callback(&result, call->context);
-    }
+    handle_tell(client, call, &result);
     client_lock(client);
-    call_release(client, call);
+    call_drop(client, call);
     client_unlock(client);
 }
 
@@ -97,6 +102,8 @@ static void start(struct holdfast *client, struct holdfast_call *call)
 
     if (call->refusal != ERR_OK) {
         refuse(client, call);
+    } else if (call->group.kind != GROUP_NONE) {
+        group_start(client, call);
     } else if (call->core.method == WIRE_METHOD_session_open) {
         core_session_start(&client->core, session, &call->core);
     } else if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
@@ -114,6 +121,7 @@ static void take_submitted(struct holdfast *client)
 
     list_init(&cancelled);
     client_lock(client);
+    bool close_wanted = client->close_wanted; /* What was asked before is taken below. */
     while ((first = list_pop_front(&client->cancelled)) != NULL) {
         list_push_back(&cancelled, first);
     }
@@ -122,12 +130,13 @@ static void take_submitted(struct holdfast *client)
         start(client, CONTAINER_OF(first, struct holdfast_call, queue));
     }
     while ((first = take_first(client, &cancelled)) != NULL) {
-        core_call_cancel(&client->core,
-                         &CONTAINER_OF(first, struct holdfast_call, cancelled)->core);
+        struct holdfast_call *call = CONTAINER_OF(first, struct holdfast_call, cancelled);
+        if (call->group.kind != GROUP_NONE) {
+            group_cancel(client, call);
+        } else {
+            core_call_cancel(&client->core, &call->core);
+        }
     }
-    client_lock(client);
-    bool close_wanted = client->close_wanted;
-    client_unlock(client);
     if (close_wanted && !client->closing) {
         client->closing = true;
         core_close(&client->core);
@@ -165,17 +174,14 @@ static void tell_result(struct holdfast *client, struct holdfast_call *call)
     if (call->core.method == WIRE_METHOD_session_open && session->id != 0) {
         publish(session_of(session));
     }
-    client_result(client, &call->core, &result);
-    if (call->callback != NULL) {
-        call->callback(&result, call->context);
-    }
+    client_result(client->scratch, &call->core, &result);
+    handle_tell(client, call, &result);
     client_lock(client);
-    list_remove(&call->cancelled); /* Too late. */
     if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
         list_push_front(&client->free_sessions, &session_of(session)->queue);
     }
     if (core_call_delivered(&client->core, &call->core)) {
-        call_release(client, call);
+        call_drop(client, call);
     }
     client_unlock(client);
 }
@@ -213,6 +219,8 @@ static void tell_results(struct holdfast *client)
         tell_result(client, CONTAINER_OF(finished, struct holdfast_call, core));
     }
     tell_revoked(client);
+    groups_tell(client);
+    handles_tell_late(client);
 }
 
 static void take_freed(struct holdfast *client)
@@ -221,7 +229,7 @@ static void take_freed(struct holdfast *client)
 
     while ((freed = core_next_freed(&client->core)) != NULL) {
         client_lock(client);
-        call_release(client, CONTAINER_OF(freed, struct holdfast_call, core));
+        call_drop(client, CONTAINER_OF(freed, struct holdfast_call, core));
         client_unlock(client);
     }
 }
@@ -230,6 +238,7 @@ static bool is_asked(struct holdfast *client)
 {
     client_lock(client);
     bool asked = !list_is_empty(&client->submitted) || !list_is_empty(&client->cancelled) ||
+                 !list_is_empty(&client->thens) || !list_is_empty(&client->combined) ||
                  (client->close_wanted && !client->closing);
     client_unlock(client);
     return asked;
@@ -247,6 +256,7 @@ static void publish_all(struct holdfast *client)
 bool client_turn(struct holdfast *client, uint64_t now_ms)
 {
     core_advance(&client->core, now_ms);
+    groups_advance(client, now_ms);
     shell_receive(client->shell);
     publish_all(
         client); /* Before callbacks, which may take long: a renewal has moved a deadline. */
@@ -269,6 +279,18 @@ bool client_turn(struct holdfast *client, uint64_t now_ms)
            !list_is_empty(&client->core.changed);
 }
 
+uint64_t client_wake_ms(const struct holdfast *client)
+{
+    uint64_t wake_ms = core_wake_ms(&client->core);
+
+    if (!list_is_empty(&client->timed)) {
+        const struct holdfast_call *first =
+            CONTAINER_OF(client->timed.next, struct holdfast_call, group.timed);
+        wake_ms = first->group.deadline_ms < wake_ms ? first->group.deadline_ms : wake_ms;
+    }
+    return wake_ms;
+}
+
 /* --- Clients --------------------------------------------------------------------------------- */
 
 static enum error allocate(struct holdfast *client, const struct core_options *options,
@@ -278,7 +300,7 @@ static enum error allocate(struct holdfast *client, const struct core_options *o
 
     client->calls = calloc(options->call_slot_count, sizeof *client->calls);
     client->sessions = calloc(CLIENT_SESSION_COUNT_MAX, sizeof *client->sessions);
-    client->scratch = calloc(1, sizeof *client->scratch);
+    client->scratch = calloc(1, sizeof *client->scratch + CLIENT_TEXT_SIZE);
     *memory = aligned_alloc(ARENA_ALIGNMENT, size);
     client->memory = *memory;
     return client->calls == NULL || client->sessions == NULL || client->scratch == NULL ||
@@ -289,14 +311,27 @@ static enum error allocate(struct holdfast *client, const struct core_options *o
 
 void client_free(struct holdfast *client)
 {
+    client_lock(client);
+    client->is_over = true;
+    client->shell = NULL;
+    bool has_handles = client->handle_count != 0;
+    client_unlock(client);
+    if (!has_handles) {
+        client_destroy(client);
+    }
+}
+
+void client_destroy(struct holdfast *client)
+{
     ASSERT(client != NULL);
     for (uint32_t i = 0;
          client->calls != NULL && i < CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i++) {
         if (client->large_size == 0) {
             break;
         }
-        client->large_size -= client->calls[i].large_size;
+        client->large_size -= client->calls[i].large_size + client->calls[i].handle.size;
         free(client->calls[i].large);
+        free(client->calls[i].handle.memory);
     }
     free(client->calls);
     free(client->sessions);
@@ -334,6 +369,7 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
     if (allocate(client, &core_options, &memory) != ERR_OK) {
         return ERR_FULL;
     }
+    client->scratch->text_capacity = CLIENT_TEXT_SIZE;
     arena_init(&arena, memory, core_memory_size(&core_options));
     core_open(&client->core, &arena, &core_options, bytes_of_text(options->endpoints),
               host_now_ms());

@@ -390,7 +390,7 @@ static void on_timer(uv_timer_t *timer)
 static void arm(struct shell *shell, uint64_t now_ms)
 {
     const struct core *core = &shell->client->core;
-    uint64_t wake_ms = core_wake_ms(core);
+    uint64_t wake_ms = client_wake_ms(shell->client);
 
     if (!list_is_empty(&core->sessions) && wake_ms > now_ms + WAKE_MS_MAX) {
         wake_ms = now_ms + WAKE_MS_MAX;
@@ -591,9 +591,14 @@ enum error shell_start(struct shell *shell)
     return ERR_FULL;
 }
 
+bool shell_is_within(const struct shell *shell)
+{
+    return shell->is_threaded && pthread_equal(pthread_self(), shell->thread);
+}
+
 void shell_join(struct shell *shell)
 {
-    ASSERT(shell->is_threaded && !pthread_equal(pthread_self(), shell->thread));
+    ASSERT(shell->is_threaded && !shell_is_within(shell));
     int failed = pthread_join(shell->thread, NULL);
     ASSERT(failed == 0);
     free_all(shell);
