@@ -108,10 +108,12 @@ struct client_scratch {
 };
 
 struct shell;
+struct runner;
 
 struct holdfast {
     struct core core;
     struct shell *shell;
+    struct runner *runner; /* NULL: on somebody's hooks. */
     uint32_t timeout_ms;
     bool is_threaded;
     bool closing;
@@ -173,19 +175,41 @@ uint64_t client_wake_ms(const struct holdfast *client);
 void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result);
 
-/* --- The shell (uv.c) ------------------------------------------------------------------------ */
+/* --- The shell (socket.c): sockets, and the turn ---------------------------------------------- */
 
-/* `loop` NULL: a thread and a loop of its own, not yet running. */
+struct addrinfo;
+
 MUST_USE enum error shell_open(struct shell **shell, struct holdfast *client,
-                               struct uv_loop_s *loop);
-MUST_USE enum error shell_start(struct shell *shell);
+                               const struct holdfast_hooks *hooks);
+void shell_free(struct shell *shell);
 /* Something was submitted. */
 void shell_wake(struct shell *shell);
-/* The caller is the thread that runs the turns. */
-bool shell_is_within(const struct shell *shell);
-/* Own thread: returns when all is closed and freed. */
-void shell_join(struct shell *shell);
 /* Feeds what happened on connections to the core. */
 void shell_receive(struct shell *shell);
+
+/* For the loop: these only note what happened, */
+void shell_ready(struct shell *shell, int file, int events);
+void shell_timer_fired(struct shell *shell);
+void shell_due(struct shell *shell);
+/* `address` NULL: there is none. */
+void shell_resolved(struct shell *shell, uint64_t ticket, const struct sockaddr *address,
+                    size_t size);
+void shell_resolved_any(struct shell *shell, uint64_t ticket, const struct addrinfo *found);
+/* and this does what is due. True, once: all is told and closed, no hook is called any more. */
+MUST_USE bool shell_turn(struct shell *shell);
+/* Closes everything without a turn. */
+void shell_stop(struct shell *shell);
+
+/* --- libuv (uv.c) ---------------------------------------------------------------------------- */
+
+/* `loop` NULL: a thread and a loop of its own, not yet running. Opens the shell too. */
+MUST_USE enum error runner_open(struct runner **runner, struct holdfast *client,
+                                struct uv_loop_s *loop);
+/* Frees everything when it fails. */
+MUST_USE enum error runner_start(struct runner *runner);
+/* The caller is the thread that runs the turns. */
+bool runner_is_within(const struct runner *runner);
+/* Own thread: returns when all is closed and freed. */
+void runner_join(struct runner *runner);
 
 #endif

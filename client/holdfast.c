@@ -313,9 +313,14 @@ void client_free(struct holdfast *client)
 {
     client_lock(client);
     client->is_over = true;
+    struct shell *shell = client->shell;
     client->shell = NULL;
+    client->runner = NULL;
     bool has_handles = client->handle_count != 0;
     client_unlock(client);
+    if (shell != NULL) {
+        shell_free(shell);
+    }
     if (!has_handles) {
         client_destroy(client);
     }
@@ -350,7 +355,7 @@ static bool options_are_valid(const struct holdfast_options *options)
 }
 
 static enum error open_client(struct holdfast *client, const struct holdfast_options *options,
-                              struct uv_loop_s *loop)
+                              struct uv_loop_s *loop, const struct holdfast_hooks *hooks)
 {
     const char *name = options->name == NULL ? "" : options->name;
     struct core_options core_options = {
@@ -375,11 +380,13 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
               host_now_ms());
     init_slots(client);
     owner_label(client->owner, sizeof client->owner, NULL);
-    return shell_open(&client->shell, client, loop);
+    return hooks == NULL ? runner_open(&client->runner, client, loop)
+                         : shell_open(&client->shell, client, hooks);
 }
 
 static enum holdfast_status open_any(struct holdfast **client,
-                                     const struct holdfast_options *options, struct uv_loop_s *loop)
+                                     const struct holdfast_options *options, struct uv_loop_s *loop,
+                                     const struct holdfast_hooks *hooks)
 {
     *client = NULL;
     if (!options_are_valid(options)) {
@@ -391,22 +398,22 @@ static enum holdfast_status open_any(struct holdfast **client,
     }
     int failed = pthread_mutex_init(&opened->mutex, NULL);
     ASSERT(failed == 0);
-    opened->is_threaded = loop == NULL;
-    if (open_client(opened, options, loop) != ERR_OK) {
+    opened->is_threaded = loop == NULL && hooks == NULL;
+    if (open_client(opened, options, loop, hooks) != ERR_OK) {
         client_free(opened);
         return HOLDFAST_OVERLOADED;
     }
     *client = opened;
-    if (shell_start(opened->shell) != ERR_OK) {
+    if (opened->runner != NULL && runner_start(opened->runner) != ERR_OK) {
         *client = NULL;
-        return HOLDFAST_OVERLOADED; /* The shell has freed everything. */
+        return HOLDFAST_OVERLOADED; /* Everything is freed. */
     }
     return HOLDFAST_OK;
 }
 
 enum holdfast_status holdfast_open(struct holdfast **client, const struct holdfast_options *options)
 {
-    return open_any(client, options, NULL);
+    return open_any(client, options, NULL, NULL);
 }
 
 enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
@@ -414,12 +421,22 @@ enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
                                            struct uv_loop_s *loop)
 {
     ASSERT(loop != NULL);
-    return open_any(client, options, loop);
+    return open_any(client, options, loop, NULL);
+}
+
+enum holdfast_status holdfast_open_on_hooks(struct holdfast **client,
+                                            const struct holdfast_options *options,
+                                            const struct holdfast_hooks *hooks)
+{
+    ASSERT(hooks != NULL && hooks->watch != NULL && hooks->unwatch != NULL);
+    ASSERT(hooks->arm != NULL && hooks->disarm != NULL && hooks->wake != NULL);
+    return open_any(client, options, NULL, hooks);
 }
 
 void holdfast_close(struct holdfast *client, void (*closed)(void *context), void *context)
 {
     struct shell *shell = client->shell;
+    struct runner *runner = client->runner;
     bool threaded = client->is_threaded;
 
     client_lock(client);
@@ -430,7 +447,7 @@ void holdfast_close(struct holdfast *client, void (*closed)(void *context), void
     client_unlock(client);
     shell_wake(shell);
     if (threaded) {
-        shell_join(shell);
+        runner_join(runner);
         if (closed != NULL) {
             closed(context);
         }
