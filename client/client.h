@@ -12,6 +12,7 @@
 
 #include "client/core.h"
 #include "client/holdfast.h"
+#include "client/holdfast_hooks.h"
 #include "client/host.h"
 
 enum {

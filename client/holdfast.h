@@ -11,7 +11,7 @@
  *                            callbacks run on the client's thread. Handles can be waited for.
  *   holdfast_open_on_loop()  lives on the caller's libuv loop, without locks or threads. All calls
  *                            are made from the loop's thread, callbacks run there; nothing waits.
- *   holdfast_open_on_hooks() the same on any other loop, over six hooks.
+ *   holdfast_open_on_hooks() the same on any other loop, over six hooks (holdfast_hooks.h).
  *
  * Every asynchronous call is either told once by its callback, never from inside a call of this
  * library on the same thread, and ends with it; or it is a handle (holdfast_keep), which its owner
@@ -35,7 +35,6 @@ struct holdfast;         /* A client. */
 struct holdfast_session; /* A session: locks belong to it. */
 struct holdfast_call;    /* A request: valid until its callback returns, or it is freed. */
 struct uv_loop_s;
-struct sockaddr;
 
 /* Numbers are those of the protocol (docs/protocol.md). */
 enum holdfast_status {
@@ -94,45 +93,6 @@ enum holdfast_status holdfast_open(struct holdfast **client,
 enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
                                            const struct holdfast_options *options,
                                            struct uv_loop_s *loop);
-
-/* Any other loop: six hooks, called from within calls of this library, on the thread that makes
- * them; but for resolve they must not call the library. What the loop sees it tells with the
- * holdfast_hook_*() calls below, in which callbacks run. */
-enum { HOLDFAST_READABLE = 1, HOLDFAST_WRITABLE = 2 };
-
-struct holdfast_hooks {
-    void *context;
-    /* holdfast_hook_ready() is wanted whenever `file` is ready for one of the events, or has an
-     * error or its end; for these instead of earlier ones. False: it cannot be watched. */
-    bool (*watch)(void *context, int file, int events);
-    /* No more; the file is closed behind this. */
-    void (*unwatch)(void *context, int file);
-    /* holdfast_hook_due() is wanted in `delay_ms`, instead of at an earlier time that was set. */
-    void (*arm)(void *context, uint64_t delay_ms);
-    /* Not any more. */
-    void (*disarm)(void *context);
-    /* holdfast_hook_due() is wanted soon, but not from within this. */
-    void (*wake)(void *context);
-    /* A name is to be looked up: holdfast_hook_resolved() is wanted once, from within this or
-     * later, unless the client is closed by then. NULL: names are looked up by getaddrinfo(), which
-     * blocks the loop. Never called for numbers. Strings are borrowed until it returns. */
-    void (*resolve)(void *context, uint64_t ticket, const char *host, const char *port);
-};
-
-/* The table is copied. All calls are made from one thread, as on a libuv loop. Call
- * holdfast_hook_due() once to begin. */
-enum holdfast_status holdfast_open_on_hooks(struct holdfast **client,
-                                            const struct holdfast_options *options,
-                                            const struct holdfast_hooks *hooks);
-
-/* A file that is watched is ready; one with an error or at its end is ready for both. Behind each
- * of these the client may be gone, when it was closing: `closed` says so from within. */
-void holdfast_hook_ready(struct holdfast *client, int file, int events);
-/* The timer has fired, or what wake asked for. Any time will do. */
-void holdfast_hook_due(struct holdfast *client);
-/* NULL: the name has no address. A ticket that is not wanted any more is ignored. */
-void holdfast_hook_resolved(struct holdfast *client, uint64_t ticket,
-                            const struct sockaddr *address, size_t size);
 
 /* Ends open sessions as far as that can be done within 200 ms, answers every pending call with
  * HOLDFAST_CANCELLED, frees everything. With an own thread it returns when that is done (never call

@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "client/holdfast.h"
+#include "client/holdfast_hooks.h"
 #include "client/host.h"
 #include "tests/support/client/fake_server.h"
 
