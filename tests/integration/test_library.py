@@ -93,7 +93,7 @@ def help_words(program):
     """The options with their values, and the commands, as --help shows them."""
     out = run([program, "--help"]).out
     options = set(re.findall(r"^ +(--[a-z-]+)", out, re.M))
-    commands = set(re.findall(r"^  ((?:[a-z]+ ?)+)(?=  | [A-Z\[]|$)", out, re.M))
+    commands = set(re.findall(r"^  ((?:[a-z]+ ?)+?)(?=  | [A-Z\[]|\S*\||$)", out, re.M))
     commands.discard("options of every command")
     return {word.strip() for word in options | commands}
 

@@ -544,6 +544,76 @@ static void a_combination_that_cannot_be_is_refused_and_lets_its_members_go(void
     fixture_close(&fixture);
 }
 
+/* --- Callbacks -------------------------------------------------------------------------------- */
+
+struct nested {
+    struct fixture *fixture;
+    uint32_t told_count;
+    uint32_t depth;
+    bool was_nested;
+};
+
+/* A program that runs its loop within a callback, and begins more there. */
+static void on_nested(const struct holdfast_result *result, void *context)
+{
+    struct nested *nested = context;
+
+    assert_int_equal(result->status, HOLDFAST_OK);
+    nested->was_nested = nested->was_nested || nested->depth > 0;
+    nested->depth++;
+    nested->told_count++;
+    if (nested->told_count <= 3) {
+        assert_non_null(holdfast_put(nested->fixture->client, "k", 1, "v", 1, on_nested, nested));
+        for (int i = 0; i < 5; i++) {
+            (void)uv_run(&nested->fixture->loop, UV_RUN_NOWAIT);
+        }
+    }
+    nested->depth--;
+}
+
+static void no_callback_runs_within_another(void **state)
+{
+    struct fixture fixture;
+    struct nested nested = {.fixture = &fixture};
+
+    (void)state;
+    fixture_open(&fixture, FAKE_SERVES);
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(holdfast_put(fixture.client, "k", 1, "v", 1, on_nested, &nested));
+    }
+    while (nested.told_count < 6) {
+        (void)uv_run(&fixture.loop, UV_RUN_ONCE);
+    }
+
+    assert_false(nested.was_nested);
+    fixture_close(&fixture);
+    assert_int_equal(nested.told_count, 6);
+}
+
+static void on_told_and_freed(const struct holdfast_result *result, void *context)
+{
+    struct holdfast_call **call = context;
+
+    assert_int_equal(result->status, HOLDFAST_OK);
+    holdfast_call_free(*call);
+    assert_int_equal(result->revision, 1); /* It is valid until the callback has returned. */
+    *call = NULL;
+}
+
+static void a_handle_may_be_freed_in_its_own_callback(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_open(&fixture, FAKE_SERVES);
+    struct holdfast_call *call = put(&fixture);
+    holdfast_call_then(call, on_told_and_freed, &call);
+    while (call != NULL) {
+        (void)uv_run(&fixture.loop, UV_RUN_NOWAIT);
+    }
+    fixture_close(&fixture);
+}
+
 /* --- Closing ---------------------------------------------------------------------------------- */
 
 static void handles_outlive_the_client(void **state)
@@ -757,6 +827,8 @@ int main(void)
         cmocka_unit_test(any_has_one_winner_also_when_several_succeed),
         cmocka_unit_test(combinations_combine_and_a_timeout_reaches_the_innermost),
         cmocka_unit_test(a_combination_that_cannot_be_is_refused_and_lets_its_members_go),
+        cmocka_unit_test(no_callback_runs_within_another),
+        cmocka_unit_test(a_handle_may_be_freed_in_its_own_callback),
         cmocka_unit_test(handles_outlive_the_client),
         cmocka_unit_test(behind_close_nothing_begins),
         cmocka_unit_test(waiting_ends_with_the_time_or_the_result),
