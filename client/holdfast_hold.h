@@ -11,7 +11,7 @@
 #ifndef CLIENT_HOLDFAST_HOLD_H
 #define CLIENT_HOLDFAST_HOLD_H
 
-#include "holdfast.h"
+#include "client/holdfast.h"
 
 #ifdef __cplusplus
 extern "C" {

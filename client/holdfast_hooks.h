@@ -7,7 +7,7 @@
 #ifndef CLIENT_HOLDFAST_HOOKS_H
 #define CLIENT_HOLDFAST_HOOKS_H
 
-#include "holdfast.h"
+#include "client/holdfast.h"
 
 #ifdef __cplusplus
 extern "C" {

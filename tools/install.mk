@@ -19,7 +19,8 @@ install: binaries $(MAN)
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libholdfast.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' deploy/holdfast.pc.in \
 	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
-	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include
+	for header in $(PUBLIC_HEADERS); do \
+	  sed 's|#include "client/|#include "|' $$header > $(DESTDIR)$(PREFIX)/include/$${header##*/}; done
 	install -m 644 $(B)/man/holdfast.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(B)/man/libholdfast.3 $(DESTDIR)$(PREFIX)/share/man/man3
 	install -m 644 $(B)/man/holdfastd.8 $(DESTDIR)$(PREFIX)/share/man/man8
