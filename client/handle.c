@@ -117,12 +117,20 @@ static void keep(struct holdfast_call *call, const struct holdfast_result *resul
         }
         return;
     }
-    if (result_is_plain(core->method) || core->body.size == 0 || keep_answer(call)) {
+    if (result_is_plain(core->method)) {
         return;
     }
-    call->handle.result = (struct holdfast_result){.status = HOLDFAST_OVERLOADED,
-                                                   .outcome = result->outcome,
-                                                   .text = error_text(ERR_OVERLOADED)};
+    if (core->body.size == 0) { /* A notice said so: there is no more to it than this. */
+        call->handle.result = (struct holdfast_result){.status = result->status,
+                                                       .outcome = result->outcome,
+                                                       .text = result->text,
+                                                       .revision = result->revision,
+                                                       .token = result->token};
+    } else if (!keep_answer(call)) {
+        call->handle.result = (struct holdfast_result){.status = HOLDFAST_OVERLOADED,
+                                                       .outcome = result->outcome,
+                                                       .text = error_text(ERR_OVERLOADED)};
+    }
 }
 
 /* --- Telling --------------------------------------------------------------------------------- */
