@@ -124,7 +124,8 @@ struct holdfast {
     /* Guarded by client_lock(): */
     bool close_wanted;
     size_t large_size;
-    struct list free_calls;
+    struct list free_calls; /* Of those that were used: memory is touched when it is needed. */
+    uint32_t call_count;    /* Slots that were used. */
     struct list free_sessions;
     struct list submitted;
     struct list cancelled;

@@ -50,17 +50,6 @@ static void init_slots(struct holdfast *client)
     list_init(&client->thens);
     list_init(&client->timed);
     list_init(&client->combined);
-    for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
-        struct holdfast_call *call = &client->calls[i - 1];
-        call->core.slot = i - 1;
-        call->client = client;
-        list_init(&call->cancelled);
-        list_init(&call->handle.waiters);
-        list_init(&call->group.timed);
-        list_init(&call->group.members);
-        list_init(&call->group.member);
-        list_push_front(&client->free_calls, &call->queue);
-    }
     for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
         struct holdfast_session *session = &client->sessions[i - 1];
         session->core.slot = i - 1;
@@ -329,12 +318,7 @@ void client_free(struct holdfast *client)
 void client_destroy(struct holdfast *client)
 {
     ASSERT(client != NULL);
-    for (uint32_t i = 0;
-         client->calls != NULL && i < CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i++) {
-        if (client->large_size == 0) {
-            break;
-        }
-        client->large_size -= client->calls[i].large_size + client->calls[i].handle.size;
+    for (uint32_t i = 0; i < client->call_count; i++) {
         free(client->calls[i].large);
         free(client->calls[i].handle.memory);
     }

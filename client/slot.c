@@ -6,6 +6,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The mutex is held, or not needed. NULL: there are no more. */
+static struct holdfast_call *take_free(struct holdfast *client)
+{
+    struct list *first = list_pop_front(&client->free_calls);
+
+    if (first != NULL) {
+        return CONTAINER_OF(first, struct holdfast_call, queue);
+    }
+    if (client->call_count == CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX) {
+        return NULL;
+    }
+    struct holdfast_call *call = &client->calls[client->call_count];
+    call->core.slot = client->call_count;
+    call->client = client;
+    list_init(&call->queue);
+    list_init(&call->cancelled);
+    list_init(&call->handle.waiters);
+    list_init(&call->group.timed);
+    list_init(&call->group.members);
+    list_init(&call->group.member);
+    client->call_count++;
+    return call;
+}
+
 struct holdfast_call *slot_take(struct holdfast *client, enum wire_method method,
                                 holdfast_callback callback, void *context)
 {
@@ -13,13 +37,12 @@ struct holdfast_call *slot_take(struct holdfast *client, enum wire_method method
     bool is_kept = callback == holdfast_keep;
 
     client_lock(client);
-    struct list *first = client->close_wanted ? NULL : list_pop_front(&client->free_calls);
-    client->handle_count += first != NULL && is_kept;
+    struct holdfast_call *call = client->close_wanted ? NULL : take_free(client);
+    client->handle_count += call != NULL && is_kept;
     client_unlock(client);
-    if (first == NULL) {
+    if (call == NULL) {
         return NULL;
     }
-    struct holdfast_call *call = CONTAINER_OF(first, struct holdfast_call, queue);
     call->handle.is_kept = is_kept;
     call->handle.is_done = false;
     call->handle.references = is_kept ? 2 : 1;
