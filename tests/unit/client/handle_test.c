@@ -157,6 +157,47 @@ static void a_handle_that_is_freed_first_is_cancelled_and_told_once(void **state
     assert_int_equal(told.count, 1);
 }
 
+static struct holdfast_call *ask_status(struct looped *looped)
+{
+    struct holdfast_call *call = holdfast_node_status(
+        looped->client, fake_server_address(looped->server), 1000, holdfast_keep, NULL);
+
+    assert_non_null(call);
+    looped_run(looped, call);
+    return call;
+}
+
+/* A listing takes as much as the longest one could. */
+static void results_that_find_no_room_are_overloaded_until_there_is_some(void **state)
+{
+    enum { COUNT = CLIENT_LARGE_SIZE_MAX / sizeof(struct client_scratch) + 1 };
+    static struct holdfast_call *calls[COUNT];
+    struct looped looped;
+    size_t count = 0;
+
+    (void)state;
+    looped_open(&looped, FAKE_SERVES);
+    do {
+        assert_true(count < COUNT);
+        calls[count] = ask_status(&looped);
+        count++;
+    } while (holdfast_call_result(calls[count - 1])->status == HOLDFAST_OK);
+    const struct holdfast_result *refused = holdfast_call_result(calls[count - 1]);
+    assert_true(count > 100);
+    assert_int_equal(refused->status, HOLDFAST_OVERLOADED);
+    assert_int_equal(refused->outcome, HOLDFAST_DONE);
+    assert_null(refused->node);
+    holdfast_call_free(calls[0]);
+    calls[0] = ask_status(&looped);
+
+    assert_int_equal(holdfast_call_result(calls[0])->status, HOLDFAST_OK);
+    assert_string_equal(holdfast_call_result(calls[0])->node->role, "leader");
+    for (size_t i = 0; i < count; i++) {
+        holdfast_call_free(calls[i]);
+    }
+    looped_close(&looped);
+}
+
 static void handles_that_are_not_freed_use_up_the_calls_and_no_more(void **state)
 {
     enum { COUNT = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX };
@@ -455,6 +496,7 @@ int main(void)
         cmocka_unit_test(cancelled_before_during_or_after_a_call_is_told_once),
         cmocka_unit_test(a_callback_behind_the_result_comes_once_and_later),
         cmocka_unit_test(a_handle_that_is_freed_first_is_cancelled_and_told_once),
+        cmocka_unit_test(results_that_find_no_room_are_overloaded_until_there_is_some),
         cmocka_unit_test(handles_that_are_not_freed_use_up_the_calls_and_no_more),
         cmocka_unit_test(no_callback_runs_within_another),
         cmocka_unit_test(a_handle_may_be_freed_in_its_own_callback),
