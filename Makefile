@@ -108,13 +108,16 @@ $(BIN)/holdfastd: $(B)/obj/server/main.o $(call archive,$(LINK_server))
 $(BIN)/holdfast: $(B)/obj/client/command/main.o $(call archive,$(LINK_command))
 	$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS) \
 	  $(if $(FAILPOINTS),$(WRAPPED)) $(call libs,$(LINK_command))
+# Changes when programs that were built with an earlier header could not run with this library.
+SONAME  := libholdfast.so.0
 LIBRARY := $(foreach f,client wire base,$(call objects,$f))
 $(BIN)/libholdfast.a: $(LIBRARY)
 	@rm -f $@
 	$(AR) rcs $@ $^
 $(BIN)/libholdfast.so: $(LIBRARY) $(call archive,raft lease kv) client/libholdfast.map
-	$(CC) -shared -o $@ $(LIBRARY) $(call archive,raft lease kv) $(LDFLAGS) \
+	$(CC) -shared -Wl,-soname,$(SONAME) -o $@ $(LIBRARY) $(call archive,raft lease kv) $(LDFLAGS) \
 	  -Wl,--version-script=client/libholdfast.map $(call libs,client wire base)
+	@ln -sf libholdfast.so $(BIN)/$(SONAME)
 
 unit: $(UNIT)
 	@tools/run-tests.sh $^

@@ -1,5 +1,4 @@
-/* client/client.h: what holdfast.c, calls.c, slot.c, result.c, sync.c and uv.c share. Private to
- * client/.
+/* client/client.h: what the files of the library outside its core share. Private to client/.
  *
  * A client is driven by its loop: the shell calls client_turn() after every wake-up. Calls of the
  * user only take a slot, copy and queue, under the client's mutex when it has a thread of its own;
@@ -13,6 +12,7 @@
 
 #include "client/core.h"
 #include "client/holdfast.h"
+#include "client/holdfast_hooks.h"
 #include "client/host.h"
 
 enum {
@@ -26,6 +26,42 @@ enum {
     CLIENT_TEXT_SIZE = 1 << 20, /* Texts of one result, with their zeros. */
 };
 
+/* What makes a call a handle (handle.c), guarded by client_lock() but for the result, which does
+ * not change once `is_done`. */
+struct handle {
+    bool is_kept; /* It has an owner. */
+    bool is_done;
+    uint32_t references; /* The turn's until it is told, the owner's, a combination's, a callback's
+                            that is due. */
+    struct list waiters; /* Threads that wait. */
+    struct holdfast_result result;
+    void *memory; /* What the result points to. */
+    size_t size;
+};
+
+enum group_kind { GROUP_NONE, GROUP_ALL, GROUP_ANY };
+
+/* What makes a call a combination, or a member of one (group.c). Links are guarded by
+ * client_lock(); the rest belongs to the turn. */
+struct group {
+    enum group_kind kind;
+    bool is_started;
+    bool is_decided; /* `status` and `index` are: any has a winner, all a failure. */
+    bool is_late;
+    bool is_cancelled;
+    bool is_rejected; /* No member may have changed anything. */
+    enum holdfast_status status;
+    size_t index;
+    size_t left_count; /* Members that are not done. */
+    uint32_t timeout_ms;
+    uint64_t deadline_ms;
+    struct list timed; /* In client.timed, by deadline. */
+    struct list members;
+    struct holdfast_call *parent; /* As a member: of this one, */
+    size_t place;                 /* at this place. */
+    struct list member;
+};
+
 struct holdfast_call {
     struct core_call core;
     struct holdfast *client;
@@ -34,6 +70,8 @@ struct holdfast_call {
     struct list queue;     /* Free, or submitted. */
     struct list cancelled; /* To be cancelled. */
     enum error refusal;    /* Not ERR_OK: only to be told, the core does not see it. */
+    struct handle handle;
+    struct group group;
     void *large;
     size_t large_size;
     size_t storage_size;
@@ -66,14 +104,17 @@ struct client_scratch {
     struct holdfast_node_status node;
     struct holdfast_snapshot snapshot;
     size_t text_size;
-    char text[CLIENT_TEXT_SIZE];
+    size_t text_capacity;
+    char text[];
 };
 
 struct shell;
+struct runner;
 
 struct holdfast {
     struct core core;
     struct shell *shell;
+    struct runner *runner; /* NULL: on somebody's hooks. */
     uint32_t timeout_ms;
     bool is_threaded;
     bool closing;
@@ -83,11 +124,17 @@ struct holdfast {
     /* Guarded by client_lock(): */
     bool close_wanted;
     size_t large_size;
-    struct list free_calls;
+    struct list free_calls; /* Of those that were used: memory is touched when it is needed. */
+    uint32_t call_count;    /* Slots that were used. */
     struct list free_sessions;
     struct list submitted;
     struct list cancelled;
+    struct list thens;     /* Handles that are done, with callbacks that came later. */
+    uint32_t handle_count; /* Calls with an owner. */
+    bool is_over;          /* Closed: memory stays as long as there are handles. */
     /* --- */
+    struct list timed;    /* Combinations with a timeout. */
+    struct list combined; /* Combinations that are done, to be told. */
     struct holdfast_call *calls;
     struct holdfast_session *sessions;
     void *memory;
@@ -98,28 +145,73 @@ struct holdfast {
 
 /* holdfast.c. True: another turn is needed without waiting. */
 bool client_turn(struct holdfast *client, uint64_t now_ms);
+/* Frees the client, or leaves that to whoever frees the last handle. */
 void client_free(struct holdfast *client);
+void client_destroy(struct holdfast *client);
 void client_lock(struct holdfast *client);
 void client_unlock(struct holdfast *client);
 
-/* slot.c: the slot is free again. The mutex is held, or not needed. */
-void call_release(struct holdfast *client, struct holdfast_call *call);
+/* slot.c: one reference less; with the last one the slot is free. The mutex is held, or not needed.
+ */
+void call_drop(struct holdfast *client, struct holdfast_call *call);
 
-/* result.c */
-void client_result(struct holdfast *client, const struct core_call *call,
+/* handle.c: the result is here: keeps it for the owner, wakes who waits, calls back. */
+void handle_tell(struct holdfast *client, struct holdfast_call *call,
+                 const struct holdfast_result *result);
+/* Callbacks that came behind the result. */
+void handles_tell_late(struct holdfast *client);
+
+/* group.c: combinations in the turn. */
+void group_start(struct holdfast *client, struct holdfast_call *call);
+void group_cancel(struct holdfast *client, struct holdfast_call *call);
+/* `member` is done: what does that mean for its combination? */
+void group_member_done(struct holdfast *client, struct holdfast_call *member);
+/* Lets time pass. */
+void groups_advance(struct holdfast *client, uint64_t now_ms);
+void groups_tell(struct holdfast *client);
+
+/* When client_turn() is due; CORE_NEVER. */
+uint64_t client_wake_ms(const struct holdfast *client);
+
+/* result.c. Lists and texts are put together in `scratch`. */
+void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result);
 
-/* --- The shell (uv.c) ------------------------------------------------------------------------ */
+/* --- The shell (socket.c): sockets, and the turn ---------------------------------------------- */
 
-/* `loop` NULL: a thread and a loop of its own, not yet running. */
+struct addrinfo;
+
 MUST_USE enum error shell_open(struct shell **shell, struct holdfast *client,
-                               struct uv_loop_s *loop);
-MUST_USE enum error shell_start(struct shell *shell);
+                               const struct holdfast_hooks *hooks);
+void shell_free(struct shell *shell);
 /* Something was submitted. */
 void shell_wake(struct shell *shell);
-/* Own thread: returns when all is closed and freed. */
-void shell_join(struct shell *shell);
 /* Feeds what happened on connections to the core. */
 void shell_receive(struct shell *shell);
+
+/* For the loop: these only note what happened, */
+void shell_ready(struct shell *shell, int file, int events);
+void shell_timer_fired(struct shell *shell);
+void shell_due(struct shell *shell);
+/* `address` NULL: there is none. */
+void shell_resolved(struct shell *shell, uint64_t ticket, const struct sockaddr *address,
+                    size_t size);
+void shell_resolved_any(struct shell *shell, uint64_t ticket, const struct addrinfo *found);
+/* and this does what is due. True, once: all is told and closed, no hook is called any more. */
+MUST_USE bool shell_turn(struct shell *shell);
+/* Closes everything without a turn. */
+void shell_stop(struct shell *shell);
+
+/* --- libuv (uv.c) ---------------------------------------------------------------------------- */
+
+/* `loop` NULL: a thread and a loop of its own, not yet running. Opens the shell too. */
+MUST_USE enum error runner_open(struct runner **runner, struct holdfast *client,
+                                struct uv_loop_s *loop);
+/* Frees everything when it fails. */
+MUST_USE enum error runner_start(struct runner *runner);
+/* The caller is the thread that runs the turns. */
+bool runner_is_within(const struct runner *runner);
+/* Own thread: returns when all is closed and freed. */
+void runner_join(struct runner *runner);
 
 #endif

@@ -242,6 +242,14 @@ struct core_call *core_next_finished(struct core *core)
     return call;
 }
 
+void core_call_moved(struct core_call *call, struct bytes body)
+{
+    ASSERT(call->finished && call->status == ERR_OK && body.size == call->body.size);
+    call->body = body;
+    enum error error = call_decode(call, body);
+    ASSERT(error == ERR_OK);
+}
+
 static void release_slot(struct core *core, const struct core_call *call)
 {
     ASSERT(core->calls[call->slot] == call);

@@ -157,6 +157,7 @@ struct core_call {
     enum outcome outcome;
     struct wire_failure failure; /* With a status that a node sent. */
     union core_answer answer;    /* With ERR_OK. */
+    struct bytes body;           /* What it was decoded from; empty: it did not come as one. */
     uint64_t token;              /* lock_acquire. */
 
     enum core_call_class class;
@@ -407,6 +408,9 @@ const struct core_revoked *core_next_revoked(struct core *core);
 /* A call with its result, or NULL. An acquire is LOST rather than OK when the session's deadline
  * has passed at the time of the last core_advance(). */
 struct core_call *core_next_finished(struct core *core);
+
+/* The bytes that the answer was decoded from are at `body` from now on: so are the results. */
+void core_call_moved(struct core_call *call, struct bytes body);
 
 /* The owner has told it. True: the call is its owner's again; false: it comes out of
  * core_next_freed() later. */

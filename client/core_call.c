@@ -566,5 +566,9 @@ void call_answered(struct core *core, struct core_call *call, const struct wire_
             return;
         }
     }
+    call->body = rpc->body;
     conclude(core, call, ERR_OK);
+    if (!call->finished) {
+        call->body = bytes_of(NULL, 0); /* Borrowed from this answer. */
+    }
 }

@@ -47,13 +47,9 @@ static void init_slots(struct holdfast *client)
     list_init(&client->free_sessions);
     list_init(&client->submitted);
     list_init(&client->cancelled);
-    for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
-        struct holdfast_call *call = &client->calls[i - 1];
-        call->core.slot = i - 1;
-        call->client = client;
-        list_init(&call->cancelled);
-        list_push_front(&client->free_calls, &call->queue);
-    }
+    list_init(&client->thens);
+    list_init(&client->timed);
+    list_init(&client->combined);
     for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
         struct holdfast_session *session = &client->sessions[i - 1];
         session->core.slot = i - 1;
@@ -78,11 +74,9 @@ static void refuse(struct holdfast *client, struct holdfast_call *call)
                                      .outcome = HOLDFAST_REJECTED,
                                      .text = error_text(call->refusal)};
 
-    if (call->callback != NULL) {
-        call->callback(&result, call->context);
-    }
+    handle_tell(client, call, &result);
     client_lock(client);
-    call_release(client, call);
+    call_drop(client, call);
     client_unlock(client);
 }
 
@@ -97,6 +91,8 @@ static void start(struct holdfast *client, struct holdfast_call *call)
 
     if (call->refusal != ERR_OK) {
         refuse(client, call);
+    } else if (call->group.kind != GROUP_NONE) {
+        group_start(client, call);
     } else if (call->core.method == WIRE_METHOD_session_open) {
         core_session_start(&client->core, session, &call->core);
     } else if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
@@ -114,6 +110,7 @@ static void take_submitted(struct holdfast *client)
 
     list_init(&cancelled);
     client_lock(client);
+    bool close_wanted = client->close_wanted; /* What was asked before is taken below. */
     while ((first = list_pop_front(&client->cancelled)) != NULL) {
         list_push_back(&cancelled, first);
     }
@@ -122,12 +119,13 @@ static void take_submitted(struct holdfast *client)
         start(client, CONTAINER_OF(first, struct holdfast_call, queue));
     }
     while ((first = take_first(client, &cancelled)) != NULL) {
-        core_call_cancel(&client->core,
-                         &CONTAINER_OF(first, struct holdfast_call, cancelled)->core);
+        struct holdfast_call *call = CONTAINER_OF(first, struct holdfast_call, cancelled);
+        if (call->group.kind != GROUP_NONE) {
+            group_cancel(client, call);
+        } else {
+            core_call_cancel(&client->core, &call->core);
+        }
     }
-    client_lock(client);
-    bool close_wanted = client->close_wanted;
-    client_unlock(client);
     if (close_wanted && !client->closing) {
         client->closing = true;
         core_close(&client->core);
@@ -165,17 +163,14 @@ static void tell_result(struct holdfast *client, struct holdfast_call *call)
     if (call->core.method == WIRE_METHOD_session_open && session->id != 0) {
         publish(session_of(session));
     }
-    client_result(client, &call->core, &result);
-    if (call->callback != NULL) {
-        call->callback(&result, call->context);
-    }
+    client_result(client->scratch, &call->core, &result);
+    handle_tell(client, call, &result);
     client_lock(client);
-    list_remove(&call->cancelled); /* Too late. */
     if (call->core.method == WIRE_METHOD_session_end && session != NULL) {
         list_push_front(&client->free_sessions, &session_of(session)->queue);
     }
     if (core_call_delivered(&client->core, &call->core)) {
-        call_release(client, call);
+        call_drop(client, call);
     }
     client_unlock(client);
 }
@@ -213,6 +208,8 @@ static void tell_results(struct holdfast *client)
         tell_result(client, CONTAINER_OF(finished, struct holdfast_call, core));
     }
     tell_revoked(client);
+    groups_tell(client);
+    handles_tell_late(client);
 }
 
 static void take_freed(struct holdfast *client)
@@ -221,7 +218,7 @@ static void take_freed(struct holdfast *client)
 
     while ((freed = core_next_freed(&client->core)) != NULL) {
         client_lock(client);
-        call_release(client, CONTAINER_OF(freed, struct holdfast_call, core));
+        call_drop(client, CONTAINER_OF(freed, struct holdfast_call, core));
         client_unlock(client);
     }
 }
@@ -230,6 +227,7 @@ static bool is_asked(struct holdfast *client)
 {
     client_lock(client);
     bool asked = !list_is_empty(&client->submitted) || !list_is_empty(&client->cancelled) ||
+                 !list_is_empty(&client->thens) || !list_is_empty(&client->combined) ||
                  (client->close_wanted && !client->closing);
     client_unlock(client);
     return asked;
@@ -247,6 +245,7 @@ static void publish_all(struct holdfast *client)
 bool client_turn(struct holdfast *client, uint64_t now_ms)
 {
     core_advance(&client->core, now_ms);
+    groups_advance(client, now_ms);
     shell_receive(client->shell);
     publish_all(
         client); /* Before callbacks, which may take long: a renewal has moved a deadline. */
@@ -269,6 +268,18 @@ bool client_turn(struct holdfast *client, uint64_t now_ms)
            !list_is_empty(&client->core.changed);
 }
 
+uint64_t client_wake_ms(const struct holdfast *client)
+{
+    uint64_t wake_ms = core_wake_ms(&client->core);
+
+    if (!list_is_empty(&client->timed)) {
+        const struct holdfast_call *first =
+            CONTAINER_OF(client->timed.next, struct holdfast_call, group.timed);
+        wake_ms = first->group.deadline_ms < wake_ms ? first->group.deadline_ms : wake_ms;
+    }
+    return wake_ms;
+}
+
 /* --- Clients --------------------------------------------------------------------------------- */
 
 static enum error allocate(struct holdfast *client, const struct core_options *options,
@@ -278,7 +289,7 @@ static enum error allocate(struct holdfast *client, const struct core_options *o
 
     client->calls = calloc(options->call_slot_count, sizeof *client->calls);
     client->sessions = calloc(CLIENT_SESSION_COUNT_MAX, sizeof *client->sessions);
-    client->scratch = calloc(1, sizeof *client->scratch);
+    client->scratch = calloc(1, sizeof *client->scratch + CLIENT_TEXT_SIZE);
     *memory = aligned_alloc(ARENA_ALIGNMENT, size);
     client->memory = *memory;
     return client->calls == NULL || client->sessions == NULL || client->scratch == NULL ||
@@ -289,14 +300,27 @@ static enum error allocate(struct holdfast *client, const struct core_options *o
 
 void client_free(struct holdfast *client)
 {
+    client_lock(client);
+    client->is_over = true;
+    struct shell *shell = client->shell;
+    client->shell = NULL;
+    client->runner = NULL;
+    bool has_handles = client->handle_count != 0;
+    client_unlock(client);
+    if (shell != NULL) {
+        shell_free(shell);
+    }
+    if (!has_handles) {
+        client_destroy(client);
+    }
+}
+
+void client_destroy(struct holdfast *client)
+{
     ASSERT(client != NULL);
-    for (uint32_t i = 0;
-         client->calls != NULL && i < CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i++) {
-        if (client->large_size == 0) {
-            break;
-        }
-        client->large_size -= client->calls[i].large_size;
+    for (uint32_t i = 0; i < client->call_count; i++) {
         free(client->calls[i].large);
+        free(client->calls[i].handle.memory);
     }
     free(client->calls);
     free(client->sessions);
@@ -315,7 +339,7 @@ static bool options_are_valid(const struct holdfast_options *options)
 }
 
 static enum error open_client(struct holdfast *client, const struct holdfast_options *options,
-                              struct uv_loop_s *loop)
+                              struct uv_loop_s *loop, const struct holdfast_hooks *hooks)
 {
     const char *name = options->name == NULL ? "" : options->name;
     struct core_options core_options = {
@@ -334,16 +358,19 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
     if (allocate(client, &core_options, &memory) != ERR_OK) {
         return ERR_FULL;
     }
+    client->scratch->text_capacity = CLIENT_TEXT_SIZE;
     arena_init(&arena, memory, core_memory_size(&core_options));
     core_open(&client->core, &arena, &core_options, bytes_of_text(options->endpoints),
               host_now_ms());
     init_slots(client);
     owner_label(client->owner, sizeof client->owner, NULL);
-    return shell_open(&client->shell, client, loop);
+    return hooks == NULL ? runner_open(&client->runner, client, loop)
+                         : shell_open(&client->shell, client, hooks);
 }
 
 static enum holdfast_status open_any(struct holdfast **client,
-                                     const struct holdfast_options *options, struct uv_loop_s *loop)
+                                     const struct holdfast_options *options, struct uv_loop_s *loop,
+                                     const struct holdfast_hooks *hooks)
 {
     *client = NULL;
     if (!options_are_valid(options)) {
@@ -355,22 +382,22 @@ static enum holdfast_status open_any(struct holdfast **client,
     }
     int failed = pthread_mutex_init(&opened->mutex, NULL);
     ASSERT(failed == 0);
-    opened->is_threaded = loop == NULL;
-    if (open_client(opened, options, loop) != ERR_OK) {
+    opened->is_threaded = loop == NULL && hooks == NULL;
+    if (open_client(opened, options, loop, hooks) != ERR_OK) {
         client_free(opened);
         return HOLDFAST_OVERLOADED;
     }
     *client = opened;
-    if (shell_start(opened->shell) != ERR_OK) {
+    if (opened->runner != NULL && runner_start(opened->runner) != ERR_OK) {
         *client = NULL;
-        return HOLDFAST_OVERLOADED; /* The shell has freed everything. */
+        return HOLDFAST_OVERLOADED; /* Everything is freed. */
     }
     return HOLDFAST_OK;
 }
 
 enum holdfast_status holdfast_open(struct holdfast **client, const struct holdfast_options *options)
 {
-    return open_any(client, options, NULL);
+    return open_any(client, options, NULL, NULL);
 }
 
 enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
@@ -378,12 +405,22 @@ enum holdfast_status holdfast_open_on_loop(struct holdfast **client,
                                            struct uv_loop_s *loop)
 {
     ASSERT(loop != NULL);
-    return open_any(client, options, loop);
+    return open_any(client, options, loop, NULL);
+}
+
+enum holdfast_status holdfast_open_on_hooks(struct holdfast **client,
+                                            const struct holdfast_options *options,
+                                            const struct holdfast_hooks *hooks)
+{
+    ASSERT(hooks != NULL && hooks->watch != NULL && hooks->unwatch != NULL);
+    ASSERT(hooks->arm != NULL && hooks->disarm != NULL && hooks->wake != NULL);
+    return open_any(client, options, NULL, hooks);
 }
 
 void holdfast_close(struct holdfast *client, void (*closed)(void *context), void *context)
 {
     struct shell *shell = client->shell;
+    struct runner *runner = client->runner;
     bool threaded = client->is_threaded;
 
     client_lock(client);
@@ -394,7 +431,7 @@ void holdfast_close(struct holdfast *client, void (*closed)(void *context), void
     client_unlock(client);
     shell_wake(shell);
     if (threaded) {
-        shell_join(shell);
+        runner_join(runner);
         if (closed != NULL) {
             closed(context);
         }

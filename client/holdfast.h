@@ -6,16 +6,19 @@
  * renewal that the cluster confirmed, on this machine's own clock, so that the loss of a session
  * is known here before anyone else can be granted its locks.
  *
- * Two ways to use it, one for each client:
+ * Three ways to use it, one for each client:
  *   holdfast_open()          has a thread of its own. The *_sync calls may be made from any thread;
- *                            callbacks run on the client's thread.
+ *                            callbacks run on the client's thread. Handles can be waited for.
  *   holdfast_open_on_loop()  lives on the caller's libuv loop, without locks or threads. All calls
- *                            are made from the loop's thread, callbacks run there; no *_sync calls.
+ *                            are made from the loop's thread, callbacks run there; nothing waits.
+ *   holdfast_open_on_hooks() the same on any other loop, over six hooks (holdfast_hooks.h).
  *
- * Every asynchronous call has exactly one callback, never from inside the call that started it. It
- * returns NULL, and has no callback, only when so many calls are under way (docs/client.md) that
- * not even the refusal can be remembered. Results and the bytes in them are borrowed until the
- * callback returns. Times are milliseconds. Strings end in zero; keys, values and lock names are
+ * Every asynchronous call is either told once by its callback, never from inside a call of this
+ * library on the same thread, and ends with it; or it is a handle (holdfast_keep), which its owner
+ * asks, waits for, combines and frees. It returns NULL, and is told nothing, only when so many
+ * calls are under way (docs/client.md) that not even the refusal can be remembered, or behind
+ * holdfast_close(). Results and the bytes in them are borrowed until the callback returns, or the
+ * handle is freed. Times are milliseconds. Strings end in zero; keys, values and lock names are
  * bytes with a size. */
 #ifndef CLIENT_HOLDFAST_H
 #define CLIENT_HOLDFAST_H
@@ -30,7 +33,7 @@ extern "C" {
 
 struct holdfast;         /* A client. */
 struct holdfast_session; /* A session: locks belong to it. */
-struct holdfast_call;    /* A request under way; valid until its callback returns. */
+struct holdfast_call;    /* A request: valid until its callback returns, or it is freed. */
 struct uv_loop_s;
 
 /* Numbers are those of the protocol (docs/protocol.md). */
@@ -240,13 +243,60 @@ struct holdfast_result {
     size_t audit_count;
     const struct holdfast_node_status *node;  /* node_status. */
     const struct holdfast_snapshot *snapshot; /* snapshot_open. */
+    size_t index; /* any: the member that won, or failed last; all: the first that failed. */
 };
 
 typedef void (*holdfast_callback)(const struct holdfast_result *result, void *context);
 
-/* Gives up waiting: the callback comes with HOLDFAST_CANCELLED unless the answer is already here. A
- * cancelled acquire leaves the queue, and releases a lock that was granted meanwhile. */
+/* Gives up waiting: the result is HOLDFAST_CANCELLED unless another is already here. A cancelled
+ * acquire leaves the queue, and releases a lock that was granted meanwhile. A cancelled combination
+ * cancels its members. */
 void holdfast_cancel(struct holdfast_call *call);
+
+/* --- Handles: calls that are kept ------------------------------------------------------------- */
+
+/* In place of a callback: the call is a handle. It keeps its result, and is valid until
+ * holdfast_call_free(), also behind holdfast_close(). Handles count among the calls that are under
+ * way (docs/client.md) until they are freed. Never called; the context that goes with it is not
+ * used. */
+void holdfast_keep(const struct holdfast_result *result, void *context);
+
+/* The result is here. With an own thread, from any thread. */
+bool holdfast_call_is_done(const struct holdfast_call *call);
+
+/* Of a handle that is done; valid until it is freed, with everything in it. HOLDFAST_OVERLOADED,
+ * with the outcome as it was, when there was no memory to keep what a read has found. */
+const struct holdfast_result *holdfast_call_result(const struct holdfast_call *call);
+
+/* Waits until the handle is done, for `wait_ms` at most; < 0: for ever. False: it is not done, and
+ * goes on. Only with an own thread, and from any other. */
+bool holdfast_call_wait(struct holdfast_call *call, int64_t wait_ms);
+
+/* A callback for a handle, once, never from within this call: when it is done, or soon if it is
+ * already. The result is valid until the handle is freed and the callback has returned. Not behind
+ * holdfast_close(). */
+void holdfast_call_then(struct holdfast_call *call, holdfast_callback callback, void *context);
+
+/* The handle must not be used any more. What is not done is cancelled. NULL: does nothing. */
+void holdfast_call_free(struct holdfast_call *call);
+
+/* Combinations: calls themselves, with a callback or kept, to be combined again. Members are
+ * handles of this client, in one combination at a time; they stay their owner's, and are in none
+ * when the combination is done. When it is done, all members are.
+ *   all   HOLDFAST_OK when all members are; else, when the last is done, what the first failure
+ *         was.
+ *   any   HOLDFAST_OK with the first member that is OK, and the others are cancelled. More than
+ *         one may have succeeded by then: look at each. When all have failed: what the last failure
+ *         was. Of none: HOLDFAST_MALFORMED.
+ * When `timeout_ms` have passed (0: never) what is left is cancelled, and a failure is
+ * HOLDFAST_TIMEOUT. Its outcome is REJECTED when that of every member is, else UNKNOWN.
+ * HOLDFAST_MALFORMED also when a member is no handle, of another client, or in a combination. */
+struct holdfast_call *holdfast_all(struct holdfast *client, struct holdfast_call *const *members,
+                                   size_t count, uint32_t timeout_ms, holdfast_callback callback,
+                                   void *context);
+struct holdfast_call *holdfast_any(struct holdfast *client, struct holdfast_call *const *members,
+                                   size_t count, uint32_t timeout_ms, holdfast_callback callback,
+                                   void *context);
 
 /* --- Keys. A write without a session is executed at most once for each attempt. --------------- */
 

@@ -4,7 +4,7 @@
 /* A copy with a final zero, until the callback returns; empty when the scratch is used up. */
 static const char *text_of(struct client_scratch *scratch, struct bytes text)
 {
-    if (text.size + 1 > CLIENT_TEXT_SIZE - scratch->text_size) {
+    if (text.size + 1 > scratch->text_capacity - scratch->text_size) {
         return "";
     }
     char *copy = scratch->text + scratch->text_size;
@@ -325,12 +325,10 @@ static enum holdfast_outcome outcome_of(enum outcome outcome)
 
 _Static_assert((int)HOLDFAST_REFUSED == (int)ERR_REFUSED, "public numbers are the wire's");
 
-/* Everything in it is borrowed until the callback returns. */
-void client_result(struct holdfast *client, const struct core_call *call,
+/* Everything in it is borrowed from the scratch, the call and its answer. */
+void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result)
 {
-    struct client_scratch *scratch = client->scratch;
-
     ASSERT(call->finished);
     scratch->text_size = 0;
     memset(result, 0, sizeof *result);

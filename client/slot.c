@@ -6,23 +6,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The mutex is held, or not needed. NULL: there are no more. */
+static struct holdfast_call *take_free(struct holdfast *client)
+{
+    struct list *first = list_pop_front(&client->free_calls);
+
+    if (first != NULL) {
+        return CONTAINER_OF(first, struct holdfast_call, queue);
+    }
+    if (client->call_count == CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX) {
+        return NULL;
+    }
+    struct holdfast_call *call = &client->calls[client->call_count];
+    call->core.slot = client->call_count;
+    call->client = client;
+    list_init(&call->queue);
+    list_init(&call->cancelled);
+    list_init(&call->handle.waiters);
+    list_init(&call->group.timed);
+    list_init(&call->group.members);
+    list_init(&call->group.member);
+    client->call_count++;
+    return call;
+}
+
 struct holdfast_call *slot_take(struct holdfast *client, enum wire_method method,
                                 holdfast_callback callback, void *context)
 {
     ASSERT(client != NULL);
+    bool is_kept = callback == holdfast_keep;
+
     client_lock(client);
-    struct list *first = list_pop_front(&client->free_calls);
+    struct holdfast_call *call = client->close_wanted ? NULL : take_free(client);
+    client->handle_count += call != NULL && is_kept;
     client_unlock(client);
-    if (first == NULL) {
+    if (call == NULL) {
         return NULL;
     }
-    struct holdfast_call *call = CONTAINER_OF(first, struct holdfast_call, queue);
+    call->handle.is_kept = is_kept;
+    call->handle.is_done = false;
+    call->handle.references = is_kept ? 2 : 1;
+    call->group.kind = GROUP_NONE;
     memset(&call->core.request, 0, sizeof call->core.request);
     call->core.method = method;
     call->core.session = NULL;
     call->core.wait_ms = 0;
     call->core.timeout_ms = client->timeout_ms;
-    call->callback = callback;
+    call->core.body = bytes_of(NULL, 0);
+    call->callback = is_kept ? NULL : callback;
     call->context = context;
     call->refusal = ERR_OK;
     call->storage_size = 0;
@@ -31,14 +62,27 @@ struct holdfast_call *slot_take(struct holdfast *client, enum wire_method method
 }
 
 /* The mutex is held, or not needed. */
-void call_release(struct holdfast *client, struct holdfast_call *call)
+static void release(struct holdfast *client, struct holdfast_call *call)
 {
     list_remove(&call->cancelled);
-    client->large_size -= call->large_size;
+    ASSERT(list_is_empty(&call->handle.waiters) && call->group.parent == NULL);
+    client->large_size -= call->large_size + call->handle.size;
     free(call->large);
+    free(call->handle.memory);
     call->large = NULL;
     call->large_size = 0;
+    call->handle.memory = NULL;
+    call->handle.size = 0;
     list_push_front(&client->free_calls, &call->queue);
+}
+
+void call_drop(struct holdfast *client, struct holdfast_call *call)
+{
+    ASSERT(call->handle.references > 0);
+    call->handle.references--;
+    if (call->handle.references == 0) {
+        release(client, call);
+    }
 }
 
 bool slot_reserve(struct holdfast_call *call, size_t size)
@@ -112,9 +156,12 @@ void holdfast_cancel(struct holdfast_call *call)
     struct holdfast *client = call->client;
 
     client_lock(client);
-    if (!list_is_linked(&call->cancelled)) {
+    bool is_late = call->handle.is_done;
+    if (!is_late && !list_is_linked(&call->cancelled)) {
         list_push_back(&client->cancelled, &call->cancelled);
     }
     client_unlock(client);
-    shell_wake(client->shell);
+    if (!is_late) {
+        shell_wake(client->shell);
+    }
 }

@@ -1,176 +1,103 @@
-/* client/sync.c: calls that wait: a callback on the client's thread wakes the caller. */
-#include <pthread.h>
+/* client/sync.c: calls that wait: each a handle that is waited for and freed. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/client.h"
 
-struct waiter {
-    pthread_mutex_t mutex;
-    pthread_cond_t done;
-    bool is_done;
-    bool wants_value;
-    enum holdfast_status status;
-    uint64_t number; /* Revision or token. */
-    void *value;
-    size_t value_size;
-};
-
-static void waiter_open(struct waiter *waiter)
-{
-    memset(waiter, 0, sizeof *waiter);
-    int failed = pthread_mutex_init(&waiter->mutex, NULL);
-    ASSERT(failed == 0);
-    failed = pthread_cond_init(&waiter->done, NULL);
-    ASSERT(failed == 0);
-}
-
-static void copy_value(struct waiter *waiter, const struct holdfast_result *result)
-{
-    /* One byte more: an empty value is not NULL either. */
-    waiter->value = calloc(1, result->value_size + 1);
-    if (waiter->value == NULL) {
-        waiter->status = HOLDFAST_OVERLOADED;
-        return;
-    }
-    if (result->value_size != 0) {
-        memcpy(waiter->value, result->value, result->value_size);
-    }
-    waiter->value_size = result->value_size;
-}
-
-static void on_result(const struct holdfast_result *result, void *context)
-{
-    struct waiter *waiter = context;
-
-    pthread_mutex_lock(&waiter->mutex);
-    ASSERT(!waiter->is_done);
-    waiter->status = result->status;
-    waiter->number = result->token != 0 ? result->token : result->revision;
-    if (waiter->wants_value && result->status == HOLDFAST_OK) {
-        copy_value(waiter, result);
-    }
-    waiter->is_done = true;
-    pthread_cond_signal(&waiter->done);
-    pthread_mutex_unlock(&waiter->mutex);
-}
-
-/* Waits for the callback of `call`; NULL: there was no slot for it. */
-static enum holdfast_status wait_for(struct waiter *waiter, const struct holdfast_call *call)
+/* Waits for `call`; NULL: there was no slot for it. The number is a token or a revision. */
+static enum holdfast_status wait_for(struct holdfast_call *call, uint64_t *number)
 {
     if (call == NULL) {
-        waiter->status = HOLDFAST_OVERLOADED;
-    } else {
-        pthread_mutex_lock(&waiter->mutex);
-        while (!waiter->is_done) {
-            pthread_cond_wait(&waiter->done, &waiter->mutex);
-        }
-        pthread_mutex_unlock(&waiter->mutex);
+        return HOLDFAST_OVERLOADED;
     }
-    pthread_cond_destroy(&waiter->done);
-    pthread_mutex_destroy(&waiter->mutex);
-    return waiter->status;
+    bool is_done = holdfast_call_wait(call, -1);
+    ASSERT(is_done);
+    const struct holdfast_result *result = holdfast_call_result(call);
+    enum holdfast_status status = result->status;
+    if (number != NULL && status == HOLDFAST_OK) {
+        *number = result->token != 0 ? result->token : result->revision;
+    }
+    holdfast_call_free(call);
+    return status;
 }
 
-static void give_number(const struct waiter *waiter, uint64_t *number)
+/* One byte more: an empty value is not NULL either. */
+static enum holdfast_status copy_value(const struct holdfast_result *result, void **value,
+                                       size_t *value_size)
 {
-    if (number != NULL && waiter->status == HOLDFAST_OK) {
-        *number = waiter->number;
+    *value = calloc(1, result->value_size + 1);
+    if (*value == NULL) {
+        return HOLDFAST_OVERLOADED;
     }
+    if (result->value_size != 0) {
+        memcpy(*value, result->value, result->value_size);
+    }
+    *value_size = result->value_size;
+    return HOLDFAST_OK;
 }
 
 enum holdfast_status holdfast_put_sync(struct holdfast *client, const void *key, size_t key_size,
                                        const void *value, size_t value_size, uint64_t *revision)
 {
-    struct waiter waiter;
-
-    ASSERT(client->is_threaded);
-    waiter_open(&waiter);
-    wait_for(&waiter, holdfast_put(client, key, key_size, value, value_size, on_result, &waiter));
-    give_number(&waiter, revision);
-    return waiter.status;
+    return wait_for(holdfast_put(client, key, key_size, value, value_size, holdfast_keep, NULL),
+                    revision);
 }
 
 enum holdfast_status holdfast_get_sync(struct holdfast *client, const void *key, size_t key_size,
                                        void **value, size_t *value_size, uint64_t *revision)
 {
-    struct waiter waiter;
+    struct holdfast_call *call = holdfast_get(client, key, key_size, holdfast_keep, NULL);
+    enum holdfast_status status = HOLDFAST_OK;
 
-    ASSERT(client->is_threaded);
-    waiter_open(&waiter);
-    waiter.wants_value = value != NULL;
-    wait_for(&waiter, holdfast_get(client, key, key_size, on_result, &waiter));
     if (value != NULL) {
-        *value = waiter.value;
-        *value_size = waiter.value_size;
+        *value = NULL;
+        *value_size = 0;
+        if (call != NULL && holdfast_call_wait(call, -1) &&
+            holdfast_call_result(call)->status == HOLDFAST_OK) {
+            status = copy_value(holdfast_call_result(call), value, value_size);
+        }
     }
-    give_number(&waiter, revision);
-    return waiter.status;
+    enum holdfast_status answer = wait_for(call, revision);
+    return answer == HOLDFAST_OK ? status : answer;
 }
 
 enum holdfast_status holdfast_delete_sync(struct holdfast *client, const void *key, size_t key_size)
 {
-    struct waiter waiter;
-
-    ASSERT(client->is_threaded);
-    waiter_open(&waiter);
-    return wait_for(&waiter, holdfast_delete(client, key, key_size, on_result, &waiter));
+    return wait_for(holdfast_delete(client, key, key_size, holdfast_keep, NULL), NULL);
 }
 
 enum holdfast_status holdfast_cas_sync(struct holdfast *client, const struct holdfast_pair *pair,
                                        const void *expected, size_t expected_size,
                                        uint64_t *revision)
 {
-    struct waiter waiter;
-
-    ASSERT(client->is_threaded);
-    waiter_open(&waiter);
-    wait_for(&waiter, holdfast_cas(client, pair, expected, expected_size, on_result, &waiter));
-    give_number(&waiter, revision);
-    return waiter.status;
+    return wait_for(holdfast_cas(client, pair, expected, expected_size, holdfast_keep, NULL),
+                    revision);
 }
 
 enum holdfast_status holdfast_session_open_sync(struct holdfast *client,
                                                 const struct holdfast_session_options *options,
                                                 struct holdfast_session **session)
 {
-    struct waiter waiter;
-
-    ASSERT(client->is_threaded);
-    waiter_open(&waiter);
-    return wait_for(&waiter, holdfast_session_open(client, options, session, on_result, &waiter));
+    return wait_for(holdfast_session_open(client, options, session, holdfast_keep, NULL), NULL);
 }
 
 enum holdfast_status holdfast_session_end_sync(struct holdfast_session *session)
 {
-    struct waiter waiter;
-
-    ASSERT(session->client->is_threaded);
-    waiter_open(&waiter);
-    return wait_for(&waiter, holdfast_session_end(session, on_result, &waiter));
+    return wait_for(holdfast_session_end(session, holdfast_keep, NULL), NULL);
 }
 
 enum holdfast_status holdfast_lock_acquire_sync(struct holdfast_session *session, const void *name,
                                                 size_t name_size, int64_t wait_ms, uint64_t *token)
 {
-    struct waiter waiter;
-
-    ASSERT(session->client->is_threaded);
-    waiter_open(&waiter);
-    wait_for(&waiter, holdfast_lock_acquire(session, name, name_size, wait_ms, on_result, &waiter));
-    give_number(&waiter, token);
-    return waiter.status;
+    return wait_for(holdfast_lock_acquire(session, name, name_size, wait_ms, holdfast_keep, NULL),
+                    token);
 }
 
 enum holdfast_status holdfast_lock_release_sync(struct holdfast_session *session, const void *name,
                                                 size_t name_size, uint64_t token)
 {
-    struct waiter waiter;
-
-    ASSERT(session->client->is_threaded);
-    waiter_open(&waiter);
-    return wait_for(&waiter,
-                    holdfast_lock_release(session, name, name_size, token, on_result, &waiter));
+    return wait_for(holdfast_lock_release(session, name, name_size, token, holdfast_keep, NULL),
+                    NULL);
 }
 
 void holdfast_free(void *value)

@@ -114,12 +114,6 @@ golden-update: $(UNIT)
 coverage:
 	@$(MAKE) --no-print-directory -s -j2 MODE=coverage B=build/coverage COVERAGE=1 unit
 	@tools/coverage.sh build/coverage
-install: binaries
-	install -d $(DESTDIR)$(PREFIX)/{bin,lib,include,share/holdfast}
-	install -m 755 $(BIN)/holdfastd $(BIN)/holdfast $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(BIN)/libholdfast.a $(DESTDIR)$(PREFIX)/lib
-	install -m 755 $(BIN)/libholdfast.so $(DESTDIR)$(PREFIX)/lib
-	install -m 644 client/holdfast.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 deploy/holdfast.ini deploy/holdfastd.service $(DESTDIR)$(PREFIX)/share/holdfast
+include tools/install.mk
 clean:
 	rm -rf build

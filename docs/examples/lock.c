@@ -1,6 +1,6 @@
 /* docs/examples/lock.c: take a lock, work while it is held, give it back.
  *
- * cc -o lock docs/examples/lock.c -Iclient -lholdfast -luv -pthread
+ * cc -o lock docs/examples/lock.c $(pkg-config --cflags --libs holdfast)
  * ./lock 127.0.0.1:7400,127.0.0.1:7401,127.0.0.1:7402 */
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -115,7 +116,11 @@ static void serve(struct fake_server *server, int index, enum fake_behaviour beh
 static void accept_one(struct fake_server *server)
 {
     int file = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+    int at_once = 1; /* Small answers do not wait for one another. */
 
+    if (file >= 0) {
+        (void)setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
+    }
     for (int i = 0; file >= 0 && i < CONNECTION_COUNT; i++) {
         if (server->connections[i].file < 0) {
             server->connections[i].file = file;
