@@ -281,6 +281,9 @@ static void lead(struct core *core, struct core_connection *connection)
     connection->retiring = false;
     core->leaders[core->leader_count] = connection;
     core->leader_count++;
+    if (core->leader_count == 1) {
+        limiter_restart(&core->limiter);
+    }
     core->leader_endpoint = connection->endpoint;
     core->hint_endpoint = -1;
     timer_clear(&core->timers, &connection->timer);

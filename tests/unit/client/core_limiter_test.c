@@ -20,12 +20,52 @@ static void fill(struct core_limiter *limiter, uint32_t count)
     }
 }
 
-static void it_falls_from_what_was_under_way(void **state)
+static void open_limiter(struct core_limiter *limiter)
+{
+    limiter_init(limiter, LOWEST, HIGHEST);
+    while (limiter->limit < HIGHEST) {
+        limiter_take(limiter);
+        limiter_answered(limiter);
+    }
+    limiter->in_flight = 0;
+}
+
+static void until_the_first_refusal_each_answer_raises_it(void **state)
 {
     struct core_limiter limiter;
 
     (void)state;
     limiter_init(&limiter, LOWEST, HIGHEST);
+    assert_int_equal(limiter.limit, LIMITER_START);
+    fill(&limiter, LIMITER_START);
+    for (int i = 0; i < LIMITER_START; i++) {
+        limiter_answered(&limiter);
+    }
+
+    assert_int_equal(limiter.limit, 2 * LIMITER_START);
+}
+
+static void a_new_leader_is_not_overrun(void **state)
+{
+    struct core_limiter limiter;
+
+    (void)state;
+    open_limiter(&limiter);
+    assert_int_equal(limiter.limit, HIGHEST);
+    fill(&limiter, HIGHEST);
+    limiter_restart(&limiter);
+
+    assert_int_equal(limiter.limit, LIMITER_START);
+    assert_int_equal(limiter.in_flight, HIGHEST); /* They are still to be answered. */
+    assert_false(limiter_has_room(&limiter));
+}
+
+static void it_falls_from_what_was_under_way(void **state)
+{
+    struct core_limiter limiter;
+
+    (void)state;
+    open_limiter(&limiter);
     fill(&limiter, 100);
     limiter_refused(&limiter, 5, 10);
 
@@ -38,7 +78,7 @@ static void it_falls_once_for_all_that_were_under_way_then(void **state)
     struct core_limiter limiter;
 
     (void)state;
-    limiter_init(&limiter, LOWEST, HIGHEST);
+    open_limiter(&limiter);
     fill(&limiter, 100);
     for (int i = 0; i < 100; i++) {
         limiter_refused(&limiter, 5, 10 + (uint64_t)i);
@@ -54,7 +94,7 @@ static void it_does_not_fall_below_its_floor(void **state)
     struct core_limiter limiter;
 
     (void)state;
-    limiter_init(&limiter, LOWEST, HIGHEST);
+    open_limiter(&limiter);
     for (uint64_t i = 1; i < 200; i++) {
         fill(&limiter, 20);
         limiter_refused(&limiter, 10 * i, 10 * i + 1);
@@ -67,7 +107,7 @@ static void as_many_answers_as_it_allows_raise_it_by_one(void **state)
     struct core_limiter limiter;
 
     (void)state;
-    limiter_init(&limiter, LOWEST, HIGHEST);
+    open_limiter(&limiter);
     fill(&limiter, 100);
     limiter_refused(&limiter, 5, 10);
     for (int i = 0; i < 89; i++) {
@@ -84,7 +124,7 @@ static void a_limit_that_does_not_bind_does_not_rise(void **state)
     struct core_limiter limiter;
 
     (void)state;
-    limiter_init(&limiter, LOWEST, HIGHEST);
+    open_limiter(&limiter);
     fill(&limiter, 100);
     limiter_refused(&limiter, 5, 10);
     while (limiter.in_flight > 30) {
@@ -137,6 +177,8 @@ static void in_any_order_of_events_it_stays_within_its_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(until_the_first_refusal_each_answer_raises_it),
+        cmocka_unit_test(a_new_leader_is_not_overrun),
         cmocka_unit_test(it_falls_from_what_was_under_way),
         cmocka_unit_test(it_falls_once_for_all_that_were_under_way_then),
         cmocka_unit_test(it_does_not_fall_below_its_floor),
