@@ -465,6 +465,16 @@ static bool is_over_in_doubt(const struct core_call *call, enum error status)
     return call->class == CORE_WRITE_ALONE || (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
 }
 
+static void uncertain(struct core *core, struct core_call *call, enum error status)
+{
+    call->in_doubt = true;
+    if (is_over_in_doubt(call, status)) {
+        call_finish(core, call, status, OUTCOME_UNKNOWN);
+    } else if (may_retry(core, call, status)) {
+        retry_later(core, call, policy_backoff_ms(core, call));
+    }
+}
+
 static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
@@ -495,12 +505,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_CANCELLED:
     case ERR_UNKNOWN_OUTCOME:
     case ERR_CLOSED:
-        call->in_doubt = true;
-        if (is_over_in_doubt(call, status)) {
-            call_finish(core, call, status, OUTCOME_UNKNOWN);
-        } else if (may_retry(core, call, status)) {
-            retry_later(core, call, policy_backoff_ms(core, call));
-        }
+        uncertain(core, call, status);
         return;
     case ERR_SESSION_EXPIRED:
         conclude(core, call, status);
