@@ -77,12 +77,12 @@ void core_open(struct core *core, struct arena *arena, const struct core_options
     core->named_endpoint = -1;
     prng_init(&core->prng, options->seed);
     list_init(&core->sessions);
-    list_init(&core->pending);
     list_init(&core->statuses);
     list_init(&core->ready);
     list_init(&core->changed);
     list_init(&core->finished);
     list_init(&core->freed);
+    policy_open(core);
     open_tables(core, arena);
     endpoints_init(core, endpoints);
 }
@@ -109,6 +109,7 @@ void core_advance(struct core *core, uint64_t now_ms)
 {
     /* Two readings of a sum of clocks may differ by a millisecond the wrong way. */
     core->now_ms = now_ms > core->now_ms ? now_ms : core->now_ms;
+    policy_advance(core);
     for (;;) {
         struct core_timer *timer = timer_first(&core->timers);
         if (timer == NULL || timer->due_ms > core->now_ms) {
@@ -198,8 +199,10 @@ uint64_t core_wake_ms(const struct core *core)
     const struct core_timer *timer = timer_first(&core->timers);
     uint64_t wake_ms = timer == NULL ? CORE_NEVER : timer->due_ms;
     uint64_t search_ms = endpoint_search_wake_ms(core);
+    uint64_t policy_ms = policy_wake_ms(core);
 
     wake_ms = search_ms < wake_ms ? search_ms : wake_ms;
+    wake_ms = policy_ms < wake_ms ? policy_ms : wake_ms;
     if (core->closing && core->closing_until_ms < wake_ms) {
         wake_ms = core->closing_until_ms;
     }
@@ -387,6 +390,7 @@ void core_check(const struct core *core)
     uint32_t leaders = 0;
 
     timers_check(&core->timers);
+    policy_check(core);
     for (uint32_t i = 0; i < core->options.call_slot_count; i++) {
         if (core->calls[i] != NULL) {
             check_call(core, core->calls[i]);

@@ -24,6 +24,11 @@
 #include "base/list.h"
 #include "base/macros.h"
 #include "base/prng.h"
+#include "client/core_breaker.h"
+#include "client/core_bucket.h"
+#include "client/core_budget.h"
+#include "client/core_latency.h"
+#include "client/core_limiter.h"
 #include "wire/wire.h"
 
 enum {
@@ -162,23 +167,28 @@ struct core_call {
 
     enum core_call_class class;
     enum core_call_phase phase;
-    bool finished;  /* The result is decided; it is told once. */
-    bool delivered; /* And the owner has taken it. */
-    bool in_doubt;  /* An earlier attempt may have been applied. */
-    bool asked;     /* Something was sent. */
-    bool giving_up; /* An acquire that nobody waits for: leave queue and lock. */
-    bool releasing; /* It was granted meanwhile: the request is lock_release of `token`. */
+    bool finished;    /* The result is decided; it is told once. */
+    bool delivered;   /* And the owner has taken it. */
+    bool in_doubt;    /* An earlier attempt may have been applied. */
+    bool asked;       /* Something was sent. */
+    bool giving_up;   /* An acquire that nobody waits for: leave queue and lock. */
+    bool releasing;   /* It was granted meanwhile: the request is lock_release of `token`. */
+    bool is_counted;  /* Under way, as far as the limiter knows. */
+    bool is_silent;   /* This attempt was not answered in time; the answer may still come. */
+    bool unprocessed; /* The node was not the one to ask: to be sent again at no cost. */
+    uint8_t retry_count;
     uint8_t gap_count;
     enum error refusal; /* The last one that was surely not applied; ERR_OK: none. */
     uint32_t refusal_retry_after_ms;
     uint64_t request_id;
     uint64_t sequence;    /* 0: none given yet. */
     uint64_t attempt;     /* session_open. */
-    uint64_t attempt_ms;  /* When it was sent. */
+    uint64_t attempt_ms;  /* When it was sent last. */
     uint64_t deadline_ms; /* CORE_NEVER while in the queue of a lock. */
     uint64_t limit_ms;    /* lock_acquire: end of the wait. */
     uint64_t retry_ms;    /* REFUSED: send again; QUEUED: ask again. */
     uint64_t floor_token; /* lock_acquire: greatest token the user had when it began. */
+    struct breaker_permit permit;
     struct core_connection *connection;
     struct core_timer timer;
     struct list queue;  /* Where it waits to be sent, or the unanswered of its connection. */
@@ -221,7 +231,13 @@ struct core_session {
     struct core_attempt attempts[CORE_ATTEMPT_COUNT];
     uint64_t end_request_id; /* 0: none on its way. */
     uint64_t sequence;       /* The last one given. */
-    uint64_t resend_ms;      /* REFUSED requests are sent again then. */
+    uint64_t resend_ms;      /* REFUSED requests are sent again then, */
+    bool is_refused;         /* The leader has too much, by its last word to this session. */
+    bool awaits_answer;      /* but not before one that was sent is answered. */
+    bool has_answer;         /* One was: it pays for sending the next one again. */
+    uint8_t probe_count;     /* Times in a row that its oldest went again unpaid, */
+    uint64_t probe_ms;       /* and when it may do so next. */
+    bool is_stuck;           /* Not answered in time. */
     uint64_t token_max;      /* Greatest token that the user was told. */
     bool ending;             /* The user ends it: renewals go on, new requests do not. */
     bool finishing;          /* Its session_end call is under way. */
@@ -234,6 +250,7 @@ struct core_session {
     struct list backlog; /* Calls to be sent behind them. */
     struct list calls;   /* All. */
     struct list ready;   /* In core.ready when something is to be sent. */
+    struct list blocked; /* In core.blocked when the leader takes no more for now. */
     struct list changed; /* In core.changed. */
     struct list all;     /* In core.sessions. */
 };
@@ -265,10 +282,14 @@ struct core_connection {
     struct buffer output; /* Memory from core_connected() on; the shell takes from it. */
     uint64_t hello_id;
     uint64_t probe_id; /* Of a status request on its way; 0: none. */
+    uint64_t probe_ms; /* When it was sent. */
     uint64_t probe_count;
     uint64_t silent_since_ms; /* Something is unanswered since; CORE_NEVER: nothing is. */
     bool retiring;            /* Closed as soon as nothing is unanswered. */
-    uint32_t clock_rate_ppm;  /* As its hello said. */
+    bool is_suspect;          /* An attempt timed out, and nothing came since. */
+    bool has_permit;          /* For dialing. */
+    struct breaker_permit permit;
+    uint32_t clock_rate_ppm; /* As its hello said. */
     uint32_t margin_ms;
     bool passes_on; /* Requests to the leader, while its node does not lead. */
     uint32_t node_size;
@@ -276,6 +297,10 @@ struct core_connection {
     struct core_timer timer;
     struct list unanswered; /* Calls. */
 };
+
+/* What a node may refuse by itself: one that takes no writes may serve reads. */
+enum core_kind { CORE_KIND_READ, CORE_KIND_WRITE };
+enum { CORE_KIND_COUNT = CORE_KIND_WRITE + 1 };
 
 /* --- Endpoints ------------------------------------------------------------------------------- */
 
@@ -286,7 +311,11 @@ struct core_endpoint {
     uint32_t failure_count; /* In a row. */
     uint64_t not_before_ms; /* Backoff with full jitter. */
     uint64_t failed_ms;     /* When it failed last. */
-    uint64_t dialed;        /* Order of dialing: the longest ago goes first. */
+    uint64_t dialed;        /* Order of dialing: among equals the longest ago goes first. */
+    struct core_breaker breaker;
+    struct core_latency latency;
+    uint64_t greeting_ms;                /* What it took to answer hello, smoothed. */
+    uint64_t obeyed_ms[CORE_KIND_COUNT]; /* It asked for nothing of a kind until then. */
 };
 
 /* A hold that was taken away by force. */
@@ -307,6 +336,14 @@ struct core_options {
     uint32_t call_slot_count; /* At least that many; the rest is for calls that are refused. */
     uint32_t session_count_max;
     uint64_t seed;
+    uint32_t rate_per_s; /* Requests to the leader; 0: as many as it takes. */
+    uint32_t rate_burst; /* 0: 1. */
+    /* For experiments (docs/client.md): what each is for shows where it is missing. */
+    bool without_budget;
+    bool without_breaker;
+    bool without_limiter;
+    bool without_obeying; /* retry_after holds for the refused call only. */
+    bool without_attempt_timeout;
 };
 
 struct core {
@@ -333,10 +370,18 @@ struct core {
     uint64_t dial_count;
     uint64_t search_ms; /* The next endpoint may be tried then. */
     uint32_t call_count;
+    uint64_t attempt_count; /* Calls sent, each time counted. */
     uint64_t request_count;
     bool closing;
     uint64_t closing_until_ms;
-    struct list pending;  /* Calls to be sent to the leader, outside of sessions' windows. */
+    /* Calls to be sent to the leader, outside of sessions' windows: reads, writes, and those that
+     * wait for nothing but the leader. Their number is that of calls, at most. */
+    struct list pending[CORE_KIND_COUNT];
+    struct list urgent;
+    struct list blocked; /* Sessions that may not send now. */
+    struct core_budget budget;
+    struct core_limiter limiter;
+    struct core_bucket bucket;
     struct list statuses; /* node_status calls that wait for a connection. */
     struct list ready;
     struct list changed;

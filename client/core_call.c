@@ -46,6 +46,10 @@ static void prepare(struct core *core, struct core_call *call)
     call->asked = false;
     call->giving_up = false;
     call->releasing = false;
+    call->is_counted = false;
+    call->is_silent = false;
+    call->unprocessed = false;
+    call->retry_count = 0;
     call->gap_count = 0;
     call->refusal = ERR_OK;
     call->refusal_retry_after_ms = 0;
@@ -77,8 +81,10 @@ void call_wait(struct core *core, struct core_call *call)
         call->sequence = 0;
         list_push_back(&call->session->backlog, &call->queue);
         session_ready(core, call->session);
+    } else if (policy_is_exempt(call)) {
+        list_push_back(&core->urgent, &call->queue);
     } else {
-        list_push_back(&core->pending, &call->queue);
+        list_push_back(&core->pending[policy_kind(call)], &call->queue);
     }
     call_timer_update(core, call);
 }
@@ -101,6 +107,9 @@ void core_call_start(struct core *core, struct core_call *call)
         call_finish(core, call, ERR_OVERLOADED, OUTCOME_REJECTED);
     } else if (is_sequenced(call) && !session_is_usable(session)) {
         call_finish(core, call, ERR_LOST, OUTCOME_REJECTED);
+    } else if (policy_is_too_early(core, call)) {
+        call->failure.retry_after_ms = policy_wait_ms(core, call);
+        call_finish(core, call, ERR_OVERLOADED, OUTCOME_REJECTED);
     }
 }
 
@@ -120,6 +129,7 @@ enum outcome call_outcome(const struct core_call *call)
 void call_settle(struct core *core, struct core_call *call)
 {
     ASSERT(call->finished);
+    policy_done(core, call, POLICY_LOST);
     call_move(call, CORE_CALL_SETTLED);
     timer_clear(&core->timers, &call->timer);
     list_remove(&call->queue);
@@ -203,7 +213,7 @@ void calls_cancel(struct core *core, bool ends_too)
     }
 }
 
-static enum error deadline_status(const struct core_call *call)
+static enum error deadline_status(const struct core *core, const struct core_call *call)
 {
     bool changes = call->class != CORE_READ;
 
@@ -216,6 +226,9 @@ static enum error deadline_status(const struct core_call *call)
     if (call->refusal == ERR_OVERLOADED || call->refusal == ERR_RATE_LIMITED ||
         call->refusal == ERR_NOT_FORMED) {
         return call->refusal;
+    }
+    if (!call->asked && policy_is_crowded(core, policy_kind(call))) {
+        return ERR_OVERLOADED;
     }
     return call->in_doubt ? ERR_TIMEOUT : ERR_NO_QUORUM;
 }
@@ -237,8 +250,9 @@ void call_timer_update(struct core *core, struct core_call *call)
 void call_timer_due(struct core *core, struct core_call *call)
 {
     if (!call->finished && core->now_ms >= call->deadline_ms) {
-        enum error status = deadline_status(call);
-        call->failure.retry_after_ms = call->refusal_retry_after_ms;
+        enum error status = deadline_status(core, call);
+        call->failure.retry_after_ms =
+            call->asked ? call->refusal_retry_after_ms : policy_wait_ms(core, call);
         abandon(core, call, status);
     } else if (call->phase == CORE_CALL_QUEUED) {
         lock_timer_due(core, call);
@@ -257,7 +271,6 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
     if (call->class == CORE_SESSION_OPEN) {
         call->session->attempt_count++;
         call->attempt = call->session->attempt_count;
-        call->attempt_ms = core->now_ms;
     }
     bool fits = call_encode(call, core->now_ms, &connection->output);
     ASSERT(fits);
@@ -266,59 +279,36 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
     call->connection = connection;
     list_remove(&call->queue);
     list_push_back(&connection->unanswered, &call->queue);
+    policy_sent(core, call);
     connection_sent(core, connection);
 }
 
-static void statuses_pump(struct core *core)
-{
-    uint32_t busy = 0;
-
-    for (uint32_t i = 0; i < core->connection_count; i++) {
-        busy += core->connections[i].status_call != NULL;
-    }
-    while (busy < CORE_SEARCH_CONNECTION_COUNT / 3 && !list_is_empty(&core->statuses)) {
-        struct core_call *call = CONTAINER_OF(list_first(&core->statuses), struct core_call, queue);
-        struct core_connection *connection = connection_take(core, call->address, -1);
-        if (connection == NULL) {
-            return;
-        }
-        list_remove(&call->queue);
-        connection->status_call = call;
-        call->connection = connection;
-        busy++;
-    }
-}
-
-void calls_pump(struct core *core)
-{
-    if (!list_is_empty(&core->statuses)) {
-        statuses_pump(core);
-    }
-    while (core->leader_count > 0 && !list_is_empty(&core->pending)) {
-        struct core_call *call = CONTAINER_OF(list_first(&core->pending), struct core_call, queue);
-        struct core_connection *connection = connection_choose(core, call_size_max(call));
-        if (connection == NULL) {
-            return; /* Outputs are full: goes on when they have been written. */
-        }
-        if (call->class == CORE_SESSION_END && call->session->connection != NULL &&
-            buffer_room(&call->session->connection->output) >= call_size_max(call)) {
-            connection = call->session->connection; /* Behind what the session has sent. */
-        }
-        call_sent(core, call, connection);
-    }
-}
-
 /* --- Answers --------------------------------------------------------------------------------- */
+
+/* Of a call that is not under way any more. */
+static enum outcome in_doubt_outcome(const struct core_call *call)
+{
+    return call->in_doubt && call->class != CORE_READ ? OUTCOME_UNKNOWN : OUTCOME_REJECTED;
+}
 
 /* The connection broke, or the node cannot tell what became of it. */
 void call_lost(struct core *core, struct core_call *call)
 {
     ASSERT(call->phase == CORE_CALL_SENT);
+    policy_done(core, call, POLICY_LOST);
     call->in_doubt = true;
     list_remove(&call->queue);
     switch (call->class) {
     case CORE_READ:
     case CORE_SESSION_OPEN:
+        if (policy_retry(core, call)) {
+            call_wait(core, call);
+        } else {
+            bool is_read = call->class == CORE_READ;
+            call_finish(core, call, is_read ? ERR_CLOSED : ERR_UNKNOWN_OUTCOME,
+                        in_doubt_outcome(call));
+        }
+        return;
     case CORE_SESSION_END:
     case CORE_CHANGE:
         call_wait(core, call);
@@ -356,6 +346,16 @@ void call_redirect(struct core *core, struct core_connection *connection,
     }
 }
 
+/* Whether it is sent again; it is finished with the node's word otherwise. */
+static bool may_retry(struct core *core, struct core_call *call, enum error status)
+{
+    if (call->finished || is_sequenced(call) || policy_retry(core, call)) {
+        return true; /* The window of a session asks the policy when it sends. */
+    }
+    call_finish(core, call, status, in_doubt_outcome(call));
+    return false;
+}
+
 /* Sent again after `delay_ms` and a random part of it. */
 static void retry_later(struct core *core, struct core_call *call, uint64_t delay_ms)
 {
@@ -378,13 +378,23 @@ static void overloaded(struct core *core, struct core_call *call, enum error sta
 
     delay_ms = delay_ms < POLL_MS_MIN ? POLL_MS_MIN : delay_ms;
     delay_ms = delay_ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : delay_ms;
+    if (call->failure.retry_after_ms != 0) {
+        policy_obey(core, call->connection, policy_kind(call), delay_ms);
+    } else {
+        delay_ms += policy_backoff_ms(core, call);
+    }
+    if (is_sequenced(call)) {
+        call->session->is_refused = true;
+    }
     call->refusal_retry_after_ms = call->failure.retry_after_ms;
     if (!call->finished && call->deadline_ms != CORE_NEVER &&
         core->now_ms + delay_ms >= call->deadline_ms && !call->in_doubt && !is_sequenced(call)) {
         call_finish(core, call, status, OUTCOME_REJECTED);
         return;
     }
-    retry_later(core, call, delay_ms);
+    if (may_retry(core, call, status)) {
+        retry_later(core, call, delay_ms);
+    }
 }
 
 /* An answer with which the node has not taken the sequence: all behind it is a gap, for ever. */
@@ -455,6 +465,16 @@ static bool is_over_in_doubt(const struct core_call *call, enum error status)
     return call->class == CORE_WRITE_ALONE || (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
 }
 
+static void uncertain(struct core *core, struct core_call *call, enum error status)
+{
+    call->in_doubt = true;
+    if (is_over_in_doubt(call, status)) {
+        call_finish(core, call, status, OUTCOME_UNKNOWN);
+    } else if (may_retry(core, call, status)) {
+        retry_later(core, call, policy_backoff_ms(core, call));
+    }
+}
+
 static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
@@ -464,6 +484,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_NOT_FORMED:
     case ERR_STOPPING:
         call->refusal = status;
+        call->unprocessed = true;
         if (is_sequenced(call)) {
             retry_later(core, call, 0);
         } else {
@@ -484,12 +505,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_CANCELLED:
     case ERR_UNKNOWN_OUTCOME:
     case ERR_CLOSED:
-        call->in_doubt = true;
-        if (is_over_in_doubt(call, status)) {
-            call_finish(core, call, status, OUTCOME_UNKNOWN);
-        } else {
-            retry_later(core, call, POLL_MS_MIN);
-        }
+        uncertain(core, call, status);
         return;
     case ERR_SESSION_EXPIRED:
         conclude(core, call, status);
@@ -542,6 +558,7 @@ void call_answered(struct core *core, struct core_call *call, const struct wire_
         }
         enum error status = error_from_number(call->failure.code);
         status = status == ERR_OK ? ERR_UNKNOWN_OUTCOME : status;
+        policy_done(core, call, policy_result_of(status));
         if (call->class == CORE_NODE_STATUS) {
             conclude(core, call, status);
         } else {
@@ -558,6 +575,7 @@ void call_answered(struct core *core, struct core_call *call, const struct wire_
         connection_broken(core, connection);
         return;
     }
+    policy_done(core, call, POLICY_ANSWERED);
     memset(&call->failure, 0, sizeof call->failure);
     if (call->class == CORE_SESSION_OPEN) {
         session_opened(core, call->session, call);

@@ -39,11 +39,14 @@ struct core_connection *connection_take(struct core *core, struct bytes address,
         connection->output = buffer_of(NULL, 0);
         connection->hello_id = 0;
         connection->probe_id = 0;
+        connection->probe_ms = 0;
         connection->probe_count = 0;
         connection->silent_since_ms = CORE_NEVER;
         connection->retiring = false;
         connection->passes_on = false;
         connection->node_size = 0;
+        connection->is_suspect = false;
+        connection->has_permit = false;
         timer_set(&core->timers, &connection->timer, core->now_ms + DIAL_TIMEOUT_MS);
         return connection;
     }
@@ -95,6 +98,7 @@ void connection_close(struct core *core, struct core_connection *connection)
     }
     ASSERT(connection->state != CORE_CLOSED);
     bool was_leader = connection->state == CORE_LEADER;
+    policy_dial_done(core, connection, BREAKER_UNKNOWN);
     connection_move(connection, CORE_CLOSE_WANTED);
     timer_clear(&core->timers, &connection->timer);
     connection->output.size = 0;
@@ -118,6 +122,7 @@ void connection_close(struct core *core, struct core_connection *connection)
 void connection_broken(struct core *core, struct core_connection *connection)
 {
     ASSERT(connection->state != CORE_CLOSED);
+    policy_dial_done(core, connection, BREAKER_FAILURE);
     endpoint_failed(core, connection->endpoint);
     connection_close(core, connection);
 }
@@ -160,6 +165,7 @@ static void send_hello(struct core *core, struct core_connection *connection)
     struct wire_hello hello = {.version = WIRE_VERSION, .client = core->options.name};
 
     connection->hello_id = core_request_id(core, SLOT_CONNECTION);
+    connection->probe_ms = core->now_ms;
     bool fits = wire_request_begin(&connection->output, connection->hello_id, WIRE_METHOD_hello) &&
                 wire_hello_encode(&hello, &connection->output);
     ASSERT(fits);
@@ -171,6 +177,7 @@ static void send_probe(struct core *core, struct core_connection *connection)
     size_t before = connection->output.size;
 
     connection->probe_id = core_request_id(core, SLOT_CONNECTION);
+    connection->probe_ms = core->now_ms;
     connection->probe_count++;
     if (!wire_request_begin(&connection->output, connection->probe_id, WIRE_METHOD_status) ||
         !wire_status_encode(&status, &connection->output)) {
@@ -195,6 +202,7 @@ void connection_heard(struct core *core, struct core_connection *connection)
     bool waits = !list_is_empty(&connection->unanswered);
 
     connection->silent_since_ms = waits ? core->now_ms : CORE_NEVER;
+    connection->is_suspect = false;
     if (connection->state == CORE_LEADER) {
         connection->probe_id = 0;
     }
@@ -206,7 +214,9 @@ void connection_heard(struct core *core, struct core_connection *connection)
 void connection_poll_soon(struct core *core, struct core_connection *connection)
 {
     uint64_t delay_ms = core_random_between(core, POLL_MS_MIN, POLL_MS_MAX);
-    bool is_idle = list_is_empty(&core->pending) && list_is_empty(&core->sessions);
+    bool is_idle = list_is_empty(&core->pending[CORE_KIND_READ]) &&
+                   list_is_empty(&core->pending[CORE_KIND_WRITE]) && list_is_empty(&core->urgent) &&
+                   list_is_empty(&core->sessions);
 
     ASSERT(connection->state == CORE_STANDBY);
     delay_ms <<= connection->probe_count >= 96 ? 3 : connection->probe_count / 32;
@@ -221,14 +231,18 @@ static void silence_due(struct core *core, struct core_connection *connection)
     if (since_ms == CORE_NEVER) {
         return; /* Armed again with the next request. */
     }
-    if (core->now_ms < since_ms + SILENCE_MS) {
-        timer_set(&core->timers, &connection->timer, since_ms + SILENCE_MS);
-    } else if (connection->probe_id == 0) {
-        send_probe(core, connection);
-        timer_set(&core->timers, &connection->timer, core->now_ms + SILENCE_MS);
-    } else {
-        connection_broken(core, connection);
+    uint64_t attempt_ms = policy_check_attempts(core, connection);
+    uint64_t due_ms = since_ms + SILENCE_MS;
+    if (core->now_ms >= due_ms) {
+        if (connection->probe_id == 0) {
+            send_probe(core, connection);
+        } else if (core->now_ms >= connection->probe_ms + SILENCE_MS) {
+            connection_broken(core, connection);
+            return;
+        }
+        due_ms = connection->probe_ms + SILENCE_MS;
     }
+    timer_set(&core->timers, &connection->timer, attempt_ms < due_ms ? attempt_ms : due_ms);
 }
 
 static void standby_due(struct core *core, struct core_connection *connection)
@@ -274,6 +288,9 @@ static void lead(struct core *core, struct core_connection *connection, bool is_
     connection->retiring = false;
     core->leaders[core->leader_count] = connection;
     core->leader_count++;
+    if (core->leader_count == 1) {
+        limiter_restart(&core->limiter);
+    }
     core->leader_endpoint = connection->endpoint;
     core->hint_endpoint = -1;
     core->named_endpoint = -1;
@@ -359,7 +376,8 @@ static enum error hello_answered(struct core *core, struct core_connection *conn
     if (connection->endpoint < 0) {
         return ERR_OK;
     }
-    endpoint_worked(core, connection->endpoint);
+    policy_dial_done(core, connection, BREAKER_SUCCESS);
+    endpoint_worked(core, connection->endpoint, core->now_ms - connection->probe_ms);
     node_said(core, connection, hello.node, hello.leader, hello.leader_client);
     return ERR_OK;
 }
@@ -428,6 +446,7 @@ void core_disconnected(struct core *core, struct core_connection *connection)
     if (connection->state == CORE_CLOSE_WANTED || connection->state == CORE_CLOSED) {
         return;
     }
+    policy_dial_done(core, connection, BREAKER_FAILURE);
     if (connection->state != CORE_LEADER) {
         endpoint_failed(core, connection->endpoint);
     }
@@ -444,15 +463,22 @@ void core_closed(struct core *core, struct core_connection *connection)
     connection->endpoint = -1;
 }
 
+/* In turn; one that did not answer in time only when there is no other. */
 struct core_connection *connection_choose(struct core *core, size_t size)
 {
+    struct core_connection *suspect = NULL;
+
     for (uint32_t i = 0; i < core->leader_count; i++) {
         core->leader_turn = (core->leader_turn + 1) % core->leader_count;
         struct core_connection *connection = core->leaders[core->leader_turn];
         ASSERT(connection->state == CORE_LEADER);
-        if (buffer_room(&connection->output) >= size) {
+        if (buffer_room(&connection->output) < size) {
+            continue;
+        }
+        if (!connection->is_suspect) {
             return connection;
         }
+        suspect = connection;
     }
-    return NULL;
+    return suspect;
 }

@@ -177,11 +177,13 @@ void endpoint_failed(struct core *core, int32_t endpoint)
     core->search_ms = core->now_ms;
 }
 
-void endpoint_worked(struct core *core, int32_t endpoint)
+void endpoint_worked(struct core *core, int32_t endpoint, uint64_t taken_ms)
 {
     ASSERT(endpoint >= 0 && endpoint < (int32_t)core->endpoint_count);
-    core->endpoints[endpoint].failure_count = 0;
-    core->endpoints[endpoint].not_before_ms = 0;
+    struct core_endpoint *worked = &core->endpoints[endpoint];
+    worked->greeting_ms = (3 * worked->greeting_ms + taken_ms) / 4;
+    worked->failure_count = 0;
+    worked->not_before_ms = 0;
 }
 
 /* False when all connections are in use. */
@@ -193,27 +195,50 @@ static bool dial(struct core *core, int32_t place)
     if (connection == NULL) {
         return false;
     }
+    policy_dialed(core, connection);
     core->dial_count++;
     endpoint->dialed = core->dial_count;
     return true;
 }
 
-/* The one that may be dialed now and was dialed longest ago; the leader that was last; -1. */
-static int32_t next_endpoint(const struct core *core)
+/* The leader that was goes last: it was left for a reason. */
+static bool is_better(const struct core *core, int32_t place, int32_t other_place)
 {
-    int32_t best = -1;
+    const struct core_endpoint *one = &core->endpoints[place];
+    const struct core_endpoint *other = &core->endpoints[other_place];
+
+    if (place == core->leader_endpoint || other_place == core->leader_endpoint) {
+        return other_place == core->leader_endpoint;
+    }
+    if (one->failure_count != other->failure_count) {
+        return one->failure_count < other->failure_count;
+    }
+    if (one->greeting_ms != other->greeting_ms) {
+        return one->greeting_ms < other->greeting_ms;
+    }
+    return one->dialed < other->dialed;
+}
+
+/* The better of two, at random, of those that may be dialed now: clients that know the same do not
+ * all go to the same node. What is dialed is out of the choice, so each has its turn. -1: none. */
+static int32_t next_endpoint(struct core *core)
+{
+    int32_t places[CORE_ENDPOINT_COUNT_MAX];
+    uint32_t count = 0;
 
     for (int32_t i = 0; i < (int32_t)core->endpoint_count; i++) {
-        const struct core_endpoint *endpoint = &core->endpoints[i];
-        if (endpoint->not_before_ms > core->now_ms || connection_count_of(core, i) > 0) {
-            continue;
-        }
-        if (best < 0 || best == core->leader_endpoint ||
-            (i != core->leader_endpoint && endpoint->dialed < core->endpoints[best].dialed)) {
-            best = i;
+        if (policy_may_dial(core, &core->endpoints[i]) && connection_count_of(core, i) == 0) {
+            places[count] = i;
+            count++;
         }
     }
-    return best;
+    if (count < 2) {
+        return count == 0 ? -1 : places[0];
+    }
+    uint32_t first = (uint32_t)core_random_between(core, 0, count - 1);
+    uint32_t second = (uint32_t)core_random_between(core, 0, count - 2);
+    second += second >= first;
+    return is_better(core, places[second], places[first]) ? places[second] : places[first];
 }
 
 /* More connections to the leader that we have. */
@@ -222,8 +247,7 @@ static void search_company(struct core *core)
     int32_t leader = core->leader_endpoint;
     uint32_t count = connection_count_of(core, leader);
 
-    while (count < core->options.connections &&
-           core->endpoints[leader].not_before_ms <= core->now_ms) {
+    while (count < core->options.connections && policy_may_dial(core, &core->endpoints[leader])) {
         if (!dial(core, leader)) {
             core->endpoints[leader].not_before_ms = core->now_ms + DIAL_STAGGER_MS;
         }
@@ -248,10 +272,11 @@ void endpoint_search(struct core *core)
     int32_t hint = core->hint_endpoint;
     if (hint >= 0) {
         bool is_free = connection_count_of(core, hint) == 0;
-        if (!is_free || core->endpoints[hint].not_before_ms <= core->now_ms) {
+        bool may_dial = policy_may_dial(core, &core->endpoints[hint]);
+        if (!is_free || may_dial) {
             core->hint_endpoint = -1;
         }
-        if (is_free && core->endpoints[hint].not_before_ms <= core->now_ms) {
+        if (is_free && may_dial) {
             (void)dial(core, hint);
         }
     }
@@ -273,17 +298,18 @@ uint64_t endpoint_search_wake_ms(const struct core *core)
         return wake_ms;
     }
     for (int32_t i = 0; i < (int32_t)core->endpoint_count; i++) {
-        bool is_search = core->leader_count == 0;
-        uint64_t from_ms = core->endpoints[i].not_before_ms;
+        const struct core_endpoint *endpoint = &core->endpoints[i];
+        bool is_company = core->leader_count > 0 && i == core->leader_endpoint &&
+                          connection_count_of(core, i) < core->options.connections;
+        bool is_search = core->leader_count == 0 && connection_count_of(core, i) == 0;
+        if (!is_company && !is_search) {
+            continue;
+        }
+        uint64_t from_ms = policy_dial_ms(core, endpoint);
         if (is_search && i != core->hint_endpoint && from_ms < core->search_ms) {
             from_ms = core->search_ms;
         }
-        if (from_ms >= wake_ms || (!is_search && i != core->leader_endpoint)) {
-            continue;
-        }
-        if (connection_count_of(core, i) < (is_search ? 1 : core->options.connections)) {
-            wake_ms = from_ms;
-        }
+        wake_ms = from_ms < wake_ms ? from_ms : wake_ms;
     }
     return wake_ms;
 }

@@ -25,6 +25,10 @@ enum {
     ASK_AGAIN_MS_MAX = 6000,
     GAP_COUNT_MAX = 16,
     CLOSE_MS = 200,
+    LIMIT_MIN = 8, /* Requests under way at the leader, whatever it says. */
+    /* A request of a session that nothing pays for goes again after so long, doubled each time. */
+    PROBE_MS_MIN = 250,
+    PROBE_MS_MAX = 2000,
     SLOT_BITS = 16,
     SLOT_CONNECTION = (1 << SLOT_BITS) - 1, /* Requests of the connection itself. */
 };
@@ -44,7 +48,7 @@ uint64_t core_request_id(struct core *core, uint32_t slot);
 /* core_endpoint.c */
 void endpoints_init(struct core *core, struct bytes list);
 void endpoint_failed(struct core *core, int32_t endpoint);
-void endpoint_worked(struct core *core, int32_t endpoint);
+void endpoint_worked(struct core *core, int32_t endpoint, uint64_t taken_ms);
 /* A node named `address` as the leader's. */
 void endpoint_hint(struct core *core, struct bytes address);
 /* The place of that address; -1. */
@@ -137,13 +141,65 @@ void session_disconnected(struct core *core, struct core_session *session,
                           const struct core_connection *connection);
 void session_ready(struct core *core, struct core_session *session);
 void session_refused(struct core *core, struct core_session *session, uint64_t resend_ms);
+/* Its window goes again over another connection. */
+void session_switch(struct core *core, struct core_session *session);
 bool session_is_usable(const struct core_session *session);
 void session_wake(struct core *core, struct core_session *session);
+
+/* core_policy.c: what may be sent now, and again (docs/client.md). */
+enum policy_result {
+    POLICY_ANSWERED,    /* For good. */
+    POLICY_REFUSED,     /* The node has too much, or cannot do it. */
+    POLICY_TURNED_AWAY, /* It is not the one to ask, or not now. */
+    POLICY_LOST,        /* With its connection, or nobody waits for it any more. */
+};
+void policy_open(struct core *core);
+/* Lets time pass. */
+void policy_advance(struct core *core);
+enum core_kind policy_kind(const struct core_call *call);
+/* It waits for nothing but a leader: it ends something, or is a change of the cluster. */
+bool policy_is_exempt(const struct core_call *call);
+/* A call of that kind may go to the leader now. */
+bool policy_admits(const struct core *core, enum core_kind kind);
+/* When that may become true by time alone; CORE_NEVER. */
+uint64_t policy_wake_ms(const struct core *core);
+/* What the leader still asks to wait with a call; and whether that is beyond its deadline. */
+uint32_t policy_wait_ms(const struct core *core, const struct core_call *call);
+bool policy_is_too_early(const struct core *core, const struct core_call *call);
+void policy_obey(struct core *core, const struct core_connection *connection, enum core_kind kind,
+                 uint64_t delay_ms);
+/* What an answer says about the node, not about the call. */
+enum policy_result policy_result_of(enum error status);
+/* A call was put on a connection; what came of it. */
+void policy_sent(struct core *core, struct core_call *call);
+void policy_done(struct core *core, struct core_call *call, enum policy_result result);
+/* The leader has enough to do: a call that waits does so for that reason. */
+bool policy_is_crowded(const struct core *core, enum core_kind kind);
+/* False: it is not to be sent again. Takes from the budget. */
+MUST_USE bool policy_retry(struct core *core, const struct core_call *call);
+/* The same for the next REFUSED request of a session, which may only wait. */
+MUST_USE bool policy_resend(struct core *core, struct core_session *session,
+                            const struct core_call *call);
+/* Full jitter, twice as long with each time that the call is sent again. */
+uint64_t policy_backoff_ms(struct core *core, struct core_call *call);
+/* Gives up what is not answered in time, where that helps; when to look again, or CORE_NEVER. */
+uint64_t policy_check_attempts(struct core *core, struct core_connection *connection);
+/* Dialing needs a permit. */
+bool policy_may_dial(const struct core *core, const struct core_endpoint *endpoint);
+uint64_t policy_dial_ms(const struct core *core, const struct core_endpoint *endpoint);
+void policy_dialed(struct core *core, struct core_connection *connection);
+void policy_dial_done(struct core *core, struct core_connection *connection,
+                      enum breaker_result result);
+void policy_check(const struct core *core);
 
 /* core_window.c: what a session sends, in order. */
 void window_pump(struct core *core, struct core_session *session);
 void window_answered(struct core *core, struct core_call *call);
 void window_rewind(struct core *core, struct core_session *session);
 uint64_t window_wake_ms(const struct core_session *session);
+/* Its oldest request is on its way. */
+bool window_is_asking(const struct core_session *session);
+/* It goes on when the leader takes more. */
+void session_block(struct core *core, struct core_session *session);
 
 #endif

@@ -83,6 +83,7 @@ void core_session_start(struct core *core, struct core_session *session, struct 
     list_init(&session->backlog);
     list_init(&session->calls);
     list_init(&session->ready);
+    list_init(&session->blocked);
     list_init(&session->changed);
     list_init(&session->all);
     list_push_back(&core->sessions, &session->all);
@@ -156,6 +157,7 @@ static void fail_calls(struct core *core, struct core_session *session, enum err
         ASSERT(call->phase == CORE_CALL_SETTLED);
     }
     ASSERT(session->window_count == 0);
+    session->awaits_answer = false;
 }
 
 void session_open_failed(struct core *core, struct core_session *session)
@@ -225,6 +227,7 @@ void session_over(struct core *core, struct core_session *session, struct core_c
     fail_calls(core, session, ERR_CANCELLED);
     timer_clear(&core->timers, &session->timer);
     list_remove(&session->ready);
+    list_remove(&session->blocked);
     list_remove(&session->changed);
     list_remove(&session->all);
     core->session_slots[session->slot] = NULL;
@@ -457,6 +460,16 @@ void session_refused(struct core *core, struct core_session *session, uint64_t r
     if (session->resend_ms == CORE_NEVER || resend_ms > session->resend_ms) {
         session->resend_ms = resend_ms;
     }
+    session->awaits_answer = session->awaits_answer && window_is_asking(session);
+    session_ready(core, session);
+    timer_update(core, session);
+}
+
+void session_switch(struct core *core, struct core_session *session)
+{
+    ASSERT(is_open(session));
+    session->connection = NULL;
+    window_rewind(core, session);
     session_ready(core, session);
     timer_update(core, session);
 }

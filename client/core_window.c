@@ -24,28 +24,42 @@ static bool resend(struct core *core, struct core_session *session)
             ASSERT(call->phase == CORE_CALL_SENT);
             continue;
         }
+        if (!policy_is_exempt(call) && !policy_admits(core, CORE_KIND_WRITE)) {
+            session_block(core, session);
+            return false;
+        }
         if (buffer_room(&session->connection->output) < call_size_max(call)) {
+            session_ready(core, session);
+            return false;
+        }
+        if (!policy_resend(core, session, call)) {
             return false;
         }
         call_sent(core, call, session->connection);
         call_timer_update(core, call);
+        if (session->is_refused) {
+            session->awaits_answer = window_is_asking(session);
+            return false; /* Behind it all would be a gap if it is refused again. */
+        }
     }
     session->resend_ms = CORE_NEVER;
     return true;
+}
+
+bool window_is_asking(const struct core_session *session)
+{
+    return session->window_count > 0 && oldest(session)->phase == CORE_CALL_SENT;
 }
 
 /* Puts on the connection what may go. The session is open and has a connection. */
 void window_pump(struct core *core, struct core_session *session)
 {
     ASSERT(session->connection != NULL && session->connection->state == CORE_LEADER);
-    if (has_refused(session)) {
-        if (core->now_ms < session->resend_ms) {
-            return;
-        }
-        if (!resend(core, session)) {
-            session_ready(core, session);
-            return;
-        }
+    if (session->awaits_answer) {
+        return;
+    }
+    if (has_refused(session) && (core->now_ms < session->resend_ms || !resend(core, session))) {
+        return;
     }
     while (!list_is_empty(&session->backlog)) {
         struct core_call *call =
@@ -54,6 +68,10 @@ void window_pump(struct core *core, struct core_session *session)
         if (session->window_count > 0 &&
             session->sequence + 1 - oldest(session)->sequence >= CORE_WINDOW_COUNT_MAX) {
             return; /* Goes on with the next answer. */
+        }
+        if (!policy_is_exempt(call) && !policy_admits(core, CORE_KIND_WRITE)) {
+            session_block(core, session);
+            return;
         }
         if (buffer_room(&session->connection->output) < call_size_max(call)) {
             session_ready(core, session);
@@ -75,7 +93,12 @@ void window_answered(struct core *core, struct core_call *call)
     ASSERT(session->window_count > 0);
     session->window_count--;
     list_remove(&call->window);
-    if (!list_is_empty(&session->backlog)) {
+    session->is_refused = false;
+    session->awaits_answer = false;
+    session->has_answer = true;
+    session->probe_count = 0;
+    session->probe_ms = 0;
+    if (!list_is_empty(&session->backlog) || has_refused(session)) {
         session_ready(core, session);
     }
 }
@@ -105,5 +128,7 @@ void window_rewind(struct core *core, struct core_session *session)
 uint64_t window_wake_ms(const struct core_session *session)
 {
     /* Without a connection it goes on when there is one. */
-    return session->connection == NULL || !has_refused(session) ? CORE_NEVER : session->resend_ms;
+    return session->connection == NULL || !has_refused(session) || session->awaits_answer
+               ? CORE_NEVER
+               : session->resend_ms;
 }

@@ -50,6 +50,7 @@ static void reset_link(struct world *world, uint32_t index)
     model_forget(&world->model, (int)index);
     link->node = -1;
     link->connected = false;
+    link->stuck = false;
     link->to_node = buffer_of(link->to_node_bytes, WORLD_PIPE_SIZE);
     link->from_node = buffer_of(link->from_node_bytes, WORLD_PIPE_SIZE);
     link->inbox_size = 0;
@@ -80,7 +81,7 @@ static void serve_node(struct world *world, uint32_t index)
 {
     struct world_link *link = &world->links[index];
 
-    if (world->frozen[link->node] || !flows(world)) {
+    if (world->frozen[link->node] || link->stuck || !flows(world)) {
         return;
     }
     struct bytes input = buffer_bytes(&link->to_node);

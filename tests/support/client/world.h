@@ -29,6 +29,7 @@ struct world_call {
 struct world_link {
     int node; /* -1: not dialed. */
     bool connected;
+    bool stuck; /* Takes bytes, and delivers none. */
     uint8_t output[2 * CORE_OUTPUT_SIZE_MIN];
     struct buffer to_node;
     struct buffer from_node;

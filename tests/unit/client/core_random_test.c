@@ -51,7 +51,7 @@ static void act_on_session(struct run *run, uint64_t choice)
 
 static void cause_fault(struct world *world)
 {
-    uint64_t choice = prng_below(&world->prng, 11);
+    uint64_t choice = prng_below(&world->prng, 14);
     int node = (int)prng_below(&world->prng, MODEL_NODE_COUNT);
 
     if (choice < 3) {
@@ -67,6 +67,12 @@ static void cause_fault(struct world *world)
         }
     } else if (choice == 9) {
         world->model.refused_sequence = prng_below(&world->prng, 100);
+    } else if (choice == 10) {
+        world->links[prng_below(&world->prng, WORLD_LINK_COUNT)].stuck = true;
+    } else if (choice == 11) {
+        world->core.budget.tokens = 0;
+    } else if (choice == 12) {
+        world->model.retry_after_ms = (uint32_t)prng_below(&world->prng, 300);
     } else if (prng_below(&world->prng, 2) == 0) {
         world->frozen[node] = !world->frozen[node];
     } else {
@@ -78,6 +84,9 @@ static void heal(struct world *world)
 {
     memset(world->down, 0, sizeof world->down);
     memset(world->frozen, 0, sizeof world->frozen);
+    for (uint32_t i = 0; i < WORLD_LINK_COUNT; i++) {
+        world->links[i].stuck = false;
+    }
     world->model.refuses = false;
     world->model.refused_sequence = 0;
     world->model.leader = 1;
