@@ -23,6 +23,7 @@ enum {
     CLIENT_LARGE_SIZE_MAX = 64 << 20, /* this much in all. */
     CLIENT_OWNER_SIZE_MAX = 255,
     CLIENT_NAME_SIZE_MAX = 128,
+    CLIENT_TOKEN_SIZE_MAX = 255,
     CLIENT_TEXT_SIZE = 1 << 20, /* Texts of one result, with their zeros. */
 };
 
@@ -65,6 +66,7 @@ struct client_scratch {
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
     struct holdfast_snapshot snapshot;
+    struct holdfast_leader_info leader;
     size_t text_size;
     char text[CLIENT_TEXT_SIZE];
 };
@@ -93,6 +95,7 @@ struct holdfast {
     void *memory;
     struct client_scratch *scratch;
     char name[CLIENT_NAME_SIZE_MAX + 1];
+    char token[CLIENT_TOKEN_SIZE_MAX];
     char owner[CLIENT_OWNER_SIZE_MAX + 1]; /* "user@host pid N command" */
 };
 
@@ -108,6 +111,12 @@ void call_release(struct holdfast *client, struct holdfast_call *call);
 /* result.c */
 void client_result(struct holdfast *client, const struct core_call *call,
                    struct holdfast_result *result);
+
+/* Whether the lock of that name is an election. */
+static inline bool client_is_election(struct bytes name)
+{
+    return name.size > 1 && name.data[0] == 0;
+}
 
 /* --- The shell (uv.c) ------------------------------------------------------------------------ */
 

@@ -80,6 +80,9 @@ void call_wait(struct core *core, struct core_call *call)
     } else {
         list_push_back(&core->pending, &call->queue);
     }
+    if (call->method == WIRE_METHOD_election_show) {
+        election_wait(core, call);
+    }
     call_timer_update(core, call);
 }
 
@@ -93,6 +96,8 @@ void core_call_start(struct core *core, struct core_call *call)
     }
     if (call->class == CORE_ACQUIRE) {
         lock_start(core, call);
+    } else if (call->method == WIRE_METHOD_election_show) {
+        election_start(core, call);
     }
     call_wait(core, call);
     if (core->closing) {
@@ -267,6 +272,9 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
     list_remove(&call->queue);
     list_push_back(&connection->unanswered, &call->queue);
     connection_sent(core, connection);
+    if (call->method == WIRE_METHOD_election_show) {
+        election_sent(core, call);
+    }
 }
 
 static void statuses_pump(struct core *core)

@@ -152,7 +152,8 @@ void connection_retire_others(struct core *core)
 
 static void send_hello(struct core *core, struct core_connection *connection)
 {
-    struct wire_hello hello = {.version = WIRE_VERSION, .client = core->options.name};
+    struct wire_hello hello = {
+        .version = WIRE_VERSION, .client = core->options.name, .token = core->options.token};
 
     connection->hello_id = core_request_id(core, SLOT_CONNECTION);
     bool fits = wire_request_begin(&connection->output, connection->hello_id, WIRE_METHOD_hello) &&

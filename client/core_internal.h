@@ -99,12 +99,22 @@ void lock_start(struct core *core, struct core_call *call);
 void lock_answered(struct core *core, struct core_call *call, enum error status);
 void lock_granted(struct core *core, struct core_session *session,
                   const struct wire_granted *granted);
-/* A notice that a hold was unlocked by force. */
-void lock_revoked(struct core *core, struct core_session *session,
-                  const struct wire_revoked *revoked);
 void lock_give_up(struct core *core, struct core_call *call);
 void lock_ask_again(struct core *core, struct core_call *call);
 void lock_timer_due(struct core *core, struct core_call *call);
+
+/* core_revoked.c */
+void revoked_noticed(struct core *core, struct core_session *session,
+                     const struct wire_revoked *revoked);
+void revoked_renewed(struct core *core, struct core_session *session,
+                     const struct wire_session_renew_result *result);
+/* A grant is told. */
+void revoked_after_grant(struct core *core, const struct core_call *call);
+
+/* core_election.c */
+void election_start(struct core *core, struct core_call *call);
+void election_wait(struct core *core, struct core_call *call);
+void election_sent(struct core *core, struct core_call *call);
 
 /* core_session.c */
 void session_opened(struct core *core, struct core_session *session, const struct core_call *call);

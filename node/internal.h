@@ -17,6 +17,7 @@
 #include "node/machine.h"
 #include "node/member.h"
 #include "node/node.h"
+#include "node/observers.h"
 #include "node/origin.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
@@ -165,7 +166,8 @@ struct renewal {
     struct origin origin;
     uint64_t session;
     uint64_t attempt;
-    bool waits; /* Not answered yet. */
+    uint64_t audit_next; /* 0: it does not ask what was unlocked by force. */
+    bool waits;          /* Not answered yet. */
 };
 
 struct renewals {
@@ -179,8 +181,8 @@ struct renewals {
 
 size_t renewals_memory_size(const struct node_options *options);
 void renewals_open(struct node *node, struct arena *arena);
-void renewals_add(struct node *node, const struct origin *origin, uint64_t session,
-                  uint64_t attempt);
+/* Of *renewal all but `waits`. */
+void renewals_add(struct node *node, const struct renewal *renewal);
 void renewals_tick(struct node *node);
 /* Answers `count` of them from `first` on: `renewed` as in machine_result, or, where it is NULL,
  * all with `error`. */
@@ -519,6 +521,7 @@ struct node {
     struct requests requests;
     struct renewals renewals;
     struct reads reads;
+    struct observers observers;
     struct sessions sessions;
     struct formation formation;
     struct held held;

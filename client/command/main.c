@@ -39,7 +39,10 @@ static int dispatch(struct run *run)
     case COMMAND_DEV_ADD:
         return dev_add_run(run);
     case COMMAND_LOCK:
+    case COMMAND_ELECT:
         return lock_run(run);
+    case COMMAND_ELECT_OBSERVE:
+        return observe_run(run);
     case COMMAND_LOCKS:
     case COMMAND_LOCKS_SHOW:
     case COMMAND_SESSION_LS:

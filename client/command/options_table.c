@@ -26,20 +26,21 @@ static const struct option_row option_rows[] = {
      "DIR", "where the nodes keep their data; it stays"},
     {"--port", OPTION_NUMBER, OPTION_AT(port), ONLY(DEV), 1, 65500, "P",
      "node i: clients on P+i, peers on P+10+i; 7100"},
-    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK), 1, TTL_MAX_MS, "D",
+    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK) | ONLY(ELECT), 1, TTL_MAX_MS, "D",
      "how long the lock outlives a holder that is gone, 10s"},
-    {"--wait", OPTION_DURATION, OPTION_AT(wait_ms), ONLY(LOCK), 0, DURATION_MAX_MS, "D",
-     "how long to wait for the lock; for ever unless given"},
-    {"--try", OPTION_SWITCH, OPTION_AT(try), ONLY(LOCK), 0, 0, NULL, "do not wait"},
-    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK), 0, 0, "TEXT",
-     "shown to others; user, host, process and command unless given"},
+    {"--wait", OPTION_DURATION, OPTION_AT(wait_ms), ONLY(LOCK) | ONLY(ELECT), 0, DURATION_MAX_MS,
+     "D", "how long to wait for the lock; for ever unless given"},
+    {"--try", OPTION_SWITCH, OPTION_AT(try), ONLY(LOCK) | ONLY(ELECT), 0, 0, NULL, "do not wait"},
+    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK) | ONLY(ELECT), 0, 0,
+     "TEXT", "shown to others; user, host, process and command unless given"},
     {"--shared", OPTION_SWITCH, OPTION_AT(shared), ONLY(LOCK), 0, 0, NULL,
      "together with other shared holders"},
     {"--permits", OPTION_NUMBER, OPTION_AT(permits), ONLY(LOCK), 1, OPTIONS_PERMIT_COUNT_MAX, "N",
      "the lock counts N permits; all that ask must say the same N"},
     {"--units", OPTION_NUMBER, OPTION_AT(units), ONLY(LOCK), 1, OPTIONS_PERMIT_COUNT_MAX, "K",
      "how many of the permits, 1"},
-    {"--delay", OPTION_DURATION, OPTION_AT(delay_ms), ONLY(LOCK), 0, OPTIONS_DELAY_MS_MAX, "D",
+    {"--delay", OPTION_DURATION, OPTION_AT(delay_ms), ONLY(LOCK) | ONLY(ELECT), 0,
+     OPTIONS_DELAY_MS_MAX, "D",
      "nobody else gets it so long after a loss; up to 60s, 0s unless given"},
     {"--meta", OPTION_TEXT, OPTION_AT(metadata), ONLY(LOCK), 0, 0, "TEXT",
      "shown with the lock by `locks show`"},
@@ -65,6 +66,10 @@ static const struct option_row option_rows[] = {
      "how long to measure, 10"},
     {"--warmup", OPTION_SECONDS, OPTION_AT(warmup_ms), ONLY(BENCH), 0, MINUTES_MAX_MS, "S",
      "how long to run before, 2"},
+    {"--election", OPTION_SWITCH, OPTION_AT(election), ONLY(LOCKS_SHOW) | ONLY(UNLOCK), 0, 0, NULL,
+     "NAME is that of an election"},
+    {"--auth-file", OPTION_TEXT, OPTION_AT(auth_file), ALL_COMMANDS, 0, 0, "FILE",
+     "a line `NAME TOKEN`: who we are; otherwise HOLDFAST_AUTH_FILE"},
 };
 
 /* A command of two words stands before the one with its first word alone. */
@@ -77,6 +82,10 @@ static const struct command_row command_rows[] = {
      "runs a cluster on this machine until SIGINT or SIGTERM"},
     {COMMAND_LOCK, "lock", NULL, 1, 1, true, "NAME [-- CMD ...]",
      "runs CMD while holding the lock; without CMD holds it until a signal"},
+    {COMMAND_ELECT_OBSERVE, "elect", "observe", 1, 1, true, "NAME",
+     "who leads, and each change, until a signal"},
+    {COMMAND_ELECT, "elect", NULL, 2, 2, true, "NAME VALUE [-- CMD ...]",
+     "runs CMD while leading; without CMD leads until a signal"},
     {COMMAND_LOCKS_SHOW, "locks", "show", 1, 1, true, "NAME", "holders and queue of one lock"},
     {COMMAND_LOCKS, "locks", NULL, 0, 1, true, "[PREFIX]", "the locks that are held"},
     {COMMAND_UNLOCK, "unlock", NULL, 1, 1, true, "NAME", "takes a lock away from its holder"},
@@ -107,7 +116,7 @@ static const struct command_row command_rows[] = {
 };
 
 _Static_assert(COUNT_OF(option_rows) <= 64, "each option has a bit in struct words");
-_Static_assert(COMMAND_VERSION < 32, "each command has a bit in option_row.commands");
+_Static_assert(COMMAND_ELECT_OBSERVE < 32, "each command has a bit in option_row.commands");
 
 const struct option_row *option_find(struct bytes name)
 {

@@ -44,6 +44,7 @@ int keys_run(struct run *run);
 int look_run(struct run *run);
 int status_run(struct run *run);
 int lock_run(struct run *run);
+int observe_run(struct run *run);
 int unlock_run(struct run *run);
 int audit_run(struct run *run);
 int dev_run(struct run *run);
