@@ -293,6 +293,7 @@ struct core_endpoint {
     char address[CORE_ADDRESS_SIZE_MAX];
     uint32_t address_size;
     bool listed;
+    bool refuses_us;        /* It knows no such token, as it said last. */
     uint32_t failure_count; /* In a row. */
     uint64_t not_before_ms; /* Backoff with full jitter. */
     uint64_t dialed;        /* Order of dialing: the longest ago goes first. */

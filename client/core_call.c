@@ -208,6 +208,19 @@ void calls_cancel(struct core *core, bool ends_too)
     }
 }
 
+void calls_refuse(struct core *core)
+{
+    while (!list_is_empty(&core->pending)) {
+        struct core_call *call = CONTAINER_OF(list_first(&core->pending), struct core_call, queue);
+
+        if (call->finished) {
+            list_remove(&call->queue);
+        } else {
+            call_finish(core, call, ERR_AUTH, call_outcome(call));
+        }
+    }
+}
+
 static enum error deadline_status(const struct core_call *call)
 {
     bool changes = call->class != CORE_READ;

@@ -181,6 +181,20 @@ void endpoint_worked(struct core *core, int32_t endpoint)
     ASSERT(endpoint >= 0 && endpoint < (int32_t)core->endpoint_count);
     core->endpoints[endpoint].failure_count = 0;
     core->endpoints[endpoint].not_before_ms = 0;
+    core->endpoints[endpoint].refuses_us = false;
+}
+
+/* While tokens are being changed, node by node, another one may take ours. */
+bool endpoint_refused(struct core *core, int32_t endpoint)
+{
+    ASSERT(endpoint >= 0 && endpoint < (int32_t)core->endpoint_count);
+    core->endpoints[endpoint].refuses_us = true;
+    for (uint32_t i = 0; i < core->endpoint_count; i++) {
+        if (core->endpoints[i].failure_count == 0) {
+            return false;
+        }
+    }
+    return core->leader_count == 0;
 }
 
 /* False when all connections are in use. */

@@ -45,6 +45,8 @@ uint64_t core_request_id(struct core *core, uint32_t slot);
 void endpoints_init(struct core *core, struct bytes list);
 void endpoint_failed(struct core *core, int32_t endpoint);
 void endpoint_worked(struct core *core, int32_t endpoint);
+/* It answered the hello AUTH, and has failed. True when no other is left that might serve us. */
+MUST_USE bool endpoint_refused(struct core *core, int32_t endpoint);
 /* A node named `address` as the leader's. */
 void endpoint_hint(struct core *core, struct bytes address);
 /* Dials what the search asks for. */
@@ -87,6 +89,8 @@ void call_timer_update(struct core *core, struct core_call *call);
 void call_wait(struct core *core, struct core_call *call);
 enum outcome call_outcome(const struct core_call *call);
 void calls_pump(struct core *core);
+/* Those that look for a leader: no node takes our token. */
+void calls_refuse(struct core *core);
 /* All that are not finished, but those that end a session unless `ends_too`. */
 void calls_cancel(struct core *core, bool ends_too);
 void call_move(struct core_call *call, enum core_call_phase phase);

@@ -6,6 +6,7 @@
 #define NODE_INTERNAL_H
 
 #include "base/bytes.h"
+#include "base/credentials.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
@@ -55,19 +56,21 @@ void line_write_limited(struct node *node, enum world_level level, struct line *
 
 enum connection_state {
     CONNECTION_CLOSED,
-    CONNECTION_CLIENT_NEW, /* A client that has not said hello. */
-    CONNECTION_CLIENT,
-    CONNECTION_PEER_NEW, /* A peer that has not said hello. */
+    CONNECTION_CLIENT_NEW,   /* Connected: a client that has not said hello. */
+    CONNECTION_CLIENT_KNOWN, /* Authenticated: its hello is being answered. */
+    CONNECTION_CLIENT,       /* Ready. */
+    CONNECTION_PEER_NEW,     /* A peer that has not said hello. */
     CONNECTION_PEER,
     CONNECTION_CLOSING, /* world_close() was called: nothing is read or written any more. */
 };
 
 struct connection {
     enum connection_state state;
-    uint32_t generation;      /* Raised by every opening: an answer that comes late finds nobody. */
-    uint32_t peer;            /* Place, or NO_PEER before the hello. */
-    uint64_t incarnation;     /* Of the peer's disk, as its hello said; */
-    raft_index configuration; /* and the newest configuration that it knew then. */
+    uint32_t generation; /* Raised by every opening: an answer that comes late finds nobody. */
+    const struct credential *client; /* Whose token its hello had; NULL: none was asked for. */
+    uint32_t peer;                   /* Place, or NO_PEER before the hello. */
+    uint64_t incarnation;            /* Of the peer's disk, as its hello said; */
+    raft_index configuration;        /* and the newest configuration that it knew then. */
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -110,6 +113,16 @@ void status_answer(struct node *node, const struct origin *origin);
 /* The state was just written out, so its hash costs nothing. */
 void status_keep_hash(struct node *node);
 uint32_t ttl_floor_ms(const struct node *node);
+
+/* --- authentication.c: who a client is ---------------------------------------------------------
+ */
+
+/* False when the hello has no token of ours: it was answered, and the connection is being closed.
+ */
+MUST_USE bool authentication_take(struct node *node, const struct origin *origin,
+                                  const struct wire_hello *hello);
+/* Adds the client's name to a line about its connection. */
+void authentication_name(const struct node *node, world_connection number, struct line *line);
 
 /* --- admission.c: which requests go further -------------------------------------------------- */
 

@@ -24,6 +24,7 @@ struct asked {
     struct run *run;
     char address[ADDRESS_SIZE];
     bool is_reachable;
+    bool refuses_us;          /* It takes no token of ours. */
     char reason[REASON_SIZE]; /* Why not. */
     char name[NAME_SIZE];
     char role[ROLE_SIZE];
@@ -166,6 +167,7 @@ static void answered(const struct holdfast_result *result, void *context)
         take_answer(asked, result->node);
     } else {
         copy(asked->reason, sizeof(asked->reason), result->text);
+        asked->refuses_us = result->status == HOLDFAST_AUTH;
     }
     if (status->waiting_count != 0) {
         return;
@@ -386,6 +388,20 @@ static void complain_of_silence(const struct status *status)
     }
 }
 
+/* False when nodes are there, and none serves us. */
+static bool is_served(const struct status *status)
+{
+    bool is_refused = false;
+
+    for (uint32_t i = 0; i < status->asked_count; i++) {
+        if (status->asked[i].is_reachable) {
+            return true;
+        }
+        is_refused = is_refused || status->asked[i].refuses_us;
+    }
+    return !is_refused;
+}
+
 static void ask_endpoints(struct run *run)
 {
     const char *at = run->options->endpoints;
@@ -415,6 +431,10 @@ int status_run(struct run *run)
         run_finish(run, EXIT_NO_QUORUM);
     }
     run_loop(run);
+    if (!is_served(&status)) {
+        complain("status: %s; %s", holdfast_status_text(HOLDFAST_AUTH), exit_advice(HOLDFAST_AUTH));
+        return EXIT_REFUSED;
+    }
     if (status.cluster[0] == '\0') {
         complain_of_silence(&status);
     }
