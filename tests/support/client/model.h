@@ -69,8 +69,11 @@ struct model {
     bool refuses; /* With `refusal`, to be tried again after `retry_after_ms`. */
     enum error refusal;
     uint32_t retry_after_ms;
-    uint64_t refused_sequence; /* OVERLOADED in every session; 0: none. */
-    bool silent;               /* Takes requests and says nothing. */
+    uint64_t refused_sequence;      /* OVERLOADED in every session; 0: none. */
+    bool silent;                    /* Takes requests and says nothing. */
+    bool denies[MODEL_NODE_COUNT];  /* Knows no token of the client. */
+    struct wire_election_show show; /* The last one that came; its numbers only. */
+    uint32_t show_count;
     uint64_t now_ms;
     uint64_t last_id;
     uint64_t tokens;
