@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 
-from harness import HOLDFAST, HOLDFASTD, Cluster, Folder, await_true, end, expect, free_dev_port, run, spawn
+from harness import HOLDFAST, HOLDFASTD, LOAD, Cluster, Folder, await_true, end, expect, free_dev_port, run, spawn
 from rpc import Gone, Rpc
 
 RIGHT, WRONG = "correct-horse-battery", "staple"
@@ -96,3 +96,12 @@ def test_dev_gives_its_nodes_the_file_of_tokens():
         expect(run([HOLDFAST, "get", "k", *endpoints]).code == 69, "it is served without a token")
         expect(run([HOLDFAST, "get", "k", *endpoints, "--auth-file", path]).code == 1, "absent")
         end(dev, signal.SIGTERM)
+
+
+def test_a_program_shows_its_token():
+    program = os.path.join(os.path.dirname(LOAD), "election")
+    with authenticated() as cluster:
+        await_true(lambda: cluster.holdfast("status", "--auth-file", cluster.right).code == 0, 20, "a leader")
+        result = run([program, cluster.endpoints, RIGHT], timeout=60)
+        expect(result.code == 0, f"with the right token: {result}")
+        expect(run([program, cluster.endpoints, WRONG], timeout=60).code == 1, "with a wrong token")

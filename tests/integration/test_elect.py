@@ -1,12 +1,13 @@
 """`holdfast elect` and `elect observe` with real processes."""
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 
-from harness import HOLDFAST, SLOW, Cluster, Failure, await_true, end, expect
+from harness import HOLDFAST, LOAD, SLOW, Cluster, Failure, await_true, end, expect, run
 from test_lock import NOW, STAMPER, alive, stamps
 
 ENVIRONMENT = ("import json, os; print(json.dumps({k: v for k, v in os.environ.items() "
@@ -197,3 +198,11 @@ def test_an_observer_ends_with_77_when_the_majority_is_lost_for_good():
         except subprocess.TimeoutExpired as problem:
             raise Failure("the observer waits for ever") from problem
         expect(code == 77, f"the observer ended with {code}")
+
+
+def test_a_program_leads_proclaims_is_put_out_and_resigns():
+    program = os.path.join(os.path.dirname(LOAD), "election")
+    with Cluster() as cluster:
+        cluster.leader()
+        result = run([program, cluster.endpoints], timeout=60)
+        expect(result.code == 0, f"election: {result}")
