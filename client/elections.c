@@ -142,6 +142,7 @@ struct holdfast_call *holdfast_lock_break(struct holdfast *client,
 
 /* --- Looking ---------------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(readability-function-size): the public interface, with sizes and a context. */
 struct holdfast_call *holdfast_election_observe(struct holdfast *client, const void *name,
                                                 size_t name_size,
                                                 const struct holdfast_leader_info *seen,

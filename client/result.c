@@ -248,6 +248,12 @@ static void leader_of(struct client_scratch *scratch, const struct wire_election
     result->leader = &scratch->leader;
 }
 
+static void value_of(struct bytes value, struct holdfast_result *result)
+{
+    result->value = value.data;
+    result->value_size = value.size;
+}
+
 static void answer_of(struct client_scratch *scratch, const struct core_call *call,
                       struct holdfast_result *result)
 {
@@ -258,8 +264,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->revision = answer->put.revision;
         return;
     case WIRE_METHOD_get:
-        result->value = answer->get.value.data;
-        result->value_size = answer->get.value.size;
+        value_of(answer->get.value, result);
         result->revision = answer->get.revision;
         return;
     case WIRE_METHOD_delete:
@@ -297,8 +302,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         snapshot_of(scratch, &answer->snapshot_open, result);
         return;
     case WIRE_METHOD_snapshot_read:
-        result->value = answer->snapshot_read.bytes.data;
-        result->value_size = answer->snapshot_read.bytes.size;
+        value_of(answer->snapshot_read.bytes, result);
         return;
     case WIRE_METHOD_election_show:
         leader_of(scratch, &answer->election_show, result);
