@@ -13,9 +13,7 @@ enum {
     KEY_SIZE_MAX = 480,
     VALUE_SIZE_MAX = 524288,
     CAS_VALUE_SIZE_MAX = 512000,
-    LOCK_NAME_SIZE_MAX = 255,
     LOCK_METADATA_SIZE_MAX = 255,
-    LOCK_REASON_SIZE_MAX = 255,
     LOCK_PERMIT_COUNT_MAX = 1000000,
     LOCK_DELAY_MS_MAX = 60000,
 };
@@ -246,7 +244,7 @@ uint64_t holdfast_session_left_ms(const struct holdfast_session *session)
 static bool keep_name(struct holdfast_call *call, const void *name, size_t name_size,
                       struct bytes *kept)
 {
-    if (!slot_check_name(call, name_size, LOCK_NAME_SIZE_MAX) || !slot_reserve(call, name_size)) {
+    if (!slot_check_lock(call, name, name_size) || !slot_reserve(call, name_size)) {
         return false;
     }
     *kept = slot_keep(call, name, name_size);
@@ -291,7 +289,7 @@ struct holdfast_call *holdfast_lock_request(struct holdfast_session *session, co
     if (call == NULL) {
         return NULL;
     }
-    if (slot_check_name(call, name_size, LOCK_NAME_SIZE_MAX) &&
+    if (slot_check_lock(call, name, name_size) &&
         slot_check_size(call, owner_size, CLIENT_OWNER_SIZE_MAX) &&
         slot_check_size(call, options->metadata_size, LOCK_METADATA_SIZE_MAX) &&
         check_lock_options(call, options) &&
@@ -328,31 +326,6 @@ struct holdfast_call *holdfast_lock_release(struct holdfast_session *session, co
     return slot_submit(call);
 }
 
-struct holdfast_call *holdfast_lock_break(struct holdfast *client,
-                                          const struct holdfast_forced_unlock *request,
-                                          holdfast_callback callback, void *context)
-{
-    struct holdfast_call *call = slot_take(client, WIRE_METHOD_lock_break, callback, context);
-    const char *by = request->by == NULL ? client->owner : request->by;
-    size_t reason_size = request->reason == NULL ? 0 : strlen(request->reason);
-
-    if (call == NULL) {
-        return NULL;
-    }
-    if (slot_check_name(call, request->name_size, LOCK_NAME_SIZE_MAX) &&
-        slot_check_name(call, reason_size, LOCK_REASON_SIZE_MAX) &&
-        slot_check_size(call, strlen(by), CLIENT_OWNER_SIZE_MAX) &&
-        slot_reserve(call, request->name_size + reason_size + strlen(by))) {
-        struct wire_lock_break *message = &call->core.request.lock_break;
-        message->name = slot_keep(call, request->name, request->name_size);
-        message->token = request->token;
-        message->reason = slot_keep(call, request->reason, reason_size);
-        message->by = slot_keep(call, by, strlen(by));
-        message->wall_ms = request->wall_ms;
-    }
-    return slot_submit(call);
-}
-
 /* --- Looking --------------------------------------------------------------------------------- */
 
 struct holdfast_call *holdfast_sessions(struct holdfast *client, uint64_t after,
@@ -364,38 +337,6 @@ struct holdfast_call *holdfast_sessions(struct holdfast *client, uint64_t after,
         return NULL;
     }
     call->core.request.session_list.after = after;
-    return slot_submit(call);
-}
-
-/* NOLINTNEXTLINE(readability-function-size): the public interface, with sizes and a context. */
-struct holdfast_call *holdfast_locks(struct holdfast *client, const void *prefix,
-                                     size_t prefix_size, const void *after, size_t after_size,
-                                     holdfast_callback callback, void *context)
-{
-    struct holdfast_call *call = slot_take(client, WIRE_METHOD_lock_list, callback, context);
-
-    if (call == NULL) {
-        return NULL;
-    }
-    if (slot_check_size(call, prefix_size, LOCK_NAME_SIZE_MAX) &&
-        slot_check_size(call, after_size, LOCK_NAME_SIZE_MAX) &&
-        slot_reserve(call, prefix_size + after_size)) {
-        call->core.request.lock_list.prefix = slot_keep(call, prefix, prefix_size);
-        call->core.request.lock_list.after = slot_keep(call, after, after_size);
-    }
-    return slot_submit(call);
-}
-
-struct holdfast_call *holdfast_lock_show(struct holdfast *client, const void *name,
-                                         size_t name_size, holdfast_callback callback,
-                                         void *context)
-{
-    struct holdfast_call *call = slot_take(client, WIRE_METHOD_lock_show, callback, context);
-
-    if (call == NULL) {
-        return NULL;
-    }
-    (void)keep_name(call, name, name_size, &call->core.request.lock_show.name);
     return slot_submit(call);
 }
 

@@ -23,6 +23,7 @@ enum {
     CLIENT_LARGE_SIZE_MAX = 64 << 20, /* this much in all. */
     CLIENT_OWNER_SIZE_MAX = 255,
     CLIENT_NAME_SIZE_MAX = 128,
+    CLIENT_TOKEN_SIZE_MAX = 255,
     CLIENT_TEXT_SIZE = 1 << 20, /* Texts of one result, with their zeros. */
 };
 
@@ -103,6 +104,7 @@ struct client_scratch {
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
     struct holdfast_snapshot snapshot;
+    struct holdfast_leader_info leader;
     size_t text_size;
     size_t text_capacity;
     char text[];
@@ -140,6 +142,7 @@ struct holdfast {
     void *memory;
     struct client_scratch *scratch;
     char name[CLIENT_NAME_SIZE_MAX + 1];
+    char token[CLIENT_TOKEN_SIZE_MAX];
     char owner[CLIENT_OWNER_SIZE_MAX + 1]; /* "user@host pid N command" */
 };
 
@@ -176,6 +179,12 @@ uint64_t client_wake_ms(const struct holdfast *client);
 /* result.c. Lists and texts are put together in `scratch`. */
 void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result);
+
+/* Whether the lock of that name is an election. */
+static inline bool client_is_election(struct bytes name)
+{
+    return name.size > 1 && name.data[0] == 0;
+}
 
 /* --- The shell (socket.c): sockets, and the turn ---------------------------------------------- */
 

@@ -42,6 +42,7 @@ enum {
     CORE_REVOKED_COUNT_MAX = 64,       /* Forced unlocks not yet told; one more ends its session. */
     CORE_LOCK_NAME_SIZE_MAX = 255,
     CORE_NODE_NAME_SIZE_MAX = 32,
+    CORE_TOLD_COUNT = 4, /* Forced unlocks told by a notice that no renewal has told of yet. */
     CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
     CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
     CORE_SESSION_COUNT_MAX = 16384, /* bits for its slot. */
@@ -120,6 +121,8 @@ union core_request {
     struct wire_leader_move leader_move;
     struct wire_snapshot_open snapshot_open;
     struct wire_snapshot_read snapshot_read;
+    struct wire_election_proclaim election_proclaim;
+    struct wire_election_show election_show;
 };
 
 union core_answer {
@@ -144,6 +147,8 @@ union core_answer {
     struct wire_leader_move_result leader_move;
     struct wire_snapshot_open_result snapshot_open;
     struct wire_snapshot_read_result snapshot_read;
+    struct wire_election_proclaim_result election_proclaim;
+    struct wire_election_show_result election_show;
 };
 
 /* A request under way. The owner fills in the first part; bytes in it stay valid until the call is
@@ -153,7 +158,7 @@ struct core_call {
     enum wire_method method;
     union core_request request;
     struct core_session *session; /* session_open, and writes in a session, its end too. */
-    int64_t wait_ms;              /* lock_acquire: < 0 for ever, 0 not at all. */
+    int64_t wait_ms; /* lock_acquire: < 0 for ever, 0 not at all. election_show: >= 0. */
     uint32_t timeout_ms;
     struct bytes address; /* status: the node to ask. */
 
@@ -185,7 +190,7 @@ struct core_call {
     uint64_t attempt;     /* session_open. */
     uint64_t attempt_ms;  /* When it was sent last. */
     uint64_t deadline_ms; /* CORE_NEVER while in the queue of a lock. */
-    uint64_t limit_ms;    /* lock_acquire: end of the wait. */
+    uint64_t limit_ms;    /* lock_acquire, election_show: end of the wait. */
     uint64_t retry_ms;    /* REFUSED: send again; QUEUED: ask again. */
     uint64_t floor_token; /* lock_acquire: greatest token the user had when it began. */
     struct breaker_permit permit;
@@ -216,6 +221,12 @@ struct core_attempt {
     struct core_connection *connection;
 };
 
+/* A forced unlock that the user was told of. */
+struct core_told {
+    uint64_t number; /* Of its record in the audit. */
+    uint64_t token;  /* 0: the place is free. */
+};
+
 struct core_session {
     uint32_t slot; /* Below `session_count_max`; the owner's choice, the rest is the core's. */
     enum core_session_state state;
@@ -239,9 +250,13 @@ struct core_session {
     uint64_t probe_ms;       /* and when it may do so next. */
     bool is_stuck;           /* Not answered in time. */
     uint64_t token_max;      /* Greatest token that the user was told. */
-    bool ending;             /* The user ends it: renewals go on, new requests do not. */
-    bool finishing;          /* Its session_end call is under way. */
-    bool end_wanted;         /* Lost or closing: tell the cluster once it can be reached. */
+    uint64_t audit_next;     /* The first forced unlock that no renewal has told of; 0: the node
+                                does not say. */
+    struct core_told told[CORE_TOLD_COUNT];
+    uint32_t told_turn;
+    bool ending;     /* The user ends it: renewals go on, new requests do not. */
+    bool finishing;  /* Its session_end call is under way. */
+    bool end_wanted; /* Lost or closing: tell the cluster once it can be reached. */
     struct core_call *open_call;
     struct core_connection *connection; /* All its requests take the same one, in order. */
     struct core_timer timer;
@@ -308,6 +323,7 @@ struct core_endpoint {
     char address[CORE_ADDRESS_SIZE_MAX];
     uint32_t address_size;
     bool listed;
+    bool refuses_us;        /* It knows no such token, as it said last. */
     uint32_t failure_count; /* In a row. */
     uint64_t not_before_ms; /* Backoff with full jitter. */
     uint64_t failed_ms;     /* When it failed last. */
@@ -330,7 +346,8 @@ struct core_revoked {
 /* --- The core -------------------------------------------------------------------------------- */
 
 struct core_options {
-    struct bytes name; /* Sent with hello; at most 128 bytes; lives as long as the core. */
+    struct bytes name;  /* Sent with hello; at most 128 bytes; lives as long as the core. */
+    struct bytes token; /* Likewise; at most 255; never in what is told. */
     uint32_t connections;
     uint32_t call_count_max;  /* More are answered OVERLOADED. */
     uint32_t call_slot_count; /* At least that many; the rest is for calls that are refused. */

@@ -86,6 +86,9 @@ void call_wait(struct core *core, struct core_call *call)
     } else {
         list_push_back(&core->pending[policy_kind(call)], &call->queue);
     }
+    if (call->method == WIRE_METHOD_election_show) {
+        election_wait(core, call);
+    }
     call_timer_update(core, call);
 }
 
@@ -99,6 +102,8 @@ void core_call_start(struct core *core, struct core_call *call)
     }
     if (call->class == CORE_ACQUIRE) {
         lock_start(core, call);
+    } else if (call->method == WIRE_METHOD_election_show) {
+        election_start(core, call);
     }
     call_wait(core, call);
     if (core->closing) {
@@ -213,6 +218,27 @@ void calls_cancel(struct core *core, bool ends_too)
     }
 }
 
+static void refuse_all(struct core *core, struct list *calls)
+{
+    while (!list_is_empty(calls)) {
+        struct core_call *call = CONTAINER_OF(list_first(calls), struct core_call, queue);
+
+        if (call->finished) {
+            list_remove(&call->queue);
+        } else {
+            call_finish(core, call, ERR_AUTH, call_outcome(call));
+        }
+    }
+}
+
+void calls_refuse(struct core *core)
+{
+    refuse_all(core, &core->urgent);
+    for (uint32_t kind = 0; kind < CORE_KIND_COUNT; kind++) {
+        refuse_all(core, &core->pending[kind]);
+    }
+}
+
 static enum error deadline_status(const struct core *core, const struct core_call *call)
 {
     bool changes = call->class != CORE_READ;
@@ -281,6 +307,9 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
     list_push_back(&connection->unanswered, &call->queue);
     policy_sent(core, call);
     connection_sent(core, connection);
+    if (call->method == WIRE_METHOD_election_show) {
+        election_sent(core, call);
+    }
 }
 
 /* --- Answers --------------------------------------------------------------------------------- */

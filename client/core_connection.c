@@ -162,7 +162,8 @@ void connection_retire_others(struct core *core)
 
 static void send_hello(struct core *core, struct core_connection *connection)
 {
-    struct wire_hello hello = {.version = WIRE_VERSION, .client = core->options.name};
+    struct wire_hello hello = {
+        .version = WIRE_VERSION, .client = core->options.name, .token = core->options.token};
 
     connection->hello_id = core_request_id(core, SLOT_CONNECTION);
     connection->probe_ms = core->now_ms;
@@ -403,13 +404,35 @@ static enum error probe_answered(struct core *core, struct core_connection *conn
     return ERR_OK;
 }
 
+/* The node hangs up behind this. */
+static void hello_refused(struct core *core, struct core_connection *connection, struct bytes body)
+{
+    struct core_call *status_call = connection->status_call;
+    int32_t endpoint = connection->endpoint;
+    struct wire_failure failure;
+    bool is_auth = wire_failure_decode(&body, &failure) == ERR_OK && failure.code == ERR_AUTH;
+
+    if (is_auth && status_call != NULL && !status_call->finished) {
+        call_finish(core, status_call, ERR_AUTH, OUTCOME_REJECTED); /* Closes it, too. */
+        return;
+    }
+    connection_broken(core, connection);
+    if (is_auth && endpoint >= 0 && endpoint_refused(core, endpoint)) {
+        calls_refuse(core);
+    }
+}
+
 void connection_answered(struct core *core, struct core_connection *connection,
                          const struct wire_rpc *rpc)
 {
     enum error error = ERR_OK;
 
     if (rpc->id == connection->hello_id && connection->state == CORE_GREETING) {
-        error = rpc->failed ? ERR_AUTH : hello_answered(core, connection, rpc->body);
+        if (rpc->failed) {
+            hello_refused(core, connection, rpc->body);
+            return;
+        }
+        error = hello_answered(core, connection, rpc->body);
     } else if (rpc->id == connection->probe_id && connection->probe_id != 0) {
         error = probe_answered(core, connection, rpc);
     }

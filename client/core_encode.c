@@ -12,12 +12,14 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_snapshot_open:
     case WIRE_METHOD_snapshot_read:
     case WIRE_METHOD_audit_list:
+    case WIRE_METHOD_election_show:
         return CORE_READ;
     case WIRE_METHOD_put:
     case WIRE_METHOD_delete:
     case WIRE_METHOD_cas:
         return in_session ? CORE_WRITE_SESSION : CORE_WRITE_ALONE;
     case WIRE_METHOD_lock_release:
+    case WIRE_METHOD_election_proclaim:
         return CORE_WRITE_SESSION;
     case WIRE_METHOD_lock_break:
         return CORE_WRITE_ALONE;
@@ -59,7 +61,7 @@ size_t call_size_max(const struct core_call *call)
     } else if (call->method == WIRE_METHOD_cas) {
         size += request->cas.key.size + request->cas.expected.size + request->cas.value.size;
     } else {
-        size += 1024; /* All others have at most three names, labels or reasons. */
+        size += 1024; /* All others have at most three names, labels, values or reasons. */
     }
     return size;
 }
@@ -116,6 +118,25 @@ static bool encode_release(const struct core_call *call, struct buffer *output)
     release.session = call->session->id;
     release.sequence = call->sequence;
     return wire_lock_release_encode(&release, output);
+}
+
+static bool encode_proclaim(const struct core_call *call, struct buffer *output)
+{
+    struct wire_election_proclaim proclaim = call->request.election_proclaim;
+
+    proclaim.session = call->session->id;
+    proclaim.sequence = call->sequence;
+    return wire_election_proclaim_encode(&proclaim, output);
+}
+
+/* What is left of the wait. */
+static bool encode_observe(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+{
+    struct wire_election_show show = call->request.election_show;
+    uint64_t left_ms = call->limit_ms > now_ms ? call->limit_ms - now_ms : 0;
+
+    show.wait_ms = left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+    return wire_election_show_encode(&show, output);
 }
 
 /* The node answers a little before we give up: then we know that the change is under way. */
@@ -198,6 +219,10 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
         return wire_snapshot_open_encode(&request->snapshot_open, output);
     case WIRE_METHOD_snapshot_read:
         return wire_snapshot_read_encode(&request->snapshot_read, output);
+    case WIRE_METHOD_election_proclaim:
+        return encode_proclaim(call, output);
+    case WIRE_METHOD_election_show:
+        return encode_observe(call, now_ms, output);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
@@ -276,6 +301,10 @@ enum error call_decode(struct core_call *call, struct bytes body)
         return wire_snapshot_open_result_decode(&body, &answer->snapshot_open);
     case WIRE_METHOD_snapshot_read:
         return wire_snapshot_read_result_decode(&body, &answer->snapshot_read);
+    case WIRE_METHOD_election_proclaim:
+        return wire_election_proclaim_result_decode(&body, &answer->election_proclaim);
+    case WIRE_METHOD_election_show:
+        return wire_election_show_result_decode(&body, &answer->election_show);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:

@@ -184,6 +184,20 @@ void endpoint_worked(struct core *core, int32_t endpoint, uint64_t taken_ms)
     worked->greeting_ms = (3 * worked->greeting_ms + taken_ms) / 4;
     worked->failure_count = 0;
     worked->not_before_ms = 0;
+    worked->refuses_us = false;
+}
+
+/* While tokens are being changed, node by node, another one may take ours. */
+bool endpoint_refused(struct core *core, int32_t endpoint)
+{
+    ASSERT(endpoint >= 0 && endpoint < (int32_t)core->endpoint_count);
+    core->endpoints[endpoint].refuses_us = true;
+    for (uint32_t i = 0; i < core->endpoint_count; i++) {
+        if (core->endpoints[i].failure_count == 0) {
+            return false;
+        }
+    }
+    return core->leader_count == 0;
 }
 
 /* False when all connections are in use. */

@@ -49,6 +49,8 @@ uint64_t core_request_id(struct core *core, uint32_t slot);
 void endpoints_init(struct core *core, struct bytes list);
 void endpoint_failed(struct core *core, int32_t endpoint);
 void endpoint_worked(struct core *core, int32_t endpoint, uint64_t taken_ms);
+/* It answered the hello AUTH, and has failed. True when no other is left that might serve us. */
+MUST_USE bool endpoint_refused(struct core *core, int32_t endpoint);
 /* A node named `address` as the leader's. */
 void endpoint_hint(struct core *core, struct bytes address);
 /* The place of that address; -1. */
@@ -107,6 +109,8 @@ void call_timer_update(struct core *core, struct core_call *call);
 void call_wait(struct core *core, struct core_call *call);
 enum outcome call_outcome(const struct core_call *call);
 void calls_pump(struct core *core);
+/* Those that look for a leader: no node takes our token. */
+void calls_refuse(struct core *core);
 /* All that are not finished, but those that end a session unless `ends_too`. */
 void calls_cancel(struct core *core, bool ends_too);
 void call_move(struct core_call *call, enum core_call_phase phase);
@@ -119,12 +123,22 @@ void lock_start(struct core *core, struct core_call *call);
 void lock_answered(struct core *core, struct core_call *call, enum error status);
 void lock_granted(struct core *core, struct core_session *session,
                   const struct wire_granted *granted);
-/* A notice that a hold was unlocked by force. */
-void lock_revoked(struct core *core, struct core_session *session,
-                  const struct wire_revoked *revoked);
 void lock_give_up(struct core *core, struct core_call *call);
 void lock_ask_again(struct core *core, struct core_call *call);
 void lock_timer_due(struct core *core, struct core_call *call);
+
+/* core_revoked.c */
+void revoked_noticed(struct core *core, struct core_session *session,
+                     const struct wire_revoked *revoked);
+void revoked_renewed(struct core *core, struct core_session *session,
+                     const struct wire_session_renew_result *result);
+/* A grant is told. */
+void revoked_after_grant(struct core *core, const struct core_call *call);
+
+/* core_election.c */
+void election_start(struct core *core, struct core_call *call);
+void election_wait(struct core *core, struct core_call *call);
+void election_sent(struct core *core, struct core_call *call);
 
 /* core_session.c */
 void session_opened(struct core *core, struct core_session *session, const struct core_call *call);

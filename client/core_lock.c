@@ -120,6 +120,7 @@ void lock_answered(struct core *core, struct core_call *call, enum error status)
         call->token = call->answer.lock_acquire.token;
         note_token(call);
         call_finish(core, call, ERR_OK, OUTCOME_OK);
+        revoked_after_grant(core, call);
         return;
     }
     if (core->now_ms >= call->limit_ms) {
@@ -157,39 +158,6 @@ void lock_granted(struct core *core, struct core_session *session,
         call->token = granted->token;
         note_token(call);
         call_finish(core, call, ERR_OK, OUTCOME_OK);
+        revoked_after_grant(core, call);
     }
-}
-
-/* Who does not take what it is told loses the session, and so the lock, rather than the news. */
-void lock_revoked(struct core *core, struct core_session *session,
-                  const struct wire_revoked *revoked)
-{
-    if (core->revoked_count == CORE_REVOKED_COUNT_MAX) {
-        session_lost(core, session);
-        return;
-    }
-    uint32_t at = (core->revoked_first + core->revoked_count) % CORE_REVOKED_COUNT_MAX;
-    struct core_revoked *entry = &core->revoked[at];
-
-    ASSERT(revoked->name.size <= sizeof(entry->name));
-    core->revoked_count++;
-    entry->session_id = session->id;
-    entry->token = revoked->token;
-    entry->name_size = revoked->name.size;
-    memcpy(entry->name, revoked->name.data, revoked->name.size);
-}
-
-const struct core_revoked *core_next_revoked(struct core *core)
-{
-    while (core->revoked_count > 0) {
-        struct core_revoked *entry = &core->revoked[core->revoked_first];
-
-        core->revoked_first = (core->revoked_first + 1) % CORE_REVOKED_COUNT_MAX;
-        core->revoked_count--;
-        entry->session = session_find(core, entry->session_id);
-        if (entry->session != NULL) {
-            return entry;
-        }
-    }
-    return NULL;
 }

@@ -134,6 +134,7 @@ void session_opened(struct core *core, struct core_session *session, const struc
     session->open_call = NULL;
     session->id = call->answer.session_open.session;
     session->ttl_ms = call->answer.session_open.ttl_ms;
+    session->audit_next = call->answer.session_open.audit_next;
     session->connection = call->connection->state == CORE_LEADER ? call->connection : NULL;
     session->state = CORE_SESSION_CONNECTED;
     renewed(core, session, call->attempt_ms, call->connection);
@@ -245,7 +246,8 @@ static void send_renewal(struct core *core, struct core_session *session,
     attempt->request_id = core_request_id(core, core->options.call_slot_count + session->slot);
     attempt->sent_ms = core->now_ms;
     attempt->connection = connection;
-    struct wire_session_renew renew = {.session = session->id, .attempt = attempt->number};
+    struct wire_session_renew renew = {
+        .session = session->id, .attempt = attempt->number, .audit_next = session->audit_next};
     bool fits =
         wire_request_begin(&connection->output, attempt->request_id, WIRE_METHOD_session_renew) &&
         wire_session_renew_encode(&renew, &connection->output);
@@ -404,6 +406,10 @@ static void renewal_answered(struct core *core, struct core_session *session,
         connection_broken(core, connection);
     } else if (result.attempt == number && is_open(session)) {
         renewed(core, session, attempt->sent_ms, connection);
+        if (is_open(session)) {
+            revoked_renewed(core, session, &result);
+            timer_update(core, session);
+        }
     }
 }
 
@@ -512,7 +518,7 @@ void session_notice(struct core *core, const struct wire_rpc *rpc)
         if (wire_revoked_decode(&body, &revoked) == ERR_OK) {
             struct core_session *session = session_find(core, revoked.session);
             if (session != NULL) {
-                lock_revoked(core, session, &revoked);
+                revoked_noticed(core, session, &revoked);
             }
         }
     }

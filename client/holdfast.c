@@ -183,9 +183,11 @@ static void tell_revoked(struct holdfast *client)
     while ((revoked = core_next_revoked(&client->core)) != NULL) {
         struct holdfast_session *session = session_of(revoked->session);
 
+        struct bytes name = bytes_of(revoked->name, revoked->name_size);
+
+        name = client_is_election(name) ? bytes_skip(name, 1) : name;
         if (session->on_revoked != NULL) {
-            session->on_revoked(session, revoked->name, revoked->name_size, revoked->token,
-                                session->context);
+            session->on_revoked(session, name.data, name.size, revoked->token, session->context);
         }
     }
 }
@@ -335,6 +337,7 @@ static bool options_are_valid(const struct holdfast_options *options)
     return options != NULL && options->endpoints != NULL &&
            core_endpoints_check(bytes_of_text(options->endpoints)) == ERR_OK &&
            (options->name == NULL || strlen(options->name) <= CLIENT_NAME_SIZE_MAX) &&
+           (options->token == NULL || strlen(options->token) <= CLIENT_TOKEN_SIZE_MAX) &&
            options->connections <= CORE_LEADER_CONNECTION_COUNT_MAX;
 }
 
@@ -342,8 +345,10 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
                               struct uv_loop_s *loop, const struct holdfast_hooks *hooks)
 {
     const char *name = options->name == NULL ? "" : options->name;
+    const char *token = options->token == NULL ? "" : options->token;
     struct core_options core_options = {
         .name = bytes_of(client->name, strlen(name)),
+        .token = bytes_of(client->token, strlen(token)),
         .connections = options->connections == 0 ? 1 : options->connections,
         .call_count_max = CLIENT_CALL_COUNT_MAX,
         .call_slot_count = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX,
@@ -354,6 +359,7 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
     void *memory;
 
     memcpy(client->name, name, strlen(name));
+    memcpy(client->token, token, strlen(token));
     client->timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : options->timeout_ms;
     if (allocate(client, &core_options, &memory) != ERR_OK) {
         return ERR_FULL;

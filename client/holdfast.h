@@ -50,7 +50,7 @@ enum holdfast_status {
     HOLDFAST_SESSION_EXPIRED = 9,
     HOLDFAST_FENCED = 10, /* The token is not the current one. */
     HOLDFAST_TOO_LARGE = 11,
-    HOLDFAST_AUTH = 12,
+    HOLDFAST_AUTH = 12, /* No node takes the client's token. */
     HOLDFAST_NOT_FOUND = 13,
     HOLDFAST_MISMATCH = 14, /* Compare-and-swap: the value is another. */
     HOLDFAST_SEQUENCE_GAP = 15,
@@ -84,6 +84,8 @@ struct holdfast_options {
     uint32_t timeout_ms;   /* The whole deadline of a request, retries and looking for the leader
                               included; 0: 5000. */
     uint32_t connections;  /* Kept to the leader; requests are spread over them; 0: 1. */
+    const char *token;     /* Who we are, to nodes that have a file of tokens; copied, and never
+                              shown. At most 255 bytes; NULL: none. */
 };
 
 /* HOLDFAST_OK, or HOLDFAST_MALFORMED when the options are not valid. Does not wait for a
@@ -145,6 +147,18 @@ struct holdfast_lock_info {
     size_t metadata_size;
 };
 
+/* Who leads an election, as observers see it. */
+struct holdfast_leader_info {
+    uint64_t token;    /* 0: nobody leads; the rest is empty then. */
+    const void *value; /* What it campaigned with, or proclaimed since. */
+    size_t value_size;
+    uint64_t session;
+    const char *owner;
+    uint64_t age_ms;     /* Since it was elected. */
+    uint64_t left_ms;    /* Until its session ends unless it is renewed. */
+    uint32_t candidates; /* That wait for their turn. */
+};
+
 /* One forced unlock. */
 struct holdfast_audit_info {
     uint64_t number;  /* Counts all that ever were, from 1. */
@@ -157,6 +171,7 @@ struct holdfast_audit_info {
     const char *owner;
     const char *by; /* who did it, */
     const char *reason;
+    bool is_election; /* The name is that of an election. */
 };
 
 struct holdfast_member_info {
@@ -241,9 +256,10 @@ struct holdfast_result {
     uint32_t waiters;             /* how many wait, also those that are not in the list. */
     const struct holdfast_audit_info *audit; /* audit. */
     size_t audit_count;
-    const struct holdfast_node_status *node;  /* node_status. */
-    const struct holdfast_snapshot *snapshot; /* snapshot_open. */
     size_t index; /* any: the member that won, or failed last; all: the first that failed. */
+    const struct holdfast_node_status *node;   /* node_status. */
+    const struct holdfast_snapshot *snapshot;  /* snapshot_open. */
+    const struct holdfast_leader_info *leader; /* election_observe. */
 };
 
 typedef void (*holdfast_callback)(const struct holdfast_result *result, void *context);
@@ -332,7 +348,9 @@ typedef void (*holdfast_state_callback)(struct holdfast_session *session,
 
 /* A hold of this session was unlocked by force: stop what it protects. Others may hold the lock
  * already; the session lives on. Compare the token: the session may have a new grant of the same
- * lock. A connection that breaks at that moment takes this news with it. */
+ * lock. The news does not depend on a connection: it comes with the next confirmed renewal at the
+ * latest, or, when so many forced unlocks came together that this cannot be, the session is LOST.
+ */
 typedef void (*holdfast_revoked_callback)(struct holdfast_session *session, const void *name,
                                           size_t name_size, uint64_t token, void *context);
 
@@ -413,6 +431,7 @@ struct holdfast_forced_unlock {
     const char *reason; /* Not empty, at most 255 bytes. */
     const char *by;     /* NULL: "user@host pid N command". */
     uint64_t wall_ms;   /* When, since 1970; only kept for the audit. */
+    bool is_election;   /* It is the leader of that election who is put out. */
 };
 
 /* Takes a hold away from whoever has it, and leaves a record in the audit. A lock delay is kept;
@@ -421,6 +440,65 @@ struct holdfast_forced_unlock {
 struct holdfast_call *holdfast_lock_break(struct holdfast *client,
                                           const struct holdfast_forced_unlock *request,
                                           holdfast_callback callback, void *context);
+
+/* --- Elections: locks of a name space of their own, whose holder leads and is seen by all -------
+ *
+ * The token of a leadership is a fencing token like that of a lock, and all that is said of holding
+ * locks holds: the session's deadline, LOST, on_revoked (which gives the election's name). Names
+ * have 1 to 254 bytes, values at most 255. */
+
+struct holdfast_campaign_options {
+    const void *value; /* What observers see; may be NULL. */
+    size_t value_size;
+    int64_t wait_ms;   /* HOLDFAST_WAIT_FOREVER, HOLDFAST_TRY, or milliseconds. */
+    uint32_t delay_ms; /* How much longer nobody else leads when the session expires, or the leader
+                          is put out by force, at most 60000. */
+    const char *owner; /* Label for people; NULL: the session's. At most 255 bytes. */
+};
+
+/* HOLDFAST_OK with result.token when the session leads. Otherwise as holdfast_lock_acquire(). */
+struct holdfast_call *holdfast_election_campaign(struct holdfast_session *session, const void *name,
+                                                 size_t name_size,
+                                                 const struct holdfast_campaign_options *options,
+                                                 holdfast_callback callback, void *context);
+
+/* A change of the leader's value. */
+struct holdfast_proclamation {
+    const void *name;
+    size_t name_size;
+    uint64_t token; /* Of the leadership. */
+    const void *value;
+    size_t value_size;
+};
+
+/* HOLDFAST_NOT_FOUND when the session does not lead, HOLDFAST_FENCED when it does with another
+ * token. */
+struct holdfast_call *holdfast_election_proclaim(struct holdfast_session *session,
+                                                 const struct holdfast_proclamation *proclamation,
+                                                 holdfast_callback callback, void *context);
+
+/* Gives the leadership up, as holdfast_lock_release(). */
+struct holdfast_call *holdfast_election_resign(struct holdfast_session *session, const void *name,
+                                               size_t name_size, uint64_t token,
+                                               holdfast_callback callback, void *context);
+
+/* result.leader: who leads now. With `seen`, the answer comes as soon as that is somebody else, or
+ * the same with another value, or else after `wait_ms`; NULL: at once. Tokens never go back from
+ * one answer to a later call. The wait is counted apart from the client's timeout. */
+struct holdfast_call *holdfast_election_observe(struct holdfast *client, const void *name,
+                                                size_t name_size,
+                                                const struct holdfast_leader_info *seen,
+                                                uint32_t wait_ms, holdfast_callback callback,
+                                                void *context);
+
+/* Like holdfast_locks() and holdfast_lock_show(): elections that somebody leads, with their
+ * candidates as the queue. */
+struct holdfast_call *holdfast_elections(struct holdfast *client, const void *prefix,
+                                         size_t prefix_size, const void *after, size_t after_size,
+                                         holdfast_callback callback, void *context);
+struct holdfast_call *holdfast_election_show(struct holdfast *client, const void *name,
+                                             size_t name_size, holdfast_callback callback,
+                                             void *context);
 
 /* A write as part of a session: executed exactly once however often it had to be sent. */
 struct holdfast_call *holdfast_session_put(struct holdfast_session *session, const void *key,

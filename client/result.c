@@ -54,6 +54,12 @@ static void sessions_of(struct client_scratch *scratch, struct wire_items items,
     result->sessions = scratch->sessions;
 }
 
+/* A lock's name as users know it: that of an election without the byte that marks it. */
+static struct bytes name_of(struct bytes name)
+{
+    return client_is_election(name) ? bytes_skip(name, 1) : name;
+}
+
 static enum holdfast_lock_mode mode_of(struct bytes mode)
 {
     if (bytes_equal(mode, bytes_of_text("permits"))) {
@@ -71,8 +77,8 @@ static void locks_of(struct client_scratch *scratch, struct wire_items items,
         if (wire_lock_item_decode(&items.raw, &item) != ERR_OK) {
             break;
         }
-        scratch->locks[i] = (struct holdfast_lock_info){.name = item.name.data,
-                                                        .name_size = item.name.size,
+        scratch->locks[i] = (struct holdfast_lock_info){.name = name_of(item.name).data,
+                                                        .name_size = name_of(item.name).size,
                                                         .session = item.session,
                                                         .owner = text_of(scratch, item.owner),
                                                         .token = item.token,
@@ -93,7 +99,7 @@ static void show_of(struct client_scratch *scratch, const struct core_call *call
 {
     struct wire_items holders = call->answer.lock_show.holders;
     struct wire_items queue = call->answer.lock_show.queue;
-    struct bytes name = call->request.lock_show.name;
+    struct bytes name = name_of(call->request.lock_show.name);
     struct wire_holder holder;
     struct wire_waiter waiter;
 
@@ -148,16 +154,18 @@ static void audit_of(struct client_scratch *scratch, struct wire_items items,
         if (wire_audit_item_decode(&items.raw, &item) != ERR_OK) {
             break;
         }
-        scratch->audit[i] = (struct holdfast_audit_info){.number = item.number,
-                                                         .age_ms = item.age_ms,
-                                                         .wall_ms = item.wall_ms,
-                                                         .name = item.name.data,
-                                                         .name_size = item.name.size,
-                                                         .token = item.token,
-                                                         .session = item.session,
-                                                         .owner = text_of(scratch, item.owner),
-                                                         .by = text_of(scratch, item.by),
-                                                         .reason = text_of(scratch, item.reason)};
+        scratch->audit[i] =
+            (struct holdfast_audit_info){.number = item.number,
+                                         .age_ms = item.age_ms,
+                                         .wall_ms = item.wall_ms,
+                                         .name = name_of(item.name).data,
+                                         .name_size = name_of(item.name).size,
+                                         .token = item.token,
+                                         .session = item.session,
+                                         .owner = text_of(scratch, item.owner),
+                                         .by = text_of(scratch, item.by),
+                                         .reason = text_of(scratch, item.reason),
+                                         .is_election = client_is_election(item.name)};
         result->audit_count++;
     }
     result->audit = scratch->audit;
@@ -238,6 +246,26 @@ static void snapshot_of(struct client_scratch *scratch,
     result->snapshot = &scratch->snapshot;
 }
 
+static void leader_of(struct client_scratch *scratch, const struct wire_election_show_result *shown,
+                      struct holdfast_result *result)
+{
+    scratch->leader = (struct holdfast_leader_info){.token = shown->token,
+                                                    .value = shown->value.data,
+                                                    .value_size = shown->value.size,
+                                                    .session = shown->session,
+                                                    .owner = text_of(scratch, shown->owner),
+                                                    .age_ms = shown->age_ms,
+                                                    .left_ms = shown->left_ms,
+                                                    .candidates = shown->waiters};
+    result->leader = &scratch->leader;
+}
+
+static void value_of(struct bytes value, struct holdfast_result *result)
+{
+    result->value = value.data;
+    result->value_size = value.size;
+}
+
 static void answer_of(struct client_scratch *scratch, const struct core_call *call,
                       struct holdfast_result *result)
 {
@@ -248,8 +276,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->revision = answer->put.revision;
         return;
     case WIRE_METHOD_get:
-        result->value = answer->get.value.data;
-        result->value_size = answer->get.value.size;
+        value_of(answer->get.value, result);
         result->revision = answer->get.revision;
         return;
     case WIRE_METHOD_delete:
@@ -287,9 +314,12 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         snapshot_of(scratch, &answer->snapshot_open, result);
         return;
     case WIRE_METHOD_snapshot_read:
-        result->value = answer->snapshot_read.bytes.data;
-        result->value_size = answer->snapshot_read.bytes.size;
+        value_of(answer->snapshot_read.bytes, result);
         return;
+    case WIRE_METHOD_election_show:
+        leader_of(scratch, &answer->election_show, result);
+        return;
+    case WIRE_METHOD_election_proclaim:
     case WIRE_METHOD_member_add:
     case WIRE_METHOD_member_remove:
     case WIRE_METHOD_member_promote:

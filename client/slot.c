@@ -140,6 +140,14 @@ bool slot_check_name(struct holdfast_call *call, size_t size, size_t limit)
     return slot_check_size(call, size, limit);
 }
 
+bool slot_check_lock(struct holdfast_call *call, const void *name, size_t size)
+{
+    if (slot_check_name(call, size, LOCK_NAME_SIZE_MAX) && *(const uint8_t *)name == 0) {
+        call->refusal = ERR_MALFORMED;
+    }
+    return call->refusal == ERR_OK;
+}
+
 struct holdfast_call *slot_submit(struct holdfast_call *call)
 {
     struct holdfast *client = call->client;

@@ -21,8 +21,14 @@ struct bytes slot_keep(struct holdfast_call *call, const void *data, size_t size
  * never sent: in a session it would use up a sequence that no node takes. */
 bool slot_check_size(struct holdfast_call *call, size_t size, size_t limit);
 
+/* Lengths that more than one file checks. */
+enum { LOCK_NAME_SIZE_MAX = 255, ELECTION_NAME_SIZE_MAX = LOCK_NAME_SIZE_MAX - 1 };
+
 /* The same of a key or a name, which is not empty. */
 bool slot_check_name(struct holdfast_call *call, size_t size, size_t limit);
+
+/* The same of the name of a lock. Those that begin with a zero byte are of elections. */
+bool slot_check_lock(struct holdfast_call *call, const void *name, size_t size);
 
 /* Hands it over to the client's turn. */
 struct holdfast_call *slot_submit(struct holdfast_call *call);

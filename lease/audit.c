@@ -81,6 +81,7 @@ enum error lease_lock_break(struct table *table, const struct lease_break *reque
     effects->revoked_count = 1;
     effects->revoked.session = hold.session;
     effects->revoked.token = hold.token;
+    effects->revoked_number = lease_audit_last(table);
     effects->revoked.name_size = (uint8_t)name.size;
     memcpy(effects->revoked.name, name.data, name.size);
     lease_hold_lose(table, name, &lock, &hold, &pass);
@@ -101,4 +102,26 @@ bool lease_audit_next(struct table *table, uint64_t after, struct lease_audit_vi
     lease_audit_decode(value, view);
     view->number = load_u64_ordered(key.data + 2);
     return true;
+}
+
+bool lease_revoked_next(struct table *table, lease_session_id session, uint64_t *next,
+                        uint32_t *looks_left, struct lease_audit_view *view)
+{
+    ASSERT(session != 0 && *next != 0);
+    while (*looks_left > 0 && lease_audit_next(table, *next - 1, view)) {
+        *next = view->number + 1;
+        (*looks_left)--;
+        if (view->session == session) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t lease_audit_last(struct table *table)
+{
+    struct lease_meta meta;
+
+    lease_meta_load(table, &meta);
+    return meta.audit_last;
 }

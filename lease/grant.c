@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#include "base/checksum.h"
+
 static lease_token token_take(struct table *table)
 {
     struct lease_meta meta;
@@ -36,6 +38,18 @@ void lease_pass_begin(struct lease_pass *pass, uint64_t log_ms, struct lease_eff
     pass->grants_left = room > reserve ? room - reserve : 0;
     pass->skips_left = LEASE_SKIP_COUNT_MAX;
     pass->effects = effects;
+}
+
+uint64_t lease_election_bit(struct bytes name)
+{
+    return UINT64_C(1) << (checksum(name, 0) % 64);
+}
+
+void lease_note_election(struct lease_effects *effects, struct bytes name)
+{
+    if (lease_is_election(name)) {
+        effects->elections |= lease_election_bit(name);
+    }
 }
 
 bool lease_lock_fits(const struct lease_lock *lock, enum lease_mode mode, uint32_t units)
@@ -161,6 +175,8 @@ static void lock_settle(struct table *table, struct bytes name, struct lease_loc
     bool was_filed = lock->is_filed;
     bool has_more = grant_queue(table, name, lock, pass);
 
+    lease_note_election(pass->effects, name);
+
     if (lock->hold_count == 0) {
         ASSERT(lock->waiter_count == 0 || table_error(table) != ERR_OK);
         lease_lock_erase(table, name);
@@ -210,6 +226,7 @@ void lease_hold_lose(struct table *table, struct bytes name, struct lease_lock *
     }
     lease_claim_erase(table, session, name);
     lease_place_store(table, hold->lost_until_ms, hold->token, name);
+    lease_note_election(pass->effects, name);
 }
 
 void lease_waiter_withdraw(struct table *table, struct bytes name, struct lease_lock *lock,

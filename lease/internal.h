@@ -242,6 +242,9 @@ struct lease_pass {
 void lease_pass_begin(struct lease_pass *pass, uint64_t log_ms, struct lease_effects *effects,
                       uint32_t reserve);
 
+/* Who holds that lock, or the value of the holder, may be another now. */
+void lease_note_election(struct lease_effects *effects, struct bytes name);
+
 /* Whether a hold of that mode and number may join those that the lock has. */
 bool lease_lock_fits(const struct lease_lock *lock, enum lease_mode mode, uint32_t units);
 

@@ -35,7 +35,18 @@ enum {
     LEASE_PERMIT_COUNT_MAX = 1000000, /* Of one lock. */
     LEASE_DELAY_MS_MAX = 60000,       /* Of a lock delay. */
     LEASE_AUDIT_COUNT_MAX = 1000,     /* Records of the audit that are kept: the newest. */
+    LEASE_ELECTION_PREFIX = 0,        /* The first byte of the name of an election's lock. */
 };
+
+/* An election is an exclusive lock whose name begins with LEASE_ELECTION_PREFIX: the holder leads,
+ * its metadata is what observers see. */
+static inline bool lease_is_election(struct bytes name)
+{
+    return name.size > 0 && name.data[0] == LEASE_ELECTION_PREFIX;
+}
+
+/* The bit of an election in lease_effects.elections. */
+uint64_t lease_election_bit(struct bytes name);
 
 /* What a call brought about, for the pushed events. */
 struct lease_grant {
@@ -45,8 +56,8 @@ struct lease_grant {
     char name[LEASE_NAME_SIZE_MAX];
 };
 
-/* Start each entry with all counts 0, and hand the same effects to lease_advance() and to the
- * entry's own command: together they never overflow. */
+/* Start each entry with all counts and `elections` 0, and hand the same effects to lease_advance()
+ * and to the entry's own command: together they never overflow. */
 struct lease_effects {
     uint32_t grant_count; /* Waiters that became holders, in order of their tokens. */
     struct lease_grant grants[LEASE_GRANT_COUNT_MAX];
@@ -54,6 +65,8 @@ struct lease_effects {
     lease_session_id ended[LEASE_GRANT_COUNT_MAX];
     uint32_t revoked_count; /* 1 when lease_lock_break() took a hold from its session. */
     struct lease_grant revoked;
+    uint64_t revoked_number; /* Of its record in the audit. */
+    uint64_t elections;      /* The bits of those whose leader or value may be another now. */
 };
 
 /* Where the table's keys begin with LEASE_KEY_PREFIX, they are this folder's. */
@@ -153,6 +166,20 @@ MUST_USE enum error lease_lock_acquire(struct table *table, const struct lease_r
 MUST_USE enum error lease_lock_release(struct table *table, lease_session_id session,
                                        struct bytes name, lease_token token, uint64_t log_ms,
                                        struct lease_effects *effects);
+
+/* A holder changes the metadata of its exclusive hold. */
+struct lease_proclamation {
+    lease_session_id session;
+    struct bytes name;
+    lease_token token; /* 0: whatever the session has there. */
+    struct bytes metadata;
+};
+
+/* ERR_NOT_FOUND when the session does not hold the lock, ERR_FENCED when it has another token,
+ * ERR_SESSION_EXPIRED, ERR_MALFORMED when the metadata is longer than its bound. */
+MUST_USE enum error lease_lock_proclaim(struct table *table,
+                                        const struct lease_proclamation *proclamation,
+                                        uint64_t log_ms, struct lease_effects *effects);
 
 /* Of the last grant; 0 before the first. */
 lease_token lease_token_last(struct table *table);
@@ -258,6 +285,16 @@ struct lease_audit_view {
 
 /* The first record with a number > `after`. */
 MUST_USE bool lease_audit_next(struct table *table, uint64_t after, struct lease_audit_view *view);
+
+/* What a session is to be told: looks for its forced unlocks in the audit, from record `*next` on,
+ * at `*looks_left` records at most; both move on. False when there is none among them: `*next` is
+ * then behind what was looked at. A hold that was broken twice, for its lock delay, is met twice.
+ */
+MUST_USE bool lease_revoked_next(struct table *table, lease_session_id session, uint64_t *next,
+                                 uint32_t *looks_left, struct lease_audit_view *view);
+
+/* The number of the newest record of the audit; 0: none. */
+uint64_t lease_audit_last(struct table *table);
 
 /* Asserts every numbered invariant of docs/lease.md by walking the whole table. For tests. */
 void lease_check(struct table *table);

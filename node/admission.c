@@ -8,6 +8,7 @@ struct view {
     uint64_t session;
     uint64_t sequence;
     uint64_t attempt;
+    uint64_t audit_next;
     uint32_t ttl_ms;
 };
 
@@ -36,7 +37,6 @@ struct view {
 VIEW_SEQUENCED(put)
 VIEW_SEQUENCED(delete)
 VIEW_SEQUENCED(cas)
-VIEW_SEQUENCED(lock_acquire)
 VIEW_SEQUENCED(lock_release)
 VIEW_PLAIN(status)
 VIEW_PLAIN(get)
@@ -53,6 +53,50 @@ VIEW_PLAIN(member_promote)
 VIEW_PLAIN(leader_move)
 VIEW_PLAIN(snapshot_open)
 VIEW_PLAIN(snapshot_read)
+
+/* An election is held by one at a time, and has a name behind the byte that marks it. */
+static bool election_is_valid(struct bytes name)
+{
+    return lease_is_election(name) && name.size > 1;
+}
+
+static enum error view_lock_acquire(struct bytes params, struct view *view)
+{
+    struct wire_lock_acquire decoded;
+    enum error error = wire_lock_acquire_decode(&params, &decoded);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    if (lease_is_election(decoded.name) &&
+        (!election_is_valid(decoded.name) || decoded.shared || decoded.permits != 0)) {
+        return ERR_MALFORMED;
+    }
+    view->session = decoded.session;
+    view->sequence = decoded.sequence;
+    return ERR_OK;
+}
+
+static enum error view_election_proclaim(struct bytes params, struct view *view)
+{
+    struct wire_election_proclaim decoded;
+    enum error error = wire_election_proclaim_decode(&params, &decoded);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    view->session = decoded.session;
+    view->sequence = decoded.sequence;
+    return election_is_valid(decoded.name) ? ERR_OK : ERR_MALFORMED;
+}
+
+static enum error view_election_show(struct bytes params)
+{
+    struct wire_election_show decoded;
+    enum error error = wire_election_show_decode(&params, &decoded);
+
+    return error != ERR_OK || election_is_valid(decoded.name) ? error : ERR_MALFORMED;
+}
 
 static enum error view_session_open(struct bytes params, struct view *view)
 {
@@ -73,6 +117,7 @@ static enum error view_session_renew(struct bytes params, struct view *view)
     if (error == ERR_OK) {
         view->session = decoded.session;
         view->attempt = decoded.attempt;
+        view->audit_next = decoded.audit_next;
     }
     return error;
 }
@@ -125,6 +170,10 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_snapshot_open(rpc->body);
     case WIRE_METHOD_snapshot_read:
         return view_snapshot_read(rpc->body);
+    case WIRE_METHOD_election_proclaim:
+        return view_election_proclaim(rpc->body, view);
+    case WIRE_METHOD_election_show:
+        return view_election_show(rpc->body);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
@@ -136,10 +185,16 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
     UNREACHABLE();
 }
 
+static bool needs_session(enum wire_method method)
+{
+    return method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release ||
+           method == WIRE_METHOD_election_proclaim;
+}
+
 static bool is_sequenced(enum wire_method method)
 {
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
-           method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release;
+           needs_session(method);
 }
 
 bool admission_is_change(enum wire_method method)
@@ -154,7 +209,7 @@ static bool numbers_are_valid(enum wire_method method, const struct view *view)
     if (!is_sequenced(method)) {
         return true;
     }
-    if (method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release) {
+    if (needs_session(method)) {
         return view->session != 0 && view->sequence != 0;
     }
     return (view->session == 0) == (view->sequence == 0);
@@ -272,7 +327,14 @@ static void admit(struct node *node, const struct origin *origin, const struct w
         return;
     }
     if (rpc->method == WIRE_METHOD_session_renew) {
-        renewals_add(node, origin, view->session, view->attempt);
+        const struct renewal renewal = {
+            .origin = *origin,
+            .session = view->session,
+            .attempt = view->attempt,
+            .audit_next = view->audit_next,
+        };
+
+        renewals_add(node, &renewal);
         return;
     }
     if (admission_is_change(rpc->method)) {

@@ -15,7 +15,8 @@ static uint8_t *reserve(struct node *node, const struct origin *origin, size_t s
         return passing_reserve(node, origin, size);
     }
     if (connection->generation != origin->generation ||
-        (connection->state != CONNECTION_CLIENT && connection->state != CONNECTION_CLIENT_NEW)) {
+        (connection->state != CONNECTION_CLIENT && connection->state != CONNECTION_CLIENT_NEW &&
+         connection->state != CONNECTION_CLIENT_KNOWN)) {
         return NULL;
     }
     uint8_t *memory = world_reserve(node->world, origin->connection, size);
@@ -25,6 +26,7 @@ static uint8_t *reserve(struct node *node, const struct origin *origin, size_t s
 
         line_begin(&line, "client_dropped");
         line_add(&line, "reason", "it does not read what it is sent");
+        authentication_name(node, origin->connection, &line);
         line_write_limited(node, WORLD_WARNING, &line, &node->client_lines);
         connection_drop(node, origin->connection);
     }

@@ -47,6 +47,7 @@ static bool apply(struct node *node, const struct raft_entry *entry)
         return false;
     }
     applier->tick_is_due = result.more_is_due;
+    node->observers.changed |= result.effects == NULL ? 0 : result.effects->elections;
     if (entry->index >= applier->tick_index) {
         applier->tick_index = 0;
     }

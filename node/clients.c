@@ -1,18 +1,21 @@
 /* node/clients.c: connections, and the messages that clients send over them.
  *
- *            OPENED                 hello
- *     CLOSED -------> CLIENT_NEW ---------> CLIENT
- *        ^               |                    |
- *        | CLOSED event  | garbage, no hello, | does not read
- *        +---------- CLOSING <----------------+
+ *            connected          its token is known            hello answered
+ *     CLOSED ---------> CLIENT_NEW -----------> CLIENT_KNOWN -----------> CLIENT
+ *        ^                  |                        |                      |
+ *        | CLOSED event     | no hello, no token     | hello not valid      | garbage, wrong token,
+ *        +------------ CLOSING <---------------------+----------------------+ does not read
  *
- * and the same with PEER_NEW and PEER. From every state a CLOSED event leads to CLOSED. */
+ * A client is called connected, authenticated, and ready in docs/protocol.md. The same with
+ * PEER_NEW and PEER. From every state a CLOSED event leads to CLOSED. */
 #include "base/assert.h"
 #include "node/internal.h"
 
 static const uint8_t allowed_moves[] = {
     [CONNECTION_CLOSED] = 1U << CONNECTION_CLIENT_NEW | 1U << CONNECTION_PEER_NEW,
     [CONNECTION_CLIENT_NEW] =
+        1U << CONNECTION_CLIENT_KNOWN | 1U << CONNECTION_CLOSING | 1U << CONNECTION_CLOSED,
+    [CONNECTION_CLIENT_KNOWN] =
         1U << CONNECTION_CLIENT | 1U << CONNECTION_CLOSING | 1U << CONNECTION_CLOSED,
     [CONNECTION_CLIENT] = 1U << CONNECTION_CLOSING | 1U << CONNECTION_CLOSED,
     [CONNECTION_PEER_NEW] =
@@ -61,6 +64,7 @@ static void drop_malformed(struct node *node, world_connection number, const cha
 
     line_begin(&line, "client_dropped");
     line_add(&line, "reason", reason);
+    authentication_name(node, number, &line);
     line_write_limited(node, WORLD_WARNING, &line, &node->client_lines);
     connection_drop(node, number);
 }

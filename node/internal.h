@@ -6,6 +6,7 @@
 #define NODE_INTERNAL_H
 
 #include "base/bytes.h"
+#include "base/credentials.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/text.h"
@@ -17,6 +18,7 @@
 #include "node/machine.h"
 #include "node/member.h"
 #include "node/node.h"
+#include "node/observers.h"
 #include "node/origin.h"
 #include "node/passing.h"
 #include "node/snapshot.h"
@@ -55,20 +57,22 @@ void line_write_limited(struct node *node, enum world_level level, struct line *
 
 enum connection_state {
     CONNECTION_CLOSED,
-    CONNECTION_CLIENT_NEW, /* A client that has not said hello. */
-    CONNECTION_CLIENT,
-    CONNECTION_PEER_NEW, /* A peer that has not said hello. */
+    CONNECTION_CLIENT_NEW,   /* Connected: a client that has not said hello. */
+    CONNECTION_CLIENT_KNOWN, /* Authenticated: its hello is being answered. */
+    CONNECTION_CLIENT,       /* Ready. */
+    CONNECTION_PEER_NEW,     /* A peer that has not said hello. */
     CONNECTION_PEER,
     CONNECTION_CLOSING, /* world_close() was called: nothing is read or written any more. */
 };
 
 struct connection {
     enum connection_state state;
-    uint32_t generation;      /* Raised by every opening: an answer that comes late finds nobody. */
-    uint32_t peer;            /* Place, or NO_PEER before the hello. */
-    uint64_t incarnation;     /* Of the peer's disk, as its hello said; */
-    raft_index configuration; /* and the newest configuration that it knew then. */
     struct passing_connection passing;
+    uint32_t generation; /* Raised by every opening: an answer that comes late finds nobody. */
+    const struct credential *client; /* Whose token its hello had; NULL: none was asked for. */
+    uint32_t peer;                   /* Place, or NO_PEER before the hello. */
+    uint64_t incarnation;            /* Of the peer's disk, as its hello said; */
+    raft_index configuration;        /* and the newest configuration that it knew then. */
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -113,6 +117,16 @@ void status_answer(struct node *node, const struct origin *origin);
 /* The state was just written out, so its hash costs nothing. */
 void status_keep_hash(struct node *node);
 uint32_t ttl_floor_ms(const struct node *node);
+
+/* --- authentication.c: who a client is ---------------------------------------------------------
+ */
+
+/* False when the hello has no token of ours: it was answered, and the connection is being closed.
+ */
+MUST_USE bool authentication_take(struct node *node, const struct origin *origin,
+                                  const struct wire_hello *hello);
+/* Adds the client's name to a line about its connection. */
+void authentication_name(const struct node *node, world_connection number, struct line *line);
 
 /* --- admission.c: which requests go further -------------------------------------------------- */
 
@@ -171,7 +185,8 @@ struct renewal {
     struct origin origin;
     uint64_t session;
     uint64_t attempt;
-    bool waits; /* Not answered yet. */
+    uint64_t audit_next; /* 0: it does not ask what was unlocked by force. */
+    bool waits;          /* Not answered yet. */
 };
 
 struct renewals {
@@ -185,8 +200,8 @@ struct renewals {
 
 size_t renewals_memory_size(const struct node_options *options);
 void renewals_open(struct node *node, struct arena *arena);
-void renewals_add(struct node *node, const struct origin *origin, uint64_t session,
-                  uint64_t attempt);
+/* Of *renewal all but `waits`. */
+void renewals_add(struct node *node, const struct renewal *renewal);
 void renewals_tick(struct node *node);
 /* Answers `count` of them from `first` on: `renewed` as in machine_result, or, where it is NULL,
  * all with `error`. */
@@ -532,6 +547,7 @@ struct node {
     struct requests requests;
     struct renewals renewals;
     struct reads reads;
+    struct observers observers;
     struct sessions sessions;
     struct passing passing;
     struct formation formation;

@@ -26,6 +26,9 @@ enum {
     SERVE_COUNT_MAX = 2,           /* Reads answered in one turn. */
     PASS_COUNT_MAX = 8,            /* Requests under way to the leader for our clients, */
     PASS_CONNECTION_COUNT_MAX = 4, /* and for one of them. */
+    OBSERVER_COUNT_MAX = 2,      /* Reads of elections that wait for a change. */
+    REVOCATION_COUNT_MAX = 2,    /* Forced unlocks that one answer to a renewal tells of; */
+    REVOCATION_SCAN_MAX = 3,     /* and records of the audit that are looked at for it. */
 #else
     READ_BATCH_COUNT_MAX = 256,
     READ_PARAMS_SIZE_MAX = 4096,
@@ -37,6 +40,9 @@ enum {
     SERVE_COUNT_MAX = 2048,
     PASS_COUNT_MAX = 4096,
     PASS_CONNECTION_COUNT_MAX = 1024,
+    OBSERVER_COUNT_MAX = 1024,
+    REVOCATION_COUNT_MAX = 64,
+    REVOCATION_SCAN_MAX = 256,
 #endif
     APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
     SERVE_BYTES_MAX = 4 << 20,   /* Of answers to reads in one turn; one is always given. */
@@ -70,14 +76,15 @@ enum {
     HASH_AGE_MS_MAX = 100,     /* Of the hash in an answer to status. */
     RETRY_MS_NO_LEADER = 50,   /* What a client is told to wait for an election. */
     RETRY_MS_OVERLOADED = 20,
-    RETRY_MS_DISK_LOW = 500,  /* Until somebody has made room. */
-    FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
-    SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
-    FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
-    FORMATION_ALONE_MS = 1000, /* Others would have dialed by then: they pause for 750 ms at most. */
-    STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
-    MEMBERS_TICK_MS = 100,    /* Upkeep of places and members. */
-    DIAL_PATIENCE_MS = 1000,  /* Then another address of the same node is tried. */
+    OBSERVER_WAIT_MS_MAX = 60000, /* Longer waits are answered then. */
+    RETRY_MS_DISK_LOW = 500,      /* Until somebody has made room. */
+    FORMATION_RETRY_MS = 500,     /* FORM is sent again to a peer that has not formed. */
+    SPACE_RETRY_MS = 1000,        /* The log looks again whether a full disk has room. */
+    FORMATION_LINE_MS = 5000,     /* One line about whom we wait for. */
+    FORMATION_ALONE_MS = 1000,    /* Others would have dialed by then: they pause for 750 ms at most. */
+    STOP_EXTRA_MS = 250,          /* What stopping may take beside handing over. */
+    MEMBERS_TICK_MS = 100,        /* Upkeep of places and members. */
+    DIAL_PATIENCE_MS = 1000,      /* Then another address of the same node is tried. */
     STRANGER_MS = 10000,      /* One that asks to join and is silent for so long is forgotten. */
     STRANGER_COUNT_MAX = 4,   /* Of them at a time. */
     MEMBER_PLACE_COUNT_MAX = NODE_MEMBER_COUNT_MAX + 2, /* Members, and some that leave. */

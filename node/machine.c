@@ -149,7 +149,11 @@ static enum error apply_session_open(struct apply *apply)
     lease_session_open(apply->machine->table, apply->index, open.ttl_ms, open.owner,
                        apply->machine->log_ms);
     struct wire_session_open_result result = {
-        .session = apply->index, .ttl_ms = open.ttl_ms, .attempt = open.attempt};
+        .session = apply->index,
+        .ttl_ms = open.ttl_ms,
+        .attempt = open.attempt,
+        .audit_next = lease_audit_last(apply->machine->table) + 1,
+    };
     return wire_session_open_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
 
@@ -266,6 +270,30 @@ static enum error apply_lock_release(struct apply *apply)
     return wire_lock_release_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
 
+static enum error apply_election_proclaim(struct apply *apply)
+{
+    struct wire_election_proclaim request;
+    struct bytes rest = apply->envelope.params;
+    enum error error = wire_election_proclaim_decode(&rest, &request);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    const struct lease_proclamation proclamation = {
+        .session = apply->envelope.session,
+        .name = request.name,
+        .token = request.token,
+        .metadata = request.value,
+    };
+    error = lease_lock_proclaim(apply->machine->table, &proclamation, apply->machine->log_ms,
+                                &apply->machine->effects);
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct wire_election_proclaim_result result = {0};
+    return wire_election_proclaim_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
+}
+
 static enum error apply_write(struct apply *apply)
 {
     switch ((enum wire_method)apply->envelope.method) {
@@ -285,6 +313,8 @@ static enum error apply_write(struct apply *apply)
         return apply_lock_release(apply);
     case WIRE_METHOD_lock_break:
         return apply_lock_break(apply);
+    case WIRE_METHOD_election_proclaim:
+        return apply_election_proclaim(apply);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_status:
@@ -301,6 +331,7 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_leader_move:
     case WIRE_METHOD_snapshot_open:
     case WIRE_METHOD_snapshot_read:
+    case WIRE_METHOD_election_show:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
@@ -440,6 +471,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     machine->effects.grant_count = 0;
     machine->effects.ended_count = 0;
     machine->effects.revoked_count = 0;
+    machine->effects.elections = 0;
     *result = (struct machine_result){.effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
         return; /* Raft's own. What is due waits for the next stamp. */
@@ -552,5 +584,5 @@ bool machine_is_write(enum wire_method method)
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
            method == WIRE_METHOD_session_open || method == WIRE_METHOD_session_end ||
            method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release ||
-           method == WIRE_METHOD_lock_break;
+           method == WIRE_METHOD_lock_break || method == WIRE_METHOD_election_proclaim;
 }

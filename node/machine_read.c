@@ -309,11 +309,51 @@ static enum error read_audit_list(struct machine_reader *reader, struct bytes pa
     return wire_audit_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
 }
 
+static enum error read_election_show(struct machine_reader *reader, struct bytes params)
+{
+    struct wire_election_show show;
+    enum error error = wire_election_show_decode(&params, &show);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    struct machine_leader leader;
+    machine_reader_leader(reader->table, show.name, &leader);
+    struct wire_election_show_result result = {
+        .token = leader.hold.token,
+        .session = leader.hold.session,
+        .owner = leader.hold.owner,
+        .value = leader.hold.metadata,
+        .age_ms = left_until(reader->now_ms, leader.hold.granted_ms),
+        .left_ms = left_until(leader.hold.deadline_ms, reader->now_ms),
+        .waiters = leader.waiter_count,
+    };
+    if (leader.hold.token == 0) {
+        result.age_ms = 0;
+    }
+    return wire_election_show_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
+}
+
+void machine_reader_leader(struct table *table, struct bytes name, struct machine_leader *leader)
+{
+    struct lease_lock_view lock;
+
+    *leader = (struct machine_leader){.waiter_count = 0};
+    if (!lease_lock_get(table, name, &lock)) {
+        return;
+    }
+    leader->waiter_count = lock.waiter_count;
+    if (!lease_hold_next(table, name, 0, &leader->hold) || leader->hold.is_lost) {
+        leader->hold = (struct lease_hold_view){.token = 0}; /* Nobody until its delay is over. */
+    }
+}
+
 bool machine_is_read(enum wire_method method)
 {
     return method == WIRE_METHOD_get || method == WIRE_METHOD_list ||
            method == WIRE_METHOD_session_list || method == WIRE_METHOD_lock_list ||
-           method == WIRE_METHOD_lock_show || method == WIRE_METHOD_audit_list;
+           method == WIRE_METHOD_lock_show || method == WIRE_METHOD_audit_list ||
+           method == WIRE_METHOD_election_show;
 }
 
 enum error machine_reader_read(struct machine_reader *reader, enum wire_method method,
@@ -334,6 +374,9 @@ enum error machine_reader_read(struct machine_reader *reader, enum wire_method m
     }
     if (method == WIRE_METHOD_audit_list) {
         return read_audit_list(reader, params);
+    }
+    if (method == WIRE_METHOD_election_show) {
+        return read_election_show(reader, params);
     }
     return read_lock_show(reader, params);
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/table.h"
+#include "lease/lease.h"
 #include "wire/wire.h"
 
 struct machine_reader {
@@ -22,5 +23,13 @@ struct machine_reader {
 /* As machine_read(). */
 MUST_USE enum error machine_reader_read(struct machine_reader *reader, enum wire_method method,
                                         struct bytes params);
+
+struct machine_leader {
+    struct lease_hold_view hold; /* Token 0: nobody leads. Borrowed from the table. */
+    uint32_t waiter_count;
+};
+
+/* Who leads the election whose lock has that name. */
+void machine_reader_leader(struct table *table, struct bytes name, struct machine_leader *leader);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/credentials.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "base/table.h"
@@ -64,6 +65,8 @@ struct node_options {
     uint64_t disk_low_size;     /* A disk with less free bytes is low, until it has an eighth more.
                                    While a majority is low clients' writes are refused. 0: never. */
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
+    const struct credentials *credentials; /* Clients need one of these tokens. Outlives the node;
+                                              NULL: everybody is served. */
 };
 
 /* The defaults above; names and addresses are left empty. */

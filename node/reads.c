@@ -134,6 +134,10 @@ void reads_begin(struct node *node)
 static bool serve_one(struct node *node, const struct read *read)
 {
     struct bytes params = bytes_of(node->reads.params + read->params_offset, read->params_size);
+
+    if (read->method == WIRE_METHOD_election_show && observers_take(node, &read->origin, params)) {
+        return node->problem == NULL;
+    }
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
     bool fits = wire_result_begin(&out, read->origin.rpc_id);
 

@@ -29,12 +29,12 @@ static struct renewal *renewal_at(const struct renewals *renewals, uint64_t posi
     return &renewals->ring[position & renewals->mask];
 }
 
-void renewals_add(struct node *node, const struct origin *origin, uint64_t session,
-                  uint64_t attempt)
+void renewals_add(struct node *node, const struct renewal *renewal)
 {
     struct renewals *renewals = &node->renewals;
+    const struct origin *origin = &renewal->origin;
 
-    if (session == 0) {
+    if (renewal->session == 0) {
         answer_error(node, origin, ERR_MALFORMED, "a renewal names its session");
         return;
     }
@@ -42,12 +42,68 @@ void renewals_add(struct node *node, const struct origin *origin, uint64_t sessi
         answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
         return;
     }
-    renewals->ring[renewals->tail & renewals->mask] =
-        (struct renewal){.origin = *origin, .session = session, .attempt = attempt, .waits = true};
+    struct renewal *added = &renewals->ring[renewals->tail & renewals->mask];
+
+    *added = *renewal;
+    added->waits = true;
     renewals->tail++;
     if (renewals->due_ms == NEVER) {
         renewals->due_ms = node->now_ms + node->options.renew_batch_ms;
     }
+}
+
+enum { RENEWED_SIZE_MAX = 64 << 10 };
+_Static_assert((LEASE_NAME_SIZE_MAX + 64) * REVOCATION_COUNT_MAX + 256 <= RENEWED_SIZE_MAX,
+               "one answer tells of that many forced unlocks");
+_Static_assert(2 * RENEWED_SIZE_MAX <= WIRE_FRAME_SIZE_MAX, "they share the scratch memory");
+
+/* What was unlocked by force of the session's holds since the client was told last. The audit
+ * tells, so it does not matter who led when it was done, or which notice was lost. */
+static void add_revocations(struct node *node, const struct renewal *renewal, struct buffer *items,
+                            struct wire_session_renew_result *result)
+{
+    uint64_t last = lease_audit_last(node->table);
+    uint64_t next = renewal->audit_next;
+    uint32_t looks_left = REVOCATION_SCAN_MAX;
+    struct lease_audit_view audit;
+
+    /* The newest LEASE_AUDIT_COUNT_MAX are kept. */
+    result->missed = last >= LEASE_AUDIT_COUNT_MAX && next <= last - LEASE_AUDIT_COUNT_MAX;
+    while (result->revoked.count < REVOCATION_COUNT_MAX &&
+           lease_revoked_next(node->table, renewal->session, &next, &looks_left, &audit)) {
+        const struct wire_revocation item = {
+            .number = audit.number,
+            .name = audit.name,
+            .token = audit.token,
+        };
+        bool fits = wire_revocation_encode(&item, items);
+
+        ASSERT_VALUES(fits, items->size, items->capacity);
+        result->revoked.count++;
+    }
+    result->revoked.raw = buffer_bytes(items);
+    result->audit_next = next;
+    result->more = next <= last;
+}
+
+static void answer_renewed(struct node *node, const struct renewal *renewal)
+{
+    struct wire_session_renew_result result = {.attempt = renewal->attempt};
+    struct buffer out = buffer_of(node->scratch, RENEWED_SIZE_MAX);
+    struct buffer items = buffer_of(node->scratch + RENEWED_SIZE_MAX, RENEWED_SIZE_MAX);
+
+    if (renewal->audit_next != 0) {
+        add_revocations(node, renewal, &items, &result);
+    }
+    if (node_table_has_failed(node)) {
+        return;
+    }
+    bool fits = wire_result_begin(&out, renewal->origin.rpc_id) &&
+                wire_session_renew_result_encode(&result, &out);
+
+    ASSERT_VALUES(fits, out.size, out.capacity);
+    sessions_note(node, renewal->session, &renewal->origin);
+    answer_scratch(node, &renewal->origin, &out);
 }
 
 static void answer_one(struct node *node, const struct renewal *renewal, bool renewed,
@@ -61,14 +117,7 @@ static void answer_one(struct node *node, const struct renewal *renewal, bool re
         answer_retry(node, &renewal->origin, error == ERR_OK ? ERR_SESSION_EXPIRED : error, 0);
         return;
     }
-    const struct wire_session_renew_result result = {.attempt = renewal->attempt};
-    uint8_t memory[64];
-    struct buffer body = buffer_of(memory, sizeof(memory));
-    bool fits = wire_session_renew_result_encode(&result, &body);
-
-    ASSERT_VALUES(fits, body.size, body.capacity);
-    sessions_note(node, renewal->session, &renewal->origin);
-    answer_body(node, &renewal->origin, buffer_bytes(&body));
+    answer_renewed(node, renewal);
 }
 
 void renewals_answer(struct node *node, uint64_t first, uint32_t count, const uint8_t *renewed,

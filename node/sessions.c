@@ -138,7 +138,7 @@ static void tell_granted(struct node *node, const struct lease_grant *grant)
     send_notice(node, grant->session, buffer_bytes(&out));
 }
 
-static void tell_revoked(struct node *node, const struct lease_grant *hold)
+static void tell_revoked(struct node *node, const struct lease_grant *hold, uint64_t number)
 {
     uint8_t memory[NOTICE_SIZE_MAX];
     struct buffer out = notice_begin(memory, WIRE_NOTICE_revoked);
@@ -146,6 +146,7 @@ static void tell_revoked(struct node *node, const struct lease_grant *hold)
         .session = hold->session,
         .name = bytes_of(hold->name, hold->name_size),
         .token = hold->token,
+        .number = number,
     };
     bool fits = wire_revoked_encode(&revoked, &out);
 
@@ -171,7 +172,7 @@ void sessions_notify(struct node *node, const struct lease_effects *effects)
     ASSERT(effects->revoked_count <= 1);
     /* Whoever loses a lock is told before whoever gets it. */
     if (effects->revoked_count != 0) {
-        tell_revoked(node, &effects->revoked);
+        tell_revoked(node, &effects->revoked, effects->revoked_number);
     }
     for (uint32_t i = 0; i < effects->grant_count; i++) {
         tell_granted(node, &effects->grants[i]);

@@ -41,13 +41,16 @@ void status_hello(struct node *node, const struct origin *origin, const struct w
     struct wire_hello hello;
     enum error error = wire_hello_decode(&params, &hello);
 
+    if (error == ERR_OK && !authentication_take(node, origin, &hello)) {
+        return;
+    }
     if (error != ERR_OK || hello.version == 0) {
         answer_error(node, origin, error == ERR_OK ? ERR_MALFORMED : error,
                      "the hello is not valid");
         connection_drop(node, origin->connection);
         return;
     }
-    if (node->connections[origin->connection].state == CONNECTION_CLIENT_NEW) {
+    if (node->connections[origin->connection].state == CONNECTION_CLIENT_KNOWN) {
         connection_move(node, origin->connection, CONNECTION_CLIENT);
     }
     struct wire_hello_result result = {

@@ -45,6 +45,7 @@ static void leadership_changed(struct node *node, bool led, bool leads)
         requests_leadership_lost(node);
         renewals_leadership_lost(node);
         reads_leadership_lost(node);
+        observers_leadership_lost(node);
     }
     if (leads) {
         cluster_time_lead(&node->time, node->status.term, node->now_ms);
@@ -180,6 +181,7 @@ static bool carry_out(struct node *node)
     applier_run(node, effects.commit_index);
     if (node->problem == NULL && !node_state_is_away(node)) {
         reads_serve(node);
+        observers_serve(node);
         applier_tick(node);
     }
     return has_effects && node->problem == NULL;
@@ -237,6 +239,7 @@ void turn_advance(struct node *node)
     node_refresh_status(node);
     requests_tick(node);
     renewals_tick(node);
+    observers_tick(node);
     applier_tick(node);
     reads_ask(node);
     unsigned rounds = 0;
@@ -281,6 +284,9 @@ static void wake_for_leader(struct node *node)
     }
     if (node->renewals.due_ms != NEVER) {
         wake_at(node, node->renewals.due_ms);
+    }
+    if (node->observers.due_ms != NEVER) {
+        wake_at(node, node->observers.due_ms);
     }
     if (applier->tick_is_due && applier->tick_index == 0) {
         wake_at(node, node->now_ms + 1);

@@ -12,8 +12,8 @@ static const char environment_prefix[] = "HOLDFAST_";
 
 /* Set for or by the command `holdfast`: whoever starts a server from such a shell means no harm. */
 static const char *const foreign_names[] = {
-    "HOLDFAST_ENDPOINTS",   "HOLDFAST_LOCK",    "HOLDFAST_TOKEN",
-    "HOLDFAST_DEADLINE_MS", "HOLDFAST_TIMEOUT", "HOLDFAST_JSON",
+    "HOLDFAST_ENDPOINTS", "HOLDFAST_LOCK", "HOLDFAST_TOKEN",    "HOLDFAST_DEADLINE_MS",
+    "HOLDFAST_TIMEOUT",   "HOLDFAST_JSON", "HOLDFAST_ELECTION",
 };
 
 void config_init(struct config *config)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/credentials.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "node/node.h"
@@ -57,6 +58,8 @@ struct config {
     char config[CONFIG_PATH_SIZE];              /* The INI file, or empty. */
     char dump[CONFIG_PATH_SIZE];                /* Print this folder's log and end, or empty. */
     char restore[CONFIG_PATH_SIZE];             /* A backup that founds the cluster, or empty. */
+    char auth_file[CONFIG_PATH_SIZE];           /* Tokens of clients, or empty: all are served. */
+    const struct credentials *credentials;      /* What was in it: main() sets it. */
     struct config_members cluster;
     struct config_members dial; /* Where this node alone dials others, listed or not. */
     uint64_t election_min_ms;

@@ -49,6 +49,8 @@ static const struct config_setting settings[] = {
      "what the table may grow to [16GiB]"},
     {"restore", CONFIG_PATH, FIELD(restore), 0, 0, "FILE",
      "found the cluster from a saved snapshot, the same on all nodes"},
+    {"auth-file", CONFIG_PATH, FIELD(auth_file), 0, 0, "FILE",
+     "lines `NAME TOKEN`: clients need one of them [all are served]"},
     {"yes-i-accept-loss", CONFIG_SWITCH, FIELD(accepts_loss), 0, 0, NULL,
      "recover: do it without asking"},
     {"dump", CONFIG_PATH, FIELD(dump), 0, 0, "DIR", "print the log in DIR as JSON lines and end"},

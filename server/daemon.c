@@ -125,6 +125,7 @@ static void options_fill(struct daemon *daemon)
     options->segment_count_max = (uint32_t)config->max_segments;
     options->disk_low_size = config->disk_low;
     options->snapshot_log_size = config->snapshot_log;
+    options->credentials = config->credentials;
     world->client_count_max = (uint32_t)config->max_connections;
     /* All of these were parsed before: config_check() has seen them. */
     ASSERT(address_parse(bytes_of_text(config->client), &world->client));

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "server/auth_file.h"
 #include "server/config.h"
 #include "server/daemon.h"
 #include "server/dump.h"
@@ -122,6 +123,7 @@ int main(int argument_count, char **arguments)
 {
     struct config config;
     struct config_problem problem;
+    struct credentials credentials;
 
     bool recovers = argument_count > 1 && strcmp(arguments[1], "recover") == 0;
 
@@ -139,5 +141,15 @@ int main(int argument_count, char **arguments)
     if (config.dump[0] != '\0') {
         return dump_print(config.dump, STDOUT_FILENO);
     }
-    return recovers ? recover_run(&config) : daemon_run(&config);
+    if (recovers) {
+        return recover_run(&config);
+    }
+    if (config.auth_file[0] != '\0') {
+        if (!auth_file_read(config.auth_file, &credentials, &problem)) {
+            print(STDERR_FILENO, "holdfastd: ", problem.text);
+            return problem.exit_status;
+        }
+        config.credentials = &credentials;
+    }
+    return daemon_run(&config);
 }

@@ -7,7 +7,7 @@
 /* [1, id, nil, ...] with the longest id is shorter than a request with the longest method. */
 enum {
     ID_SIZE_MAX = 9,
-    NAME_SIZE = 16, /* Of a method's name, with its final zero. */
+    NAME_SIZE = 24, /* Of a method's name, with its final zero. */
 };
 #define METHOD(number, name)                                                                       \
     _Static_assert(2 + ID_SIZE_MAX + 1 + sizeof(#name) <= WIRE_ENVELOPE_SIZE_MAX, "it fits");      \

@@ -483,7 +483,8 @@ static bool open_libraries(struct bench *bench)
         const struct holdfast_options options = {.endpoints = bench->options->endpoints,
                                                  .name = "holdfast bench",
                                                  .timeout_ms = (uint32_t)bench->options->timeout_ms,
-                                                 .connections = share};
+                                                 .connections = share,
+                                                 .token = bench->run->token};
 
         if (holdfast_open_on_loop(&bench->libraries[i], &options, &bench->run->loop) !=
             HOLDFAST_OK) {

@@ -23,10 +23,13 @@ static void set_number(const char *name, uint64_t value)
     setenv(name, digits, 1);
 }
 
-void child_name_lock(const char *name, uint64_t token, uint64_t deadline_wall_ms)
+void child_name_lock(bool is_election, const char *name, uint64_t token, uint64_t deadline_wall_ms)
 {
     ASSERT(name != NULL);
-    setenv("HOLDFAST_LOCK", name, 1);
+    /* The token is of the one alone: what an outer lock or election set must not stand beside it.
+     */
+    unsetenv(is_election ? "HOLDFAST_LOCK" : "HOLDFAST_ELECTION");
+    setenv(is_election ? "HOLDFAST_ELECTION" : "HOLDFAST_LOCK", name, 1);
     set_number("HOLDFAST_TOKEN", token);
     set_number("HOLDFAST_DEADLINE_MS", deadline_wall_ms);
 }

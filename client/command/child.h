@@ -19,8 +19,10 @@ struct child {
 
 enum child_state { CHILD_RUNS, CHILD_IS_SUSPENDED, CHILD_HAS_ENDED };
 
-/* Puts what a command may know of its lock into the environment of the children to come. */
-void child_name_lock(const char *name, uint64_t token, uint64_t deadline_wall_ms);
+/* Puts what a command may know of its lock or election into the environment of the children to
+ * come.
+ */
+void child_name_lock(bool is_election, const char *name, uint64_t token, uint64_t deadline_wall_ms);
 
 /* False, with errno, when it cannot be forked. `arguments` end in NULL. `ignored` are the signals
  * that the caller of holdfast ignored at its start. */

@@ -64,6 +64,7 @@ enum exit_status exit_of_acquire(const struct holdfast_result *result)
     case EXIT_DONE:
     case EXIT_USAGE:
     case EXIT_UNKNOWN:
+    case EXIT_CONFIGURATION:
     case EXIT_CANNOT_RUN:
     case EXIT_NOT_THERE:
     case EXIT_SIGNAL_BASE:
@@ -98,10 +99,13 @@ const char *exit_advice(enum holdfast_status status)
     case HOLDFAST_LOST:
     case HOLDFAST_SESSION_EXPIRED:
         return "run it again";
+    case HOLDFAST_AUTH:
+        return "give --auth-file FILE, or set HOLDFAST_AUTH_FILE, with a line `NAME TOKEN` that "
+               "the "
+               "nodes know";
     case HOLDFAST_OK:
     case HOLDFAST_REFUSED:
     case HOLDFAST_FENCED:
-    case HOLDFAST_AUTH:
     case HOLDFAST_NOT_FOUND:
     case HOLDFAST_MISMATCH:
     case HOLDFAST_SEQUENCE_GAP:

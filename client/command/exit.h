@@ -8,15 +8,16 @@
 
 enum exit_status {
     EXIT_DONE = 0,
-    EXIT_NO = 1,            /* Absent, or the compared value is another. */
-    EXIT_USAGE = 64,        /* The command line is wrong. */
-    EXIT_INPUT = 65,        /* An argument's content is not valid. */
-    EXIT_REFUSED = 69,      /* The reason and what to do are on standard error. */
-    EXIT_UNKNOWN = 74,      /* Sent and never answered: may be applied. */
-    EXIT_NOT_ACQUIRED = 75, /* A leader answered, and the lock is not ours. */
-    EXIT_LOST = 76,         /* Lost while held. */
-    EXIT_NO_QUORUM = 77,    /* No leader within the timeout. */
-    EXIT_CANNOT_RUN = 126,  /* Of CMD, as shells say it. */
+    EXIT_NO = 1,             /* Absent, or the compared value is another. */
+    EXIT_USAGE = 64,         /* The command line is wrong. */
+    EXIT_INPUT = 65,         /* An argument's content is not valid. */
+    EXIT_REFUSED = 69,       /* The reason and what to do are on standard error. */
+    EXIT_UNKNOWN = 74,       /* Sent and never answered: may be applied. */
+    EXIT_NOT_ACQUIRED = 75,  /* A leader answered, and the lock is not ours. */
+    EXIT_LOST = 76,          /* Lost while held. */
+    EXIT_NO_QUORUM = 77,     /* No leader within the timeout. */
+    EXIT_CONFIGURATION = 78, /* The file of --auth-file. */
+    EXIT_CANNOT_RUN = 126,   /* Of CMD, as shells say it. */
     EXIT_NOT_THERE = 127,
     EXIT_SIGNAL_BASE = 128, /* Ended by signal N: 128 + N. */
 };

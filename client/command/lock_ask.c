@@ -28,6 +28,9 @@ static int64_t wait_left_ms(const struct options *options, uint64_t *asked_ms)
 void lock_ask_init(struct holdfast_lock_options *ask, const struct options *options,
                    uint64_t *asked_ms)
 {
+    const char *metadata =
+        options->command == COMMAND_ELECT ? options->operands[1] : options->metadata;
+
     ASSERT(options->permits <= OPTIONS_PERMIT_COUNT_MAX && options->units <= options->permits);
     *ask = (struct holdfast_lock_options){
         .mode = options->permits != 0 ? HOLDFAST_PERMITS
@@ -37,21 +40,26 @@ void lock_ask_init(struct holdfast_lock_options *ask, const struct options *opti
         .units = (uint32_t)options->units,
         .wait_ms = wait_left_ms(options, asked_ms),
         .delay_ms = (uint32_t)options->delay_ms,
-        .metadata = options->metadata,
-        .metadata_size = options->metadata == NULL ? 0 : strlen(options->metadata),
+        .metadata = metadata,
+        .metadata_size = metadata == NULL ? 0 : strlen(metadata),
     };
 }
 
-void lock_print_token(struct output *output, bool json, const char *name, uint64_t token)
+void lock_print_token(struct output *output, const struct options *options, uint64_t token)
 {
-    if (json) {
+    bool is_election = options->command == COMMAND_ELECT;
+
+    if (options->json) {
         text_add(&output->text, "{");
-        output_text(output, "name", name);
+        output_text(output, "name", options->operands[0]);
         output_u64(output, "token", token);
+        if (is_election) {
+            output_text(output, "value", options->operands[1]);
+        }
         text_add(&output->text, "}");
     } else {
-        text_add(&output->text, name);
-        text_add(&output->text, " token=");
+        text_add(&output->text, options->operands[0]);
+        text_add(&output->text, is_election ? " leads token=" : " token=");
         text_add_u64(&output->text, token);
     }
     output_line(output);

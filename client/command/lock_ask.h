@@ -1,4 +1,5 @@
-/* client/command/lock_ask.h: what `holdfast lock` asks for, from its options, and what it says. */
+/* client/command/lock_ask.h: what `holdfast lock` and `elect` ask for, from its options, and what
+ * it says. */
 #ifndef CLIENT_COMMAND_LOCK_ASK_H
 #define CLIENT_COMMAND_LOCK_ASK_H
 
@@ -14,8 +15,8 @@
 void lock_ask_init(struct holdfast_lock_options *ask, const struct options *options,
                    uint64_t *asked_ms);
 
-/* The line of a lock that is held without a command. */
-void lock_print_token(struct output *output, bool json, const char *name, uint64_t token);
+/* The line of a lock that is held without a command, or of an election that is led so. */
+void lock_print_token(struct output *output, const struct options *options, uint64_t token);
 
 /* "exclusive", "shared", "permits". */
 const char *lock_mode_text(enum holdfast_lock_mode mode);

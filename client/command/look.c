@@ -13,6 +13,7 @@ struct look {
     uint64_t after_session;
     uint64_t session; /* To be ended. */
     bool has_printed;
+    bool lists_elections; /* Behind the locks. */
 };
 
 enum { NAME_WIDTH = 20, NUMBER_WIDTH = 12, DURATION_WIDTH = 10 };
@@ -63,12 +64,14 @@ static void add_used(struct output *output, const struct holdfast_lock_info *loc
 static void print_lock(struct run *run, const struct holdfast_lock_info *lock)
 {
     struct output *output = &run->output;
+    const struct look *look = run->context;
+    const char *mode = look->lists_elections ? "election" : lock_mode_text(lock->mode);
     struct bytes name = bytes_of(lock->name, lock->name_size);
 
     if (run->options->json) {
         text_add(&output->text, "{");
         output_bytes(output, "name", name);
-        output_text(output, "mode", lock_mode_text(lock->mode));
+        output_text(output, "mode", mode);
         add_holder_json(output, lock);
         output_u64(output, "holders", lock->holders);
         output_u64(output, "permits", lock->permits);
@@ -81,7 +84,7 @@ static void print_lock(struct run *run, const struct holdfast_lock_info *lock)
     add_head(run, "NAME                 MODE       HOLDERS      TOKEN        AGE        LEFT       "
                   "WAITING      OWNER");
     output_column(output, name, NAME_WIDTH);
-    output_column(output, bytes_of_text(lock_mode_text(lock->mode)), DURATION_WIDTH);
+    output_column(output, bytes_of_text(mode), DURATION_WIDTH);
     add_used(output, lock);
     output_column_u64(output, lock->token, NUMBER_WIDTH);
     add_duration(output, lock->age_ms);
@@ -98,8 +101,13 @@ static void ask_locks(struct run *run)
     const struct look *look = run->context;
     const char *prefix = run->options->operand_count == 0 ? "" : run->options->operands[0];
 
-    if (holdfast_locks(run->client, prefix, strlen(prefix), look->after, look->after_size,
-                       locks_listed, run) == NULL) {
+    struct holdfast_call *call =
+        look->lists_elections ? holdfast_elections(run->client, prefix, strlen(prefix), look->after,
+                                                   look->after_size, locks_listed, run)
+                              : holdfast_locks(run->client, prefix, strlen(prefix), look->after,
+                                               look->after_size, locks_listed, run);
+
+    if (call == NULL) {
         run_refused(run, "locks");
     }
 }
@@ -116,8 +124,21 @@ static void locks_listed(const struct holdfast_result *result, void *context)
     for (size_t i = 0; i < result->lock_count; i++) {
         print_lock(run, &result->locks[i]);
     }
-    if (!result->more || result->lock_count == 0) {
+    bool is_complete = !result->more || result->lock_count == 0;
+
+    /* No election's name begins with what is longer than any. */
+    bool is_last =
+        look->lists_elections || (run->options->operand_count != 0 &&
+                                  strlen(run->options->operands[0]) > OPTIONS_ELECTION_SIZE_MAX);
+
+    if (is_complete && is_last) {
         run_finish(run, EXIT_DONE);
+        return;
+    }
+    if (is_complete) {
+        look->lists_elections = true;
+        look->after_size = 0;
+        ask_locks(run);
         return;
     }
     const struct holdfast_lock_info *last = &result->locks[result->lock_count - 1];
@@ -133,13 +154,18 @@ static void add_metadata_json(struct output *output, const struct holdfast_lock_
     output_bytes(output, "metadata", bytes_of(lock->metadata, lock->metadata_size));
 }
 
+static const char *shown_mode(const struct run *run, const struct holdfast_result *result)
+{
+    return run->options->election ? "election" : lock_mode_text(result->mode);
+}
+
 static void show_json(struct run *run, const struct holdfast_result *result)
 {
     struct output *output = &run->output;
 
     text_add(&output->text, "{");
     output_bytes(output, "name", bytes_of_text(run->options->operands[0]));
-    output_text(output, "mode", lock_mode_text(result->mode));
+    output_text(output, "mode", shown_mode(run, result));
     output_u64(output, "permits", result->permits);
     output_u64(output, "used", result->used);
     output_name(output, "holders");
@@ -209,7 +235,7 @@ static void show_text(struct run *run, const struct holdfast_result *result)
 
     text_add(&output->text, run->options->operands[0]);
     text_add(&output->text, ": ");
-    text_add(&output->text, lock_mode_text(result->mode));
+    text_add(&output->text, shown_mode(run, result));
     if (result->mode == HOLDFAST_PERMITS) {
         text_add(&output->text, " ");
         text_add_u64(&output->text, result->used);
@@ -241,7 +267,8 @@ static void lock_shown(const struct holdfast_result *result, void *context)
     struct run *run = context;
 
     if (result->status == HOLDFAST_NOT_FOUND) {
-        complain("locks show %s: nobody holds it", run->options->operands[0]);
+        complain("locks show %s: nobody %s it", run->options->operands[0],
+                 run->options->election ? "leads" : "holds");
     }
     if (result->status != HOLDFAST_OK) {
         run_finish(run, run_complain(run, result, "locks show"));
@@ -353,7 +380,12 @@ static void show_lock(struct run *run)
     const char *name = run->options->operands[0];
 
     ASSERT(run->options->command == COMMAND_LOCKS_SHOW);
-    if (holdfast_lock_show(run->client, name, strlen(name), lock_shown, run) == NULL) {
+    struct holdfast_call *call =
+        run->options->election
+            ? holdfast_election_show(run->client, name, strlen(name), lock_shown, run)
+            : holdfast_lock_show(run->client, name, strlen(name), lock_shown, run);
+
+    if (call == NULL) {
         run_refused(run, "locks show");
     }
 }

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/version.h"
+#include "client/command/auth_file.h"
 #include "client/command/run.h"
 
 enum { HELP_SIZE_MAX = 8192 };
@@ -39,7 +40,10 @@ static int dispatch(struct run *run)
     case COMMAND_DEV_ADD:
         return dev_add_run(run);
     case COMMAND_LOCK:
+    case COMMAND_ELECT:
         return lock_run(run);
+    case COMMAND_ELECT_OBSERVE:
+        return observe_run(run);
     case COMMAND_LOCKS:
     case COMMAND_LOCKS_SHOW:
     case COMMAND_SESSION_LS:
@@ -113,6 +117,19 @@ static void find_ignored_signals(sigset_t *ignored)
     }
 }
 
+static bool find_token(struct run *run, struct options *options)
+{
+    bool needs_none = options->command == COMMAND_HELP || options->command == COMMAND_VERSION;
+
+    if (options->auth_file == NULL) {
+        options->auth_file = getenv("HOLDFAST_AUTH_FILE");
+    } else if (options->command == COMMAND_DEV) {
+        setenv("HOLDFAST_AUTH_FILE", options->auth_file, 1); /* For the nodes. */
+    }
+    return needs_none || options->auth_file == NULL ||
+           auth_file_token(options->auth_file, run->token);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -130,6 +147,9 @@ int main(int argc, char **argv)
     /* A node that closes its connection, or a reader of our output that is gone, is an error of
      * that write and not the end of this process: it may be holding a lock. */
     signal(SIGPIPE, SIG_IGN);
+    if (!find_token(&run, &options)) {
+        return EXIT_CONFIGURATION;
+    }
     output_open(&run.output);
     int exit_status = dispatch(&run);
 

@@ -190,6 +190,10 @@ static void answered(const struct holdfast_result *result, void *context)
     struct run *run = context;
     struct list *list = run->context;
 
+    if (result->status == HOLDFAST_AUTH) {
+        run_finish(run, run_complain(run, result, "member ls"));
+        return;
+    }
     if (result->status != HOLDFAST_OK || result->node == NULL) {
         ask_next(run);
         return;

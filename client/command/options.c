@@ -207,7 +207,9 @@ static bool is_given(const struct words *words, const char *name)
 MUST_USE static bool place_operands(struct options *options, struct words *words,
                                     const struct command_row *row, struct options_problem *problem)
 {
-    if (words->rest != NULL && row->command == COMMAND_LOCK) {
+    bool has_child = row->command == COMMAND_LOCK || row->command == COMMAND_ELECT;
+
+    if (words->rest != NULL && has_child) {
         if (words->rest[0] == NULL) {
             return REFUSE(problem, EXIT_USAGE, "no command stands behind --");
         }
@@ -239,7 +241,7 @@ MUST_USE static bool place_operands(struct options *options, struct words *words
     }
     if (options->operand_count > high) {
         return REFUSE(problem, EXIT_USAGE, "too many arguments at ", options->operands[high],
-                      row->command == COMMAND_LOCK ? "; a command to run stands behind --" : "");
+                      has_child ? "; a command to run stands behind --" : "");
     }
     return true;
 }
@@ -299,9 +301,10 @@ MUST_USE static bool check_size(const char *what, const char *text, size_t max,
     }
     if (size > max) {
         return REFUSE(problem, EXIT_INPUT, what, " is too long: at most ",
-                      max == OPTIONS_KEY_SIZE_MAX    ? "480 bytes"
-                      : max == OPTIONS_NAME_SIZE_MAX ? "255 bytes"
-                                                     : "32 bytes");
+                      max == OPTIONS_KEY_SIZE_MAX        ? "480 bytes"
+                      : max == OPTIONS_NAME_SIZE_MAX     ? "255 bytes"
+                      : max == OPTIONS_ELECTION_SIZE_MAX ? "254 bytes"
+                                                         : "32 bytes");
     }
     return true;
 }
@@ -310,6 +313,27 @@ MUST_USE static bool check_owner(const struct options *options, struct options_p
 {
     return options->owner == NULL ||
            check_size("the owner's text", options->owner, OPTIONS_OWNER_SIZE_MAX, problem);
+}
+
+/* Of a lock, or of an election. */
+MUST_USE static bool check_name(const struct options *options, bool is_election,
+                                struct options_problem *problem)
+{
+    return is_election ? check_size("the election's name", options->operands[0],
+                                    OPTIONS_ELECTION_SIZE_MAX, problem)
+                       : check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX,
+                                    problem);
+}
+
+MUST_USE static bool check_elect(struct options *options, struct options_problem *problem)
+{
+    if (options->try && options->wait_given) {
+        return REFUSE(problem, EXIT_USAGE, "--try and --wait exclude each other");
+    }
+    if (strlen(options->operands[1]) > OPTIONS_METADATA_SIZE_MAX) {
+        return REFUSE(problem, EXIT_INPUT, "the value is too long: at most 255 bytes");
+    }
+    return check_owner(options, problem) && check_name(options, true, problem);
 }
 
 MUST_USE static bool check_lock(struct options *options, struct options_problem *problem)
@@ -327,8 +351,7 @@ MUST_USE static bool check_lock(struct options *options, struct options_problem 
         !check_size("the text of --meta", options->metadata, OPTIONS_METADATA_SIZE_MAX, problem)) {
         return false;
     }
-    return check_owner(options, problem) &&
-           check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
+    return check_owner(options, problem) && check_name(options, false, problem);
 }
 
 MUST_USE static bool check_unlock(struct options *options, struct options_problem *problem)
@@ -339,8 +362,7 @@ MUST_USE static bool check_unlock(struct options *options, struct options_proble
                       options->operands[0], "` for the token");
     }
     return check_size("the reason", options->reason, OPTIONS_REASON_SIZE_MAX, problem) &&
-           check_owner(options, problem) &&
-           check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
+           check_owner(options, problem) && check_name(options, options->election, problem);
 }
 
 MUST_USE static bool check_bench(struct options *options, struct options_problem *problem)
@@ -386,7 +408,11 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
     case COMMAND_UNLOCK:
         return check_unlock(options, problem);
     case COMMAND_LOCKS_SHOW:
-        return check_size("the lock's name", options->operands[0], OPTIONS_NAME_SIZE_MAX, problem);
+        return check_name(options, options->election, problem);
+    case COMMAND_ELECT:
+        return check_elect(options, problem);
+    case COMMAND_ELECT_OBSERVE:
+        return check_name(options, true, problem);
     case COMMAND_SESSION_END:
         return check_number("number of a session; see holdfast session ls", options->operands[0],
                             UINT64_MAX, problem);

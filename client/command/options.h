@@ -40,6 +40,8 @@ enum command {
     COMMAND_DOCTOR,
     COMMAND_HELP,
     COMMAND_VERSION,
+    COMMAND_ELECT,
+    COMMAND_ELECT_OBSERVE,
 };
 
 enum { OPTIONS_OPERAND_COUNT_MAX = 4, OPTIONS_PROBLEM_SIZE = 512, OPTIONS_ENDPOINT_COUNT_MAX = 16 };
@@ -47,6 +49,7 @@ enum { OPTIONS_OPERAND_COUNT_MAX = 4, OPTIONS_PROBLEM_SIZE = 512, OPTIONS_ENDPOI
 enum {
     OPTIONS_KEY_SIZE_MAX = 480, /* Limits of the protocol (wire/messages.def). */
     OPTIONS_NAME_SIZE_MAX = 255,
+    OPTIONS_ELECTION_SIZE_MAX = 254,
     OPTIONS_NODE_SIZE_MAX = 32,
     OPTIONS_OWNER_SIZE_MAX = 255,
     OPTIONS_PATH_SIZE_MAX = 1024,
@@ -63,6 +66,7 @@ struct options {
     uint32_t operand_count;
     char *const *child; /* CMD and its arguments, ended by NULL; NULL without CMD. */
     const char *endpoints;
+    const char *auth_file; /* NULL: none. */
     bool json;
     uint64_t timeout_ms;
 
@@ -81,6 +85,8 @@ struct options {
     uint64_t units;   /* Permits that are taken; 0: one. */
     uint64_t delay_ms;
     const char *metadata; /* NULL: none. */
+
+    bool election; /* locks show, unlock: the name is of an election. */
 
     bool force; /* unlock */
     uint64_t token;

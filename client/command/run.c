@@ -12,6 +12,7 @@ bool run_open(struct run *run, uint32_t connections)
     const struct holdfast_options options = {.endpoints = run->options->endpoints,
                                              .name = "holdfast",
                                              .timeout_ms = (uint32_t)run->options->timeout_ms,
+                                             .token = run->token,
                                              .connections = connections};
     int error = uv_loop_init(&run->loop);
 

@@ -12,15 +12,18 @@
 #include "client/command/output.h"
 #include "client/holdfast.h"
 
+enum { TOKEN_SIZE_MAX = 255 };
+
 struct run {
     const struct options *options;
     struct output output;
     uv_loop_t loop;
     struct holdfast *client;
-    sigset_t ignored; /* The signals that the caller of holdfast ignored. */
-    int exit_status;  /* Of the command, once it is done. */
-    bool is_write;    /* The request changes something: unanswered is EXIT_UNKNOWN. */
-    void *context;    /* The command's own. */
+    sigset_t ignored;               /* The signals that the caller of holdfast ignored. */
+    int exit_status;                /* Of the command, once it is done. */
+    bool is_write;                  /* The request changes something: unanswered is EXIT_UNKNOWN. */
+    void *context;                  /* The command's own. */
+    char token[TOKEN_SIZE_MAX + 1]; /* Of the auth file; empty: none. */
 };
 
 /* Opens a client on a new loop. False after a message, with `exit_status` set. */
@@ -44,6 +47,7 @@ int keys_run(struct run *run);
 int look_run(struct run *run);
 int status_run(struct run *run);
 int lock_run(struct run *run);
+int observe_run(struct run *run);
 int unlock_run(struct run *run);
 int audit_run(struct run *run);
 int dev_run(struct run *run);

@@ -173,6 +173,10 @@ int status_run(struct run *run)
     }
     view_ask(&view, run, viewed, NULL);
     run_loop(run);
+    if (!view_is_served(&view)) {
+        complain("status: %s; %s", holdfast_status_text(HOLDFAST_AUTH), exit_advice(HOLDFAST_AUTH));
+        return EXIT_REFUSED;
+    }
     if (view.cluster[0] == '\0') {
         view_complain_of_silence(&view);
     }

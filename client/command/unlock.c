@@ -15,10 +15,12 @@ static void unlocked(const struct holdfast_result *result, void *context)
 
     ASSERT(run->is_write);
     if (result->status == HOLDFAST_NOT_FOUND) {
-        complain("unlock %s: nobody holds it", options->operands[0]);
+        complain("unlock %s: nobody %s it", options->operands[0],
+                 options->election ? "leads" : "holds");
     } else if (result->status == HOLDFAST_FENCED) {
-        complain("unlock %s: no holder has that token any more; see `holdfast locks show %s`",
-                 options->operands[0], options->operands[0]);
+        complain("unlock %s: no holder has that token any more; see `holdfast locks show %s%s`",
+                 options->operands[0], options->operands[0],
+                 options->election ? " --election" : "");
         run_finish(run, EXIT_REFUSED);
         return;
     }
@@ -46,6 +48,7 @@ int unlock_run(struct run *run)
         .reason = options->reason,
         .by = options->owner,
         .wall_ms = clock_wall_ms(),
+        .is_election = options->election,
     };
 
     if (!run_open(run, 1)) {
@@ -68,6 +71,8 @@ static void print_json(struct output *output, const struct holdfast_audit_info *
     output_u64(output, "age_ms", audit->age_ms);
     output_u64(output, "wall_ms", audit->wall_ms);
     output_bytes(output, "name", bytes_of(audit->name, audit->name_size));
+    output_name(output, "election");
+    text_add(&output->text, audit->is_election ? "true" : "false");
     output_u64(output, "token", audit->token);
     output_u64(output, "session", audit->session);
     output_text(output, "owner", audit->owner);
@@ -84,7 +89,7 @@ static void print_line(struct output *output, const struct holdfast_audit_info *
     text_add_u64(&output->text, audit->number);
     text_add(&output->text, ". ");
     text_add(&output->text, duration_to_text(audit->age_ms, age));
-    text_add(&output->text, " ago: ");
+    text_add(&output->text, audit->is_election ? " ago: election " : " ago: ");
     text_add_bytes(&output->text, bytes_of(audit->name, audit->name_size));
     text_add(&output->text, ", token ");
     text_add_u64(&output->text, audit->token);

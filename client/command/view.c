@@ -164,6 +164,7 @@ static void answered(const struct holdfast_result *result, void *context)
         take_answer(node, result->node);
     } else {
         copy(node->reason, sizeof(node->reason), result->text);
+        node->refuses_us = result->status == HOLDFAST_AUTH;
     }
     if (view->waiting_count != 0) {
         return;
@@ -232,6 +233,19 @@ uint64_t view_term(const struct view *view)
         term = view->nodes[i].term > term ? view->nodes[i].term : term;
     }
     return term;
+}
+
+bool view_is_served(const struct view *view)
+{
+    bool is_refused = false;
+
+    for (uint32_t i = 0; i < view->node_count; i++) {
+        if (view->nodes[i].is_reachable) {
+            return true;
+        }
+        is_refused = is_refused || view->nodes[i].refuses_us;
+    }
+    return !is_refused;
 }
 
 void view_complain_of_silence(const struct view *view)

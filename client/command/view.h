@@ -27,6 +27,7 @@ struct view_node {
     uint64_t asked_us; /* By clock_now_us(). */
     uint64_t answered_us;
     bool is_reachable;
+    bool refuses_us; /* It takes no token of ours. */
     char reason[VIEW_REASON_SIZE]; /* Why not. */
     char name[VIEW_NAME_SIZE];
     char role[VIEW_ROLE_SIZE];
@@ -84,6 +85,9 @@ const struct view_node *view_leader(const struct view *view);
 
 /* The newest term that anyone knows. */
 uint64_t view_term(const struct view *view);
+
+/* False when nodes are there, and none serves us. */
+bool view_is_served(const struct view *view);
 
 /* That no node answered, and why, on standard error. */
 void view_complain_of_silence(const struct view *view);

@@ -37,6 +37,7 @@ sources_of() {
             tests/support/log/memory_disk.c
         ;;
     config) echo base/*.c server/config*.c server/address.c ;;
+    credentials) echo base/*.c ;;
     esac
 }
 libraries_of() {

@@ -551,7 +551,11 @@ static bool is_passed_on(struct model *model, int connection, struct buffer *out
 static void answer(struct model *model, int node, int connection, const struct wire_rpc *rpc,
                    struct buffer *output)
 {
-    if (rpc->method == WIRE_METHOD_hello) {
+    if (rpc->method == WIRE_METHOD_hello && model->denies[node]) {
+        fail(output, rpc->id, ERR_AUTH, (struct wire_failure){0});
+    } else if (model->denies[node]) {
+        return; /* A node hangs up behind that answer. */
+    } else if (rpc->method == WIRE_METHOD_hello) {
         ASSERT(connection < MODEL_CONNECTION_COUNT);
         model->told[connection] = -1;
         hello(model, node, rpc, output);
@@ -566,6 +570,12 @@ static void answer(struct model *model, int node, int connection, const struct w
         open_session(model, connection, rpc, output);
     } else if (rpc->method == WIRE_METHOD_session_renew || rpc->method == WIRE_METHOD_session_end) {
         renew_or_end(model, connection, rpc, output);
+    } else if (rpc->method == WIRE_METHOD_election_show) {
+        struct bytes params = rpc->body;
+        enum error error = wire_election_show_decode(&params, &model->show);
+
+        ASSERT(error == ERR_OK); /* And holds it for ever. */
+        model->show_count++;
     } else if (rpc->method == WIRE_METHOD_get) {
         get(model, rpc, output);
     } else if (rpc->method == WIRE_METHOD_member_remove) {

@@ -266,6 +266,18 @@ struct world_call *world_get(struct world *world, const char *key)
     return call;
 }
 
+struct world_call *world_observe(struct world *world, const char *name, uint32_t wait_ms)
+{
+    struct world_call *call = take(world, WIRE_METHOD_election_show, name);
+
+    if (call != NULL) {
+        call->core.wait_ms = wait_ms;
+        call->core.request.election_show.name = bytes_of_text(call->name);
+        core_call_start(&world->core, &call->core);
+    }
+    return call;
+}
+
 struct world_call *world_remove_member(struct world *world, const char *name)
 {
     struct world_call *call = take(world, WIRE_METHOD_member_remove, name);

@@ -78,6 +78,7 @@ void world_break(struct world *world, int node);
 /* NULL when there is no room. */
 struct world_call *world_put(struct world *world, const char *key, struct core_session *session);
 struct world_call *world_get(struct world *world, const char *key);
+struct world_call *world_observe(struct world *world, const char *name, uint32_t wait_ms);
 /* A change of the cluster. */
 struct world_call *world_remove_member(struct world *world, const char *name);
 struct world_call *world_acquire(struct world *world, struct core_session *session,

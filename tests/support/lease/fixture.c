@@ -32,6 +32,7 @@ static void effects_clear(struct lease_fixture *fixture)
     fixture->effects.grant_count = 0;
     fixture->effects.ended_count = 0;
     fixture->effects.revoked_count = 0;
+    fixture->effects.elections = 0;
 }
 
 bool fixture_advance(struct lease_fixture *fixture, uint64_t log_ms)

@@ -319,6 +319,7 @@ static void advance(struct schedule *schedule)
     schedule->effects.grant_count = 0;
     schedule->effects.ended_count = 0;
     schedule->effects.revoked_count = 0;
+    schedule->effects.elections = 0;
     schedule->effects_expected.revoked_count = 0;
     schedule->effects_expected.grant_count = 0;
     schedule->effects_expected.ended_count = 0;

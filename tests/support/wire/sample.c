@@ -20,6 +20,7 @@ static const struct {
     {"lock_list_result", "items", WIRE_MESSAGE_lock_item},
     {"audit_list_result", "items", WIRE_MESSAGE_audit_item},
     {"peer_form", "members", WIRE_MESSAGE_peer_member},
+    {"session_renew_result", "revoked", WIRE_MESSAGE_revocation},
 };
 
 const struct wire_message *sample_item_of(const struct wire_message *message,

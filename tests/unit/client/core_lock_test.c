@@ -246,46 +246,6 @@ static void a_wrong_token_is_fenced(void **state)
     world_close(fixture.world);
 }
 
-static void a_forced_unlock_is_told_once_and_leaves_the_session_alone(void **state)
-{
-    struct fixture fixture = fixture_open(11);
-    struct core *core = &fixture.world->core;
-    const struct wire_revoked notice = {
-        .session = fixture.holder->id, .name = bytes_of_text("lock"), .token = fixture.token};
-
-    (void)state;
-    lock_revoked(core, fixture.holder, &notice);
-
-    const struct core_revoked *revoked = core_next_revoked(core);
-    assert_non_null(revoked);
-    assert_ptr_equal(revoked->session, fixture.holder);
-    assert_int_equal(revoked->token, fixture.token);
-    assert_true(bytes_equal(bytes_of(revoked->name, revoked->name_size), notice.name));
-    assert_null(core_next_revoked(core));
-    assert_int_equal(fixture.holder->state, CORE_SESSION_CONNECTED);
-    world_close(fixture.world);
-}
-
-static void forced_unlocks_that_nobody_takes_end_their_session(void **state)
-{
-    struct fixture fixture = fixture_open(12);
-    struct core *core = &fixture.world->core;
-    const struct wire_revoked notice = {
-        .session = fixture.holder->id, .name = bytes_of_text("lock"), .token = fixture.token};
-
-    (void)state;
-    for (uint32_t i = 0; i < CORE_REVOKED_COUNT_MAX; i++) {
-        lock_revoked(core, fixture.holder, &notice);
-    }
-    assert_int_equal(fixture.holder->state, CORE_SESSION_CONNECTED);
-    lock_revoked(core, fixture.holder, &notice);
-
-    assert_int_equal(fixture.holder->state, CORE_SESSION_LOST);
-    /* Of a session that is lost there is nothing more to tell. */
-    assert_null(core_next_revoked(core));
-    world_close(fixture.world);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,8 +261,6 @@ int main(void)
         cmocka_unit_test(a_grant_behind_the_deadline_is_told_as_lost),
         cmocka_unit_test(an_acquire_that_was_sent_twice_is_unknown_when_the_session_has_expired),
         cmocka_unit_test(a_wrong_token_is_fenced),
-        cmocka_unit_test(a_forced_unlock_is_told_once_and_leaves_the_session_alone),
-        cmocka_unit_test(forced_unlocks_that_nobody_takes_end_their_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,10 +64,22 @@ static void command_is_not_begun_when_its_gate_is_closed(void **state)
 static void command_is_told_its_lock(void **state)
 {
     (void)state;
-    child_name_lock("deploy", UINT64_MAX, 7);
+    child_name_lock(false, "deploy", UINT64_MAX, 7);
     assert_string_equal(getenv("HOLDFAST_LOCK"), "deploy");
     assert_string_equal(getenv("HOLDFAST_TOKEN"), "18446744073709551615");
     assert_string_equal(getenv("HOLDFAST_DEADLINE_MS"), "7");
+    assert_null(getenv("HOLDFAST_ELECTION"));
+}
+
+static void command_within_a_lock_is_told_its_election_alone(void **state)
+{
+    (void)state;
+    child_name_lock(false, "deploy", 6, 7);
+    child_name_lock(true, "primary", 8, 9);
+
+    assert_string_equal(getenv("HOLDFAST_ELECTION"), "primary");
+    assert_string_equal(getenv("HOLDFAST_TOKEN"), "8");
+    assert_null(getenv("HOLDFAST_LOCK"));
 }
 
 static int ignore_sigpipe(void **state)
@@ -83,6 +95,7 @@ int main(void)
         cmocka_unit_test(sigpipe_stays_ignored_when_the_caller_ignored_it),
         cmocka_unit_test(command_is_not_begun_when_its_gate_is_closed),
         cmocka_unit_test(command_is_told_its_lock),
+        cmocka_unit_test(command_within_a_lock_is_told_its_election_alone),
     };
 
     return cmocka_run_group_tests(tests, ignore_sigpipe, NULL);

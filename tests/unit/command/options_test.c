@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/macros.h"
@@ -14,7 +15,7 @@
 
 /* The words of `line`, parted by single spaces. */
 struct line {
-    char text[256];
+    char text[600];
     char *words[32];
     struct options options;
     struct options_problem problem;
@@ -89,9 +90,41 @@ static void a_lock_may_be_shared_or_count_permits(void **state)
     assert_true(line.options.token == UINT64_MAX);
 }
 
+static void an_election_takes_a_name_a_value_and_a_command(void **state)
+{
+    struct line line;
+    (void)state;
+
+    assert_true(parse(&line, "elect primary here --ttl 3s --try -- run me"));
+    assert_int_equal(line.options.command, COMMAND_ELECT);
+    assert_string_equal(line.options.operands[0], "primary");
+    assert_string_equal(line.options.operands[1], "here");
+    assert_string_equal(line.options.child[0], "run");
+    assert_true(parse(&line, "elect observe primary"));
+    assert_int_equal(line.options.command, COMMAND_ELECT_OBSERVE);
+    assert_string_equal(line.options.operands[0], "primary");
+}
+
+static void an_election_s_name_and_value_have_bounds(void **state)
+{
+    char text[600];
+    struct line line;
+    (void)state;
+
+    (void)snprintf(text, sizeof(text), "elect %0254d %0255d", 0, 0);
+    assert_true(parse(&line, text));
+    (void)snprintf(text, sizeof(text), "elect %0255d x", 0);
+    assert_false(parse(&line, text));
+    assert_int_equal(line.problem.exit_status, EXIT_INPUT);
+    (void)snprintf(text, sizeof(text), "elect x %0256d", 0);
+    assert_false(parse(&line, text));
+    assert_int_equal(line.problem.exit_status, EXIT_INPUT);
+    assert_non_null(strstr(line.problem.text, "at most 255 bytes"));
+}
+
 static void a_wrong_line_is_a_usage_error(void **state)
 {
-    static const char *const wrong[] = {"elect x y",
+    static const char *const wrong[] = {"elect x",
                                         "lock",
                                         "lock a b",
                                         "lock a --",
@@ -125,7 +158,15 @@ static void a_wrong_line_is_a_usage_error(void **state)
                                         "get a --timeout 0s",
                                         "get a --endpoints h",
                                         "get a --endpoints h:1,",
-                                        "get a --endpoints h:70000"};
+                                        "get a --endpoints h:70000",
+                                        "elect x y z",
+                                        "elect x y --",
+                                        "elect x y --try --wait 1s",
+                                        "elect x y --shared",
+                                        "elect observe",
+                                        "elect observe a b",
+                                        "elect observe a --ttl 1s",
+                                        "lock a --election"};
     struct line line;
 
     (void)state;
@@ -232,6 +273,8 @@ int main(void)
         cmocka_unit_test(the_last_of_a_repeated_option_holds),
         cmocka_unit_test(what_stands_behind_two_dashes_is_the_command_to_run),
         cmocka_unit_test(a_lock_may_be_shared_or_count_permits),
+        cmocka_unit_test(an_election_takes_a_name_a_value_and_a_command),
+        cmocka_unit_test(an_election_s_name_and_value_have_bounds),
         cmocka_unit_test(a_wrong_line_is_a_usage_error),
         cmocka_unit_test(a_wrong_operand_is_bad_input),
         cmocka_unit_test(an_unknown_name_is_answered_with_the_nearest),

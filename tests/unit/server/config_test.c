@@ -158,11 +158,21 @@ static void names_in_the_environment_are_shouted(void **state)
     assert_int_equal(fixture->config.election_min_ms, 300);
 }
 
+/* The command reads it too: a shell that has it starts nodes that ask for a token. */
+static void the_file_of_tokens_is_a_setting_of_the_environment_too(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_true(environment(fixture, "HOLDFAST_AUTH_FILE=/etc/tokens"));
+    assert_string_equal(fixture->config.auth_file, "/etc/tokens");
+}
+
 static void names_of_the_client_in_the_environment_are_left_alone(void **state)
 {
     struct fixture *fixture = *state;
 
     assert_true(environment(fixture, "HOLDFAST_ENDPOINTS=127.0.0.1:1"));
+    assert_true(environment(fixture, "HOLDFAST_ELECTION=primary"));
     assert_true(environment(fixture, "HOLDFAST_TOKEN=7"));
 }
 
@@ -507,6 +517,7 @@ int main(void)
         LAW(flag_beats_environment_beats_file_in_whatever_order),
         LAW(dials_of_one_source_are_joined_and_hide_those_of_a_weaker_one),
         LAW(names_in_the_environment_are_shouted),
+        LAW(the_file_of_tokens_is_a_setting_of_the_environment_too),
         LAW(names_of_the_client_in_the_environment_are_left_alone),
         LAW(file_knows_comments_sections_and_continued_lists),
         LAW(unknown_flag_is_a_usage_error_that_names_the_nearest),
