@@ -75,7 +75,7 @@ uint64_t through_wake_ms(const struct core *core)
     if (!may_dial(core)) {
         return CORE_NEVER;
     }
-    uint64_t not_before_ms = core->endpoints[core->hint_endpoint].not_before_ms;
+    uint64_t not_before_ms = policy_dial_ms(core, &core->endpoints[core->hint_endpoint]);
 
     return core->through_dial_ms > not_before_ms ? core->through_dial_ms : not_before_ms;
 }
