@@ -61,6 +61,7 @@ struct client_scratch {
     struct holdfast_lock_info locks[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_lock_info queue[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_audit_info audit[WIRE_LIST_ITEM_COUNT_MAX];
+    struct holdfast_operation_result operations[HOLDFAST_TRANSACTION_COUNT_MAX];
     struct holdfast_member_info members[16];
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
@@ -108,6 +109,10 @@ void call_release(struct holdfast *client, struct holdfast_call *call);
 /* result.c */
 void client_result(struct holdfast *client, const struct core_call *call,
                    struct holdfast_result *result);
+
+/* transact.c */
+void transact_result(struct client_scratch *scratch, const struct core_call *call,
+                     struct holdfast_result *result);
 
 /* --- The shell (uv.c) ------------------------------------------------------------------------ */
 

@@ -114,6 +114,7 @@ union core_request {
     struct wire_leader_move leader_move;
     struct wire_snapshot_open snapshot_open;
     struct wire_snapshot_read snapshot_read;
+    struct wire_transact transact;
 };
 
 union core_answer {
@@ -138,6 +139,7 @@ union core_answer {
     struct wire_leader_move_result leader_move;
     struct wire_snapshot_open_result snapshot_open;
     struct wire_snapshot_read_result snapshot_read;
+    struct wire_transact_result transact;
 };
 
 /* A request under way. The owner fills in the first part; bytes in it stay valid until the call is

@@ -29,7 +29,8 @@ static void list_of(struct client_scratch *scratch, struct wire_items items,
                                                    .key_size = pair.key.size,
                                                    .value = pair.value.data,
                                                    .value_size = pair.value.size,
-                                                   .revision = pair.revision};
+                                                   .revision = pair.revision,
+                                                   .session = pair.session};
         result->pair_count++;
     }
     result->pairs = scratch->pairs;
@@ -239,6 +240,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->value = answer->get.value.data;
         result->value_size = answer->get.value.size;
         result->revision = answer->get.revision;
+        result->session = answer->get.session;
         return;
     case WIRE_METHOD_delete:
         result->revision = answer->remove.revision;
@@ -249,6 +251,8 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_list:
         list_of(scratch, answer->list.items, result);
         result->more = answer->list.more;
+        result->after = answer->list.after.size == 0 ? NULL : answer->list.after.data;
+        result->after_size = answer->list.after.size;
         return;
     case WIRE_METHOD_session_list:
         sessions_of(scratch, answer->session_list.items, result);
@@ -277,6 +281,9 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_snapshot_read:
         result->value = answer->snapshot_read.bytes.data;
         result->value_size = answer->snapshot_read.bytes.size;
+        return;
+    case WIRE_METHOD_transact:
+        transact_result(scratch, call, result);
         return;
     case WIRE_METHOD_member_add:
     case WIRE_METHOD_member_remove:

@@ -36,6 +36,7 @@ enum command {
     COMMAND_LEADER_MOVE,
     COMMAND_SNAPSHOT_SAVE,
     COMMAND_BENCH,
+    COMMAND_TXN,
     COMMAND_HELP,
     COMMAND_VERSION,
 };
@@ -55,6 +56,16 @@ enum {
     OPTIONS_VALUE_SIZE_MAX = 512 * 1024,
 };
 
+enum options_clause_kind { CLAUSE_IF, CLAUSE_THEN, CLAUSE_ELSE };
+
+enum { OPTIONS_CLAUSE_COUNT_MAX = 192 }; /* 64 of each kind. */
+
+/* One part of a transaction (client/command/txn_text.h). */
+struct options_clause {
+    enum options_clause_kind kind;
+    const char *text;
+};
+
 struct options {
     enum command command;
     const char *operands[OPTIONS_OPERAND_COUNT_MAX]; /* Behind the command's words. */
@@ -69,11 +80,12 @@ struct options {
     bool nodes_given;
     uint64_t port;
 
-    uint64_t ttl_ms; /* lock */
+    uint64_t ttl_ms; /* lock; put --session */
+    bool ttl_given;
     uint64_t wait_ms;
     bool wait_given; /* Otherwise `lock` waits for ever. */
     bool try;
-    const char *owner; /* NULL: made up. Of unlock: who does it. */
+    const char *owner; /* Also of put; NULL: made up. Of unlock: who does it. */
     bool shared;
     uint64_t permits; /* 0: the lock counts none. */
     uint64_t units;   /* Permits that are taken; 0: one. */
@@ -85,6 +97,11 @@ struct options {
     const char *reason;
 
     bool absent; /* cas */
+
+    bool session; /* put */
+
+    struct options_clause clauses[OPTIONS_CLAUSE_COUNT_MAX]; /* txn, in the order given. */
+    uint32_t clause_count;
 
     bool learner;        /* member add */
     const char *replace; /* member promote; NULL: nobody leaves. */

@@ -26,12 +26,12 @@ static const struct option_row option_rows[] = {
      "DIR", "where the nodes keep their data; it stays"},
     {"--port", OPTION_NUMBER, OPTION_AT(port), ONLY(DEV), 1, 65500, "P",
      "node i: clients on P+i, peers on P+10+i; 7100"},
-    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK), 1, TTL_MAX_MS, "D",
-     "how long the lock outlives a holder that is gone, 10s"},
+    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK) | ONLY(PUT), 1, TTL_MAX_MS, "D",
+     "how long the lock or key outlives a holder that is gone, 10s"},
     {"--wait", OPTION_DURATION, OPTION_AT(wait_ms), ONLY(LOCK), 0, DURATION_MAX_MS, "D",
      "how long to wait for the lock; for ever unless given"},
     {"--try", OPTION_SWITCH, OPTION_AT(try), ONLY(LOCK), 0, 0, NULL, "do not wait"},
-    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK), 0, 0, "TEXT",
+    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK) | ONLY(PUT), 0, 0, "TEXT",
      "shown to others; user, host, process and command unless given"},
     {"--shared", OPTION_SWITCH, OPTION_AT(shared), ONLY(LOCK), 0, 0, NULL,
      "together with other shared holders"},
@@ -65,6 +65,14 @@ static const struct option_row option_rows[] = {
      "how long to measure, 10"},
     {"--warmup", OPTION_SECONDS, OPTION_AT(warmup_ms), ONLY(BENCH), 0, MINUTES_MAX_MS, "S",
      "how long to run before, 2"},
+    {"--session", OPTION_SWITCH, OPTION_AT(session), ONLY(PUT), 0, 0, NULL,
+     "the key is gone with this process: stays in the foreground until a signal"},
+    {"--if", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_IF, 0, "COMPARE",
+     "'KEY = VALUE', 'KEY exists', 'KEY absent', 'KEY revision = N' (< >)"},
+    {"--then", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_THEN, 0, "OPERATION",
+     "'put KEY VALUE', 'del KEY', 'get KEY': when all compares hold"},
+    {"--else", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_ELSE, 0, "OPERATION",
+     "the same, when one does not; then exit 1"},
 };
 
 /* A command of two words stands before the one with its first word alone. */
@@ -102,6 +110,9 @@ static const struct command_row command_rows[] = {
      "the whole state into a file: a backup, for holdfastd --restore"},
     {COMMAND_BENCH, "bench", NULL, 1, 1, true, "put|get|lock|handoff",
      "measures a cluster under load"},
+    {COMMAND_TXN, "txn", NULL, 0, 0, true, "",
+     "compares and changes keys in one step; without options reads lines\n"
+     "                                 `if ...`, `then ...`, `else ...` from standard input"},
     {COMMAND_HELP, "help", NULL, 0, 1, false, "[COMMAND]", "this text"},
     {COMMAND_VERSION, "version", NULL, 0, 0, false, "", "the version"},
 };

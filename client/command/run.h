@@ -53,5 +53,7 @@ int member_run(struct run *run);
 int member_ls_run(struct run *run);
 int snapshot_save_run(struct run *run);
 int bench_run(struct run *run);
+int bind_run(struct run *run);
+int txn_run(struct run *run);
 
 #endif

@@ -20,6 +20,10 @@ static const struct {
     {"lock_list_result", "items", WIRE_MESSAGE_lock_item},
     {"audit_list_result", "items", WIRE_MESSAGE_audit_item},
     {"peer_form", "members", WIRE_MESSAGE_peer_member},
+    {"transact", "compares", WIRE_MESSAGE_compare},
+    {"transact", "success", WIRE_MESSAGE_operation},
+    {"transact", "failure", WIRE_MESSAGE_operation},
+    {"transact_result", "pairs", WIRE_MESSAGE_pair},
 };
 
 const struct wire_message *sample_item_of(const struct wire_message *message,
