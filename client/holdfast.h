@@ -59,8 +59,9 @@ enum holdfast_status {
     HOLDFAST_NOT_FORMED = 21,
     HOLDFAST_CLOSED = 22,
     HOLDFAST_STOPPING = 23,
-    HOLDFAST_REFUSED = 24, /* A change of the cluster, or a request that does not agree with the
-                              lock: result.text says why and what to do. */
+    HOLDFAST_REFUSED = 24, /* A change of the cluster, a request that does not agree with the lock,
+                              a transaction that would read too much: result.text says why and
+                              what to do. */
 };
 
 /* What became of a request that changes something. */
@@ -434,8 +435,9 @@ struct holdfast_transaction {
 
 /* Carries out one branch in order, at one revision; nothing comes between. `session` NULL: executed
  * at most once for each attempt, else exactly once. HOLDFAST_OK also when a compare did not hold:
- * see result.succeeded. HOLDFAST_TOO_LARGE when it does not fit one message (1 MiB), or what its
- * gets find does not: then it was not applied. */
+ * see result.succeeded. HOLDFAST_TOO_LARGE when it does not fit one message (1 MiB),
+ * HOLDFAST_REFUSED when what its gets find does not: neither was applied. HOLDFAST_MALFORMED: no
+ * such test or action, or HOLDFAST_BIND without a session. */
 struct holdfast_call *holdfast_transact(struct holdfast *client, struct holdfast_session *session,
                                         const struct holdfast_transaction *transaction,
                                         holdfast_callback callback, void *context);

@@ -292,7 +292,7 @@ static enum error apply_transact(struct apply *apply)
     };
     enum error error = transact_apply(&transact, apply->envelope.params);
 
-    if (error == ERR_TOO_LARGE) {
+    if (error == ERR_REFUSED) {
         apply->failure.text = bytes_of_text("what its gets find does not fit one answer; get less");
     }
     apply->answer = buffer_bytes(&answer);

@@ -241,7 +241,7 @@ enum error transact_apply(const struct transact *transact, struct bytes params)
         transact_bury(transact->table, branch.operations[i].key, transact->log_ms);
     }
     if (kv_found_size(transact->table, branch.operations, branch.count) > TRANSACT_FOUND_SIZE_MAX) {
-        return ERR_TOO_LARGE;
+        return ERR_REFUSED;
     }
     execute(transact, &branch, &result);
     give_results(transact, &result);

@@ -34,7 +34,8 @@ struct transact {
  */
 MUST_USE enum error transact_check(const struct wire_transact *request, const char **problem);
 
-/* ERR_TOO_LARGE, and nothing was changed, when what the gets find does not fit an answer;
+/* ERR_REFUSED, and nothing was changed, when what the gets find does not fit an answer (not
+ * TOO_LARGE: that is told of requests that have not used up their sequence);
  * ERR_MALFORMED where transact_check() says so. */
 MUST_USE enum error transact_apply(const struct transact *transact, struct bytes params);
 

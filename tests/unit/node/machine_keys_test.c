@@ -535,7 +535,7 @@ static void a_transaction_that_finds_too_much_changes_nothing(void **state)
 
     assert_int_equal(
         transact(fixture, 0, 0, &(struct script){.success = {"put c", "get a", "get b"}}, &result),
-        ERR_TOO_LARGE);
+        ERR_REFUSED);
     assert_false(exists(fixture, "c"));
     /* What a put in front of it makes smaller fits. */
     assert_int_equal(transact(fixture, 0, 0,
