@@ -113,7 +113,7 @@ static void listed(const struct holdfast_result *result, void *context)
 
         after = bytes_of(last->key, last->key_size);
     }
-    if (!result->more || after.size == 0 || run->output.error != 0) {
+    if (!result->more || after.data == NULL || after.size == 0 || run->output.error != 0) {
         run_finish(run, EXIT_DONE);
         return;
     }
