@@ -112,7 +112,7 @@ static const struct command_row command_rows[] = {
      "measures a cluster under load"},
     {COMMAND_TXN, "txn", NULL, 0, 0, true, "",
      "compares and changes keys in one step; without options reads lines\n"
-     "                                 `if ...`, `then ...`, `else ...` from standard input"},
+     "                              `if ...`, `then ...`, `else ...` from standard input"},
     {COMMAND_HELP, "help", NULL, 0, 1, false, "[COMMAND]", "this text"},
     {COMMAND_VERSION, "version", NULL, 0, 0, false, "", "the version"},
 };

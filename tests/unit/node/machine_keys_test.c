@@ -385,8 +385,9 @@ static void a_listing_passes_over_keys_of_dead_sessions_in_bounded_steps(void **
         page = list(fixture, after);
         page_count++;
         assert_int_equal(page.more, page.after.size != 0);
-        memcpy(memory, page.after.data, page.after.size);
-        after = bytes_of(memory, page.after.size);
+        struct buffer kept = buffer_of(memory, sizeof(memory));
+        assert_true(buffer_append(&kept, page.after));
+        after = buffer_bytes(&kept);
         for (; page.items.count > 0; page.items.count--) {
             assert_int_equal(wire_pair_decode(&page.items.raw, &pair), ERR_OK);
             item_count++;
