@@ -13,6 +13,7 @@
 #include "kv/kv.h"
 #include "node/machine.h"
 #include "tests/support/base/memory_table.h"
+#include "tests/support/node/transact_script.h"
 
 enum { MEMORY_SIZE = WIRE_FRAME_SIZE_MAX, PIECE_COUNT = 64, TTL_MS = 5000 };
 
@@ -190,72 +191,17 @@ static struct wire_list_result list(struct fixture *fixture, struct bytes after)
     return result;
 }
 
-/* --- Transactions: "exists a", "put a", "bind a", "get a", ... ----------------------------------
+/* --- Transactions -------------------------------------------------------------------------------
  */
 
-struct script {
-    const char *compares[4];
-    const char *success[4];
-    const char *failure[4];
-};
-
-static struct bytes word_of(const char *line, const char **rest)
-{
-    const char *space = strchr(line, ' ');
-
-    *rest = space + 1;
-    return bytes_of(line, (size_t)(space - line));
-}
-
-static struct wire_items compares_of(const char *const lines[4], struct buffer *items)
-{
-    size_t begin = items->size;
-    uint32_t count = 0;
-
-    for (; count < 4 && lines[count] != NULL; count++) {
-        const char *key;
-        struct wire_compare compare = {.test = word_of(lines[count], &key),
-                                       .value = bytes_of_text("value")};
-
-        compare.key = bytes_of_text(key);
-        assert_true(wire_compare_encode(&compare, items));
-    }
-    return (struct wire_items){.raw = bytes_of(items->data + begin, items->size - begin),
-                               .count = count};
-}
-
-static struct wire_items operations_of(const char *const lines[4], struct buffer *items)
-{
-    size_t begin = items->size;
-    uint32_t count = 0;
-
-    for (; count < 4 && lines[count] != NULL; count++) {
-        const char *key;
-        struct bytes word = word_of(lines[count], &key);
-        bool binds = bytes_equal(word, bytes_of_text("bind"));
-        bool puts = binds || bytes_equal(word, bytes_of_text("put"));
-        struct wire_operation operation = {.action = binds ? bytes_of_text("put") : word,
-                                           .bind = binds,
-                                           .value = bytes_of_text(puts ? "value" : "")};
-
-        operation.key = bytes_of_text(key);
-        assert_true(wire_operation_encode(&operation, items));
-    }
-    return (struct wire_items){.raw = bytes_of(items->data + begin, items->size - begin),
-                               .count = count};
-}
-
 static enum error transact(struct fixture *fixture, uint64_t session, uint64_t sequence,
-                           const struct script *script, struct wire_transact_result *result)
+                           const struct transact_script *script,
+                           struct wire_transact_result *result)
 {
     struct buffer params = buffer_of(fixture->params, MEMORY_SIZE);
     struct buffer items = buffer_of(fixture->items, MEMORY_SIZE);
-    struct wire_transact message = {.session = session, .sequence = sequence};
 
-    message.compares = compares_of(script->compares, &items);
-    message.success = operations_of(script->success, &items);
-    message.failure = operations_of(script->failure, &items);
-    assert_true(wire_transact_encode(&message, &params));
+    transact_script_encode(script, session, sequence, &items, &params);
     apply(fixture, WIRE_METHOD_transact, session, sequence, buffer_bytes(&params));
     if (fixture->result.error == ERR_OK) {
         struct bytes body = fixture->result.body;
@@ -356,12 +302,13 @@ static void many_keys_go_in_pieces_and_are_seen_by_nobody_meanwhile(void **state
     assert_true(memory_table_count(fixture->table) > 2 * 9900);
     assert_false(exists(fixture, "key09999"));
     assert_int_equal(delete_key(fixture, "key09998"), ERR_NOT_FOUND);
-    assert_int_equal(transact(fixture, 0, 0,
-                              &(struct script){.compares = {"absent key09997"},
-                                               .success = {"get key09996", "delete key09995"},
-                                               .failure = {"put wrong"}},
-                              &result),
-                     ERR_OK);
+    assert_int_equal(
+        transact(fixture, 0, 0,
+                 &(struct transact_script){.compares = {"absent key09997"},
+                                           .success = {"get key09996", "delete key09995"},
+                                           .failure = {"put wrong"}},
+                 &result),
+        ERR_OK);
     assert_true(result.succeeded && result.found == 0 && result.pairs.count == 0);
 
     do {
@@ -447,13 +394,13 @@ static void a_branch_is_executed_in_order_at_one_revision(void **state)
     struct wire_pair pair;
 
     put(fixture, 0, 0, "old", false);
-    assert_int_equal(
-        transact(fixture, 0, 0,
-                 &(struct script){.compares = {"equal old", "absent new"},
+    assert_int_equal(transact(fixture, 0, 0,
+                              &(struct transact_script){
+                                  .compares = {"equal old", "absent new"},
                                   .success = {"put new", "get new", "delete old", "get old"},
                                   .failure = {"put wrong"}},
-                 &result),
-        ERR_OK);
+                              &result),
+                     ERR_OK);
 
     assert_true(result.succeeded && !result.repeated);
     assert_int_equal(result.revision, machine_applied_index(fixture->machine));
@@ -474,9 +421,9 @@ static void one_compare_that_does_not_hold_gives_the_other_branch(void **state)
 
     put(fixture, 0, 0, "a", false);
     assert_int_equal(transact(fixture, 0, 0,
-                              &(struct script){.compares = {"exists a", "exists b"},
-                                               .success = {"delete a"},
-                                               .failure = {"put c"}},
+                              &(struct transact_script){.compares = {"exists a", "exists b"},
+                                                        .success = {"delete a"},
+                                                        .failure = {"put c"}},
                               &result),
                      ERR_OK);
 
@@ -490,8 +437,8 @@ static void a_repeated_transaction_tells_all_but_the_values_it_read(void **state
     struct wire_transact_result first;
     struct wire_transact_result again;
     uint64_t session = open_session(fixture);
-    const struct script script = {.compares = {"exists a"},
-                                  .success = {"get a", "delete a", "put b"}};
+    const struct transact_script script = {.compares = {"exists a"},
+                                           .success = {"get a", "delete a", "put b"}};
 
     put(fixture, 0, 0, "a", false);
     assert_int_equal(transact(fixture, session, 1, &script, &first), ERR_OK);
@@ -509,7 +456,7 @@ static void a_transaction_binds_to_its_own_session(void **state)
     struct fixture *fixture = *state;
     struct wire_transact_result result;
     uint64_t session = open_session(fixture);
-    const struct script script = {.success = {"bind a", "get a", "put b"}};
+    const struct transact_script script = {.success = {"bind a", "get a", "put b"}};
     struct wire_pair pair;
 
     assert_int_equal(transact(fixture, 0, 0, &script, &result), ERR_MALFORMED);
@@ -539,15 +486,17 @@ static void a_transaction_that_finds_too_much_changes_nothing(void **state)
         apply(fixture, WIRE_METHOD_put, 0, 0, buffer_bytes(&params));
     }
 
-    assert_int_equal(
-        transact(fixture, 0, 0, &(struct script){.success = {"put c", "get a", "get b"}}, &result),
-        ERR_REFUSED);
+    assert_int_equal(transact(fixture, 0, 0,
+                              &(struct transact_script){.success = {"put c", "get a", "get b"}},
+                              &result),
+                     ERR_REFUSED);
     assert_false(exists(fixture, "c"));
     /* What a put in front of it makes smaller fits. */
-    assert_int_equal(transact(fixture, 0, 0,
-                              &(struct script){.success = {"put a", "get a", "get b", "put c"}},
-                              &result),
-                     ERR_OK);
+    assert_int_equal(
+        transact(fixture, 0, 0,
+                 &(struct transact_script){.success = {"put a", "get a", "get b", "put c"}},
+                 &result),
+        ERR_OK);
     assert_int_equal(result.pairs.count, 2);
     assert_true(exists(fixture, "c"));
 }
@@ -556,7 +505,7 @@ static void a_transaction_with_a_map_that_says_nothing_is_malformed(void **state
 {
     struct fixture *fixture = *state;
     struct wire_transact_result result;
-    const struct script wrong[] = {
+    const struct transact_script wrong[] = {
         {.compares = {"maybe a"}, .success = {"put a"}},
         {.success = {"put a"}, .failure = {"take a"}},
     };
@@ -571,9 +520,9 @@ static void a_transaction_with_a_map_that_says_nothing_is_malformed(void **state
  */
 static void any_call_of_the_table_may_fail(void **state)
 {
-    const struct script script = {.compares = {"exists a", "equal b"},
-                                  .success = {"get a", "bind a", "delete b", "get a"},
-                                  .failure = {"put c"}};
+    const struct transact_script script = {.compares = {"exists a", "equal b"},
+                                           .success = {"get a", "bind a", "delete b", "get a"},
+                                           .failure = {"put c"}};
     enum error error = ERR_IO;
     uint64_t call_count;
 
