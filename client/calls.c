@@ -55,6 +55,20 @@ struct holdfast_call *holdfast_session_put(struct holdfast_session *session, con
                slot_take(session->client, WIRE_METHOD_put, callback, context));
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the public interface, with sizes and a context. */
+struct holdfast_call *holdfast_session_bind(struct holdfast_session *session, const void *key,
+                                            size_t key_size, const void *value, size_t value_size,
+                                            holdfast_callback callback, void *context)
+{
+    struct holdfast_call *call = slot_take(session->client, WIRE_METHOD_put, callback, context);
+
+    if (call != NULL) {
+        call->core.request.put.bind = true;
+    }
+    return put(session->client, session, bytes_of(key, key_size), bytes_of(value, value_size),
+               call);
+}
+
 struct holdfast_call *holdfast_get(struct holdfast *client, const void *key, size_t key_size,
                                    holdfast_callback callback, void *context)
 {

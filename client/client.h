@@ -100,6 +100,7 @@ struct client_scratch {
     struct holdfast_lock_info locks[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_lock_info queue[WIRE_LIST_ITEM_COUNT_MAX];
     struct holdfast_audit_info audit[WIRE_LIST_ITEM_COUNT_MAX];
+    struct holdfast_operation_result operations[HOLDFAST_TRANSACTION_COUNT_MAX];
     struct holdfast_member_info members[16];
     struct holdfast_member_info waiting[16];
     struct holdfast_node_status node;
@@ -180,6 +181,11 @@ uint64_t client_wake_ms(const struct holdfast *client);
 void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result);
 
+/* transact.c */
+void transact_result(struct client_scratch *scratch, const struct core_call *call,
+                     struct holdfast_result *result);
+
+/* --- The shell (uv.c) ------------------------------------------------------------------------ */
 /* Whether the lock of that name is an election. */
 static inline bool client_is_election(struct bytes name)
 {

@@ -123,6 +123,7 @@ union core_request {
     struct wire_snapshot_read snapshot_read;
     struct wire_election_proclaim election_proclaim;
     struct wire_election_show election_show;
+    struct wire_transact transact;
 };
 
 union core_answer {
@@ -149,6 +150,7 @@ union core_answer {
     struct wire_snapshot_read_result snapshot_read;
     struct wire_election_proclaim_result election_proclaim;
     struct wire_election_show_result election_show;
+    struct wire_transact_result transact;
 };
 
 /* A request under way. The owner fills in the first part; bytes in it stay valid until the call is

@@ -17,6 +17,7 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_METHOD_put:
     case WIRE_METHOD_delete:
     case WIRE_METHOD_cas:
+    case WIRE_METHOD_transact:
         return in_session ? CORE_WRITE_SESSION : CORE_WRITE_ALONE;
     case WIRE_METHOD_lock_release:
     case WIRE_METHOD_election_proclaim:
@@ -60,6 +61,9 @@ size_t call_size_max(const struct core_call *call)
         size += request->put.key.size + request->put.value.size;
     } else if (call->method == WIRE_METHOD_cas) {
         size += request->cas.key.size + request->cas.expected.size + request->cas.value.size;
+    } else if (call->method == WIRE_METHOD_transact) {
+        size += request->transact.compares.raw.size + request->transact.success.raw.size +
+                request->transact.failure.raw.size;
     } else {
         size += 1024; /* All others have at most three names, labels, values or reasons. */
     }
@@ -109,6 +113,15 @@ static bool encode_delete(const struct core_call *call, struct buffer *output)
     remove.session = call->session == NULL ? 0 : call->session->id;
     remove.sequence = call->sequence;
     return wire_delete_encode(&remove, output);
+}
+
+static bool encode_transact(const struct core_call *call, struct buffer *output)
+{
+    struct wire_transact transact = call->request.transact;
+
+    transact.session = call->session == NULL ? 0 : call->session->id;
+    transact.sequence = call->sequence;
+    return wire_transact_encode(&transact, output);
 }
 
 static bool encode_release(const struct core_call *call, struct buffer *output)
@@ -223,6 +236,8 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
         return encode_proclaim(call, output);
     case WIRE_METHOD_election_show:
         return encode_observe(call, now_ms, output);
+    case WIRE_METHOD_transact:
+        return encode_transact(call, output);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:
@@ -305,6 +320,8 @@ enum error call_decode(struct core_call *call, struct bytes body)
         return wire_election_proclaim_result_decode(&body, &answer->election_proclaim);
     case WIRE_METHOD_election_show:
         return wire_election_show_result_decode(&body, &answer->election_show);
+    case WIRE_METHOD_transact:
+        return wire_transact_result_decode(&body, &answer->transact);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_session_renew:

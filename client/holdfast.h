@@ -62,8 +62,9 @@ enum holdfast_status {
     HOLDFAST_NOT_FORMED = 21,
     HOLDFAST_CLOSED = 22,
     HOLDFAST_STOPPING = 23,
-    HOLDFAST_REFUSED = 24, /* A change of the cluster, or a request that does not agree with the
-                              lock: result.text says why and what to do. */
+    HOLDFAST_REFUSED = 24, /* A change of the cluster, a request that does not agree with the lock,
+                              a transaction that would read too much: result.text says why and
+                              what to do. */
 };
 
 /* What became of a request that changes something. */
@@ -109,6 +110,15 @@ struct holdfast_pair {
     const void *value;
     size_t value_size;
     uint64_t revision;
+    uint64_t session; /* In results: that the key is bound to; 0: none. */
+};
+
+/* What one operation of a transaction did. */
+struct holdfast_operation_result {
+    struct holdfast_pair pair; /* The key; of a put its new revision; of a get what it found. */
+    bool found;                /* The key was there before this operation. */
+    bool value_is_lost;        /* Of a get that found something: the request had to be sent again,
+                                  and what was read is not kept. */
 };
 
 struct holdfast_session_info {
@@ -233,18 +243,24 @@ struct holdfast_result {
     enum holdfast_status status;
     enum holdfast_outcome outcome;
     const char *text;  /* Why, for people; never NULL. */
-    uint64_t revision; /* put, get, delete, cas. */
+    uint64_t revision; /* put, get, delete, cas, transact. */
     uint64_t token;    /* acquire. */
     const void *value; /* get, snapshot_read. */
     size_t value_size;
-    uint32_t retry_after_ms;           /* HOLDFAST_OVERLOADED. */
-    uint32_t floor_ms;                 /* HOLDFAST_TTL_TOO_SHORT. */
-    uint64_t holder;                   /* HOLDFAST_HELD: the session, */
-    uint64_t holder_token;             /* and its token. */
-    bool more;                         /* Listings: ask again behind the last item. */
+    uint64_t session;        /* get: that the key is bound to; 0: none. */
+    uint32_t retry_after_ms; /* HOLDFAST_OVERLOADED. */
+    uint32_t floor_ms;       /* HOLDFAST_TTL_TOO_SHORT. */
+    uint64_t holder;         /* HOLDFAST_HELD: the session, */
+    uint64_t holder_token;   /* and its token. */
+    bool more;               /* Listings: ask again behind the last item, */
+    const void *after;       /* of list behind this key instead when it is not NULL. */
+    size_t after_size;
     const struct holdfast_pair *pairs; /* list. */
     size_t pair_count;
-    const struct holdfast_session_info *sessions; /* sessions. */
+    bool succeeded;                                     /* transact: all compares held. */
+    const struct holdfast_operation_result *operations; /* transact: of the branch that ran, in */
+    size_t operation_count;                             /* the order of its operations. */
+    const struct holdfast_session_info *sessions;       /* sessions. */
     size_t session_count;
     const struct holdfast_lock_info *locks; /* locks; of lock_show the holders. */
     size_t lock_count;
@@ -504,6 +520,67 @@ struct holdfast_call *holdfast_election_show(struct holdfast *client, const void
 struct holdfast_call *holdfast_session_put(struct holdfast_session *session, const void *key,
                                            size_t key_size, const void *value, size_t value_size,
                                            holdfast_callback callback, void *context);
+
+/* The same, and the key is deleted when the session ends, however that happens: nobody sees it from
+ * then on. Any later write of the key by anybody unbinds it, or binds it to another session. */
+struct holdfast_call *holdfast_session_bind(struct holdfast_session *session, const void *key,
+                                            size_t key_size, const void *value, size_t value_size,
+                                            holdfast_callback callback, void *context);
+
+/* --- Transactions ---------------------------------------------------------------------------- */
+
+enum holdfast_test {
+    HOLDFAST_EXISTS,
+    HOLDFAST_ABSENT,
+    HOLDFAST_EQUAL,            /* It exists, with this value. */
+    HOLDFAST_REVISION_EQUAL,   /* The revision of an absent key is 0. */
+    HOLDFAST_REVISION_LESS,    /* The key's is less than this one. */
+    HOLDFAST_REVISION_GREATER, /* The key's is greater. */
+};
+
+struct holdfast_compare {
+    enum holdfast_test test;
+    const void *key;
+    size_t key_size;
+    const void *value; /* HOLDFAST_EQUAL. */
+    size_t value_size;
+    uint64_t revision; /* HOLDFAST_REVISION_... */
+};
+
+enum holdfast_action {
+    HOLDFAST_PUT,
+    HOLDFAST_BIND, /* A put as of holdfast_session_bind(): in a session only. */
+    HOLDFAST_DELETE,
+    HOLDFAST_GET,
+};
+
+struct holdfast_operation {
+    enum holdfast_action action;
+    const void *key;
+    size_t key_size;
+    const void *value; /* HOLDFAST_PUT, HOLDFAST_BIND. */
+    size_t value_size;
+};
+
+enum { HOLDFAST_TRANSACTION_COUNT_MAX = 64 }; /* Of compares, and of the operations of a branch. */
+
+struct holdfast_transaction {
+    const struct holdfast_compare *compares;
+    size_t compare_count;
+    const struct holdfast_operation *success; /* Executed when all compares hold, */
+    size_t success_count;
+    const struct holdfast_operation *failure; /* and otherwise these. */
+    size_t failure_count;
+};
+
+/* Carries out one branch in order, at one revision; nothing comes between. `session` NULL: executed
+ * at most once for each attempt, else exactly once. HOLDFAST_OK also when a compare did not hold:
+ * see result.succeeded. HOLDFAST_TOO_LARGE when it does not fit one message (1 MiB),
+ * HOLDFAST_REFUSED when what its gets find does not: neither was applied. HOLDFAST_MALFORMED: no
+ * such test or action, or HOLDFAST_BIND without a session. */
+struct holdfast_call *holdfast_transact(struct holdfast *client, struct holdfast_session *session,
+                                        const struct holdfast_transaction *transaction,
+                                        holdfast_callback callback, void *context);
 
 /* --- Looking --------------------------------------------------------------------------------- */
 

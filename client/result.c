@@ -16,9 +16,18 @@ static const char *text_of(struct client_scratch *scratch, struct bytes text)
     return copy;
 }
 
-static void list_of(struct client_scratch *scratch, struct wire_items items,
+static void get_of(const struct wire_get_result *get, struct holdfast_result *result)
+{
+    result->value = get->value.data;
+    result->value_size = get->value.size;
+    result->revision = get->revision;
+    result->session = get->session;
+}
+
+static void list_of(struct client_scratch *scratch, const struct wire_list_result *list,
                     struct holdfast_result *result)
 {
+    struct wire_items items = list->items;
     struct wire_pair pair;
 
     for (uint32_t i = 0; i < items.count; i++) {
@@ -29,10 +38,14 @@ static void list_of(struct client_scratch *scratch, struct wire_items items,
                                                    .key_size = pair.key.size,
                                                    .value = pair.value.data,
                                                    .value_size = pair.value.size,
-                                                   .revision = pair.revision};
+                                                   .revision = pair.revision,
+                                                   .session = pair.session};
         result->pair_count++;
     }
     result->pairs = scratch->pairs;
+    result->more = list->more;
+    result->after = list->after.size == 0 ? NULL : list->after.data;
+    result->after_size = list->after.size;
 }
 
 static void sessions_of(struct client_scratch *scratch, struct wire_items items,
@@ -276,8 +289,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->revision = answer->put.revision;
         return;
     case WIRE_METHOD_get:
-        value_of(answer->get.value, result);
-        result->revision = answer->get.revision;
+        get_of(&answer->get, result);
         return;
     case WIRE_METHOD_delete:
         result->revision = answer->remove.revision;
@@ -286,8 +298,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->revision = answer->cas.revision;
         return;
     case WIRE_METHOD_list:
-        list_of(scratch, answer->list.items, result);
-        result->more = answer->list.more;
+        list_of(scratch, &answer->list, result);
         return;
     case WIRE_METHOD_session_list:
         sessions_of(scratch, answer->session_list.items, result);
@@ -318,6 +329,9 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         return;
     case WIRE_METHOD_election_show:
         leader_of(scratch, &answer->election_show, result);
+        return;
+    case WIRE_METHOD_transact:
+        transact_result(scratch, call, result);
         return;
     case WIRE_METHOD_election_proclaim:
     case WIRE_METHOD_member_add:

@@ -124,6 +124,14 @@ struct bytes slot_keep(struct holdfast_call *call, const void *data, size_t size
     return bytes_of(copy, size);
 }
 
+struct buffer slot_buffer(struct holdfast_call *call, size_t size)
+{
+    ASSERT(call->storage_size == 0);
+    ASSERT(size <= (call->large != NULL ? call->large_size : CLIENT_STORAGE_SIZE));
+    call->storage_size = size;
+    return buffer_of(call->large != NULL ? call->large : call->storage, size);
+}
+
 bool slot_check_size(struct holdfast_call *call, size_t size, size_t limit)
 {
     if (size > limit && call->refusal == ERR_OK) {

@@ -17,6 +17,9 @@ bool slot_reserve(struct holdfast_call *call, size_t size);
 /* A copy within what was reserved. */
 struct bytes slot_keep(struct holdfast_call *call, const void *data, size_t size);
 
+/* All that was reserved, for a call that keeps nothing else. */
+struct buffer slot_buffer(struct holdfast_call *call, size_t size);
+
 /* True when the call may go on. The limits are those of wire/messages.def. A request beyond them is
  * never sent: in a session it would use up a sequence that no node takes. */
 bool slot_check_size(struct holdfast_call *call, size_t size, size_t limit);

@@ -2,6 +2,7 @@
  * refusal costs less than what it refuses. Limits are checked here and never again. */
 #include "base/assert.h"
 #include "node/internal.h"
+#include "node/machine_transact.h"
 
 /* What admission must know of a request. */
 struct view {
@@ -10,6 +11,7 @@ struct view {
     uint64_t attempt;
     uint64_t audit_next;
     uint32_t ttl_ms;
+    const char *problem; /* With an error: what is wrong, when more is known. */
 };
 
 /* Functions that decode one kind of params: decoding checks every limit of wire/messages.def. */
@@ -34,7 +36,6 @@ struct view {
         return wire_##method##_decode(&params, &decoded);                                          \
     }
 
-VIEW_SEQUENCED(put)
 VIEW_SEQUENCED(delete)
 VIEW_SEQUENCED(cas)
 VIEW_SEQUENCED(lock_release)
@@ -96,6 +97,36 @@ static enum error view_election_show(struct bytes params)
     enum error error = wire_election_show_decode(&params, &decoded);
 
     return error != ERR_OK || election_is_valid(decoded.name) ? error : ERR_MALFORMED;
+}
+
+static enum error view_put(struct bytes params, struct view *view)
+{
+    struct wire_put decoded;
+    enum error error = wire_put_decode(&params, &decoded);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    view->session = decoded.session;
+    view->sequence = decoded.sequence;
+    if (decoded.bind && decoded.session == 0) {
+        view->problem = "a key is bound to the session of the request: give session and sequence";
+        return ERR_MALFORMED;
+    }
+    return ERR_OK;
+}
+
+static enum error view_transact(struct bytes params, struct view *view)
+{
+    struct wire_transact decoded;
+    enum error error = wire_transact_decode(&params, &decoded);
+
+    if (error != ERR_OK) {
+        return error;
+    }
+    view->session = decoded.session;
+    view->sequence = decoded.sequence;
+    return transact_check(&decoded, &view->problem);
 }
 
 static enum error view_session_open(struct bytes params, struct view *view)
@@ -174,6 +205,8 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_election_proclaim(rpc->body, view);
     case WIRE_METHOD_election_show:
         return view_election_show(rpc->body);
+    case WIRE_METHOD_transact:
+        return view_transact(rpc->body, view);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
@@ -194,7 +227,7 @@ static bool needs_session(enum wire_method method)
 static bool is_sequenced(enum wire_method method)
 {
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
-           needs_session(method);
+           method == WIRE_METHOD_transact || needs_session(method);
 }
 
 bool admission_is_change(enum wire_method method)
@@ -374,7 +407,8 @@ void admission_take(struct node *node, const struct origin *origin, const struct
 
     if (error != ERR_OK) {
         /* The envelope was whole, so the connection is still in step. */
-        answer_retry(node, origin, error == ERR_INCOMPLETE ? ERR_MALFORMED : error, 0);
+        error = error == ERR_INCOMPLETE ? ERR_MALFORMED : error;
+        answer_error(node, origin, error, view.problem == NULL ? "" : view.problem);
         return;
     }
     if (!numbers_are_valid(rpc->method, &view)) {

@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "kv/kv.h"
 #include "node/machine_read.h"
+#include "node/machine_transact.h"
 #include "node/window.h"
 
 enum {
@@ -11,6 +12,7 @@ enum {
     META_SIZE = 17, /* Version, applied index, cluster time. */
     META_VERSION = 1,
     RENEW_COUNT_MAX = RAFT_ENTRY_SIZE_MAX / 8,
+    DROP_COUNT_MAX = 64, /* Keys of ended sessions that one entry deletes, or such sessions. */
 };
 
 struct machine {
@@ -24,10 +26,12 @@ struct machine {
     bool hash_is_known; /* At `hash_index`. */
     raft_index hash_index;
     uint64_t hash;
+    bool may_drop; /* Keys of sessions that have ended may be left. */
     struct lease_effects effects;
     uint8_t body[WINDOW_RESULT_SIZE_MAX];
     uint8_t *renewed; /* RENEW_COUNT_MAX bytes. */
     uint8_t *items;   /* Scratch of machine_read(): WIRE_FRAME_SIZE_MAX bytes. */
+    uint8_t *answer;  /* Of a transaction, with what it read; likewise. */
 };
 
 static const uint8_t meta_key[] = {META_KEY_PREFIX};
@@ -35,7 +39,7 @@ static const uint8_t meta_key[] = {META_KEY_PREFIX};
 size_t machine_memory_size(void)
 {
     return arena_cost(1, sizeof(struct machine)) + windows_memory_size() +
-           arena_cost(1, RENEW_COUNT_MAX) + arena_cost(1, WIRE_FRAME_SIZE_MAX);
+           arena_cost(1, RENEW_COUNT_MAX) + 2 * arena_cost(1, WIRE_FRAME_SIZE_MAX);
 }
 
 struct machine *machine_open(struct arena *arena, struct table *table)
@@ -47,6 +51,7 @@ struct machine *machine_open(struct arena *arena, struct table *table)
     machine->windows = windows_open(arena, table);
     machine->renewed = arena_take(arena, 1, RENEW_COUNT_MAX);
     machine->items = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
+    machine->answer = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
     machine_reload(machine);
     return machine;
 }
@@ -61,6 +66,7 @@ void machine_reload(struct machine *machine)
     machine->dirty = false;
     machine->due_is_known = false;
     machine->hash_is_known = false;
+    machine->may_drop = true;
     if (table_get(machine->table, bytes_of(meta_key, sizeof(meta_key)), &meta)) {
         ASSERT_VALUES(meta.size == META_SIZE, meta.size, META_SIZE);
         ASSERT_VALUES(meta.data[0] == META_VERSION, meta.data[0], META_VERSION);
@@ -86,6 +92,7 @@ struct apply {
     struct envelope envelope;
     raft_index index;
     struct buffer body;
+    struct bytes answer; /* When it is not empty: told instead of the body, which is kept. */
     struct wire_failure failure; /* Details besides the code. */
 };
 
@@ -98,7 +105,11 @@ static enum error apply_put(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
-    kv_put(apply->machine->table, put.key, put.value, apply->index);
+    if (put.bind && apply->envelope.session == 0) {
+        return ERR_MALFORMED;
+    }
+    kv_put(apply->machine->table, put.key, put.value, put.bind ? apply->envelope.session : 0,
+           apply->index);
     struct wire_put_result result = {.revision = apply->index};
     return wire_put_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -112,6 +123,7 @@ static enum error apply_delete(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
+    transact_bury(apply->machine->table, request.key, apply->machine->log_ms);
     if (!kv_delete(apply->machine->table, request.key)) {
         return ERR_NOT_FOUND;
     }
@@ -129,6 +141,7 @@ static enum error apply_cas(struct apply *apply)
         return error;
     }
     struct kv_expected expected = {.absent = cas.absent, .value = cas.expected};
+    transact_bury(apply->machine->table, cas.key, apply->machine->log_ms);
     error = kv_compare_and_swap(apply->machine->table, cas.key, &expected, cas.value, apply->index);
     if (error != ERR_OK) {
         return error;
@@ -294,6 +307,29 @@ static enum error apply_election_proclaim(struct apply *apply)
     return wire_election_proclaim_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
 
+static enum error apply_transact(struct apply *apply)
+{
+    struct machine *machine = apply->machine;
+    struct buffer items = buffer_of(machine->items, WIRE_FRAME_SIZE_MAX);
+    struct buffer answer = buffer_of(machine->answer, WIRE_FRAME_SIZE_MAX);
+    const struct transact transact = {
+        .table = machine->table,
+        .session = apply->envelope.session,
+        .revision = apply->index,
+        .log_ms = machine->log_ms,
+        .items = &items,
+        .kept = &apply->body,
+        .answer = &answer,
+    };
+    enum error error = transact_apply(&transact, apply->envelope.params);
+
+    if (error == ERR_REFUSED) {
+        apply->failure.text = bytes_of_text("what its gets find does not fit one answer; get less");
+    }
+    apply->answer = buffer_bytes(&answer);
+    return error;
+}
+
 static enum error apply_write(struct apply *apply)
 {
     switch ((enum wire_method)apply->envelope.method) {
@@ -315,6 +351,8 @@ static enum error apply_write(struct apply *apply)
         return apply_lock_break(apply);
     case WIRE_METHOD_election_proclaim:
         return apply_election_proclaim(apply);
+    case WIRE_METHOD_transact:
+        return apply_transact(apply);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_METHOD_status:
@@ -418,6 +456,9 @@ static void apply_request(struct apply *apply, struct machine_result *result)
         stored = (struct window_result){.error = result->error, .body = result->body};
         windows_store(apply->machine->windows, envelope->session, envelope->sequence, &stored);
     }
+    if (result->error == ERR_OK && apply->answer.size != 0) {
+        result->body = apply->answer;
+    }
 }
 
 uint64_t machine_due_ms(struct machine *machine)
@@ -445,14 +486,26 @@ static bool advance(struct machine *machine)
 /* Keys have no deadlines: between writes to them the next one stays as it is. */
 static bool touches_leases(uint8_t method)
 {
-    return method != WIRE_METHOD_put && method != WIRE_METHOD_delete &&
-           method != WIRE_METHOD_cas && method != ENVELOPE_TICK;
+    return method != WIRE_METHOD_put && method != WIRE_METHOD_delete && method != WIRE_METHOD_cas &&
+           method != ENVELOPE_TICK;
 }
 
-static void drop_ended(struct machine *machine)
+/* Sessions that have ended since the first `from`: their results are forgotten, their keys go. */
+static void drop_ended(struct machine *machine, uint32_t from)
 {
-    for (uint32_t i = 0; i < machine->effects.ended_count; i++) {
+    for (uint32_t i = from; i < machine->effects.ended_count; i++) {
         windows_drop(machine->windows, machine->effects.ended[i]);
+        if (kv_session_end(machine->table, machine->effects.ended[i])) {
+            machine->may_drop = true;
+        }
+    }
+}
+
+/* Nobody sees these keys any more: they are of sessions that are dead. */
+static void drop_keys(struct machine *machine)
+{
+    for (uint32_t i = 0; i < DROP_COUNT_MAX && machine->may_drop; i++) {
+        machine->may_drop = kv_drop(machine->table) != KV_DROPPED_NOTHING;
     }
 }
 
@@ -472,7 +525,8 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     machine->effects.ended_count = 0;
     machine->effects.revoked_count = 0;
     machine->effects.elections = 0;
-    *result = (struct machine_result){.effects = &machine->effects};
+    *result =
+        (struct machine_result){.more_is_due = machine->may_drop, .effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
         return; /* Raft's own. What is due waits for the next stamp. */
     }
@@ -485,7 +539,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
         machine->log_ms = apply.envelope.log_ms;
     }
     result->more_is_due = advance(machine);
-    drop_ended(machine);
+    drop_ended(machine, 0);
     if (touches_leases(apply.envelope.method)) {
         machine->due_is_known = false;
     }
@@ -500,9 +554,9 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
         apply_request(&apply, result);
         break;
     }
-    for (uint32_t i = ended_before; i < machine->effects.ended_count; i++) {
-        windows_drop(machine->windows, machine->effects.ended[i]);
-    }
+    drop_ended(machine, ended_before);
+    drop_keys(machine);
+    result->more_is_due = result->more_is_due || machine->may_drop;
 }
 
 bool machine_lookup(struct machine *machine, uint64_t session, uint64_t sequence,
@@ -547,6 +601,7 @@ void machine_refound(struct machine *machine, raft_index index, uint64_t token_r
     ASSERT_VALUES(index >= machine->applied_index, index, machine->applied_index);
     windows_clear(machine->windows);
     lease_restart(machine->table, token_raise);
+    kv_restart(machine->table);
     machine->applied_index = index;
     machine->dirty = true;
     machine->due_is_known = false;
@@ -584,5 +639,6 @@ bool machine_is_write(enum wire_method method)
     return method == WIRE_METHOD_put || method == WIRE_METHOD_delete || method == WIRE_METHOD_cas ||
            method == WIRE_METHOD_session_open || method == WIRE_METHOD_session_end ||
            method == WIRE_METHOD_lock_acquire || method == WIRE_METHOD_lock_release ||
-           method == WIRE_METHOD_lock_break || method == WIRE_METHOD_election_proclaim;
+           method == WIRE_METHOD_lock_break || method == WIRE_METHOD_election_proclaim ||
+           method == WIRE_METHOD_transact;
 }

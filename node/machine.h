@@ -40,7 +40,8 @@ struct machine_result {
     struct bytes body;    /* ERR_OK: the encoded result map; otherwise the encoded failure map.
                              Empty for the leader's own commands. Until the next apply. */
     struct bytes renewed; /* ENVELOPE_RENEW: one byte for each id: 1 renewed, 0 session expired. */
-    bool more_is_due;     /* More sessions are due at this stamp: propose a tick. */
+    bool more_is_due;     /* More sessions are due at this stamp, or keys of ended ones are left:
+                             propose a tick. */
     const struct lease_effects *effects; /* For notices; until the next apply. */
 };
 

@@ -25,6 +25,8 @@ static struct bytes mode_text(enum lease_mode mode)
 /* What a listing's answer adds to its items. */
 enum { LISTING_OVERHEAD = 256 };
 
+enum { LISTING_SKIP_COUNT_MAX = 1000 }; /* Keys of dead sessions that one listing passes over. */
+
 struct listing {
     struct buffer *items;
     size_t size_max;
@@ -74,6 +76,13 @@ static struct wire_items listing_items(const struct listing *listing)
     return (struct wire_items){.raw = buffer_bytes(listing->items), .count = listing->count};
 }
 
+/* A key is gone with its session, though its record may still be there. */
+static bool is_gone(const struct machine_reader *reader, const struct kv_pair *pair)
+{
+    return pair->session != 0 &&
+           !lease_session_is_alive(reader->table, pair->session, reader->log_ms);
+}
+
 static enum error read_get(struct machine_reader *reader, struct bytes params)
 {
     struct wire_get get;
@@ -83,10 +92,11 @@ static enum error read_get(struct machine_reader *reader, struct bytes params)
     if (error != ERR_OK) {
         return error;
     }
-    if (!kv_get(reader->table, get.key, &pair)) {
+    if (!kv_get(reader->table, get.key, &pair) || is_gone(reader, &pair)) {
         return ERR_NOT_FOUND;
     }
-    struct wire_get_result result = {.value = pair.value, .revision = pair.revision};
+    struct wire_get_result result = {
+        .value = pair.value, .revision = pair.revision, .session = pair.session};
     return wire_get_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
 }
 
@@ -100,17 +110,30 @@ static enum error read_list(struct machine_reader *reader, struct bytes params)
         return error;
     }
     struct listing listing = listing_begin(reader, list.limit);
+    listing.size_max -= size_min(listing.size_max, KV_KEY_SIZE_MAX); /* Of `after` in the answer. */
     struct bytes after = list.after;
+    uint32_t skip_count = 0;
     while (kv_next(reader->table, list.prefix, after, &pair) && listing_has_room(&listing)) {
-        struct wire_pair item = {.key = pair.key, .value = pair.value, .revision = pair.revision};
+        struct wire_pair item = {.key = pair.key,
+                                 .value = pair.value,
+                                 .revision = pair.revision,
+                                 .session = pair.session};
         size_t before = listing.items->size;
 
-        if (!listing_add(&listing, before, wire_pair_encode(&item, listing.items))) {
+        if (is_gone(reader, &pair)) {
+            listing.more = ++skip_count == LISTING_SKIP_COUNT_MAX;
+        } else if (!listing_add(&listing, before, wire_pair_encode(&item, listing.items))) {
             break;
         }
         after = pair.key;
+        if (listing.more) {
+            break;
+        }
     }
     struct wire_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    if (skip_count == LISTING_SKIP_COUNT_MAX) {
+        result.after = after;
+    }
     return wire_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
 }
 

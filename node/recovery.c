@@ -435,11 +435,28 @@ static enum error look(struct node *node, struct findings *found)
     return error;
 }
 
+/* What the log lacks is there, in a file that this version cannot read: an older one was replaced
+ * while its state was in use. Restoring from the others would hide that, and could take for ever.
+ */
+static enum error refuse_other_version(struct node *node, const struct findings *found)
+{
+    if (found->log.first_index <= found->base.index + 1 ||
+        snapshots_of_another_version(node->snapshots) <= found->base.index) {
+        return ERR_OK;
+    }
+    node_fail(node, "the snapshot of the state was written by another version",
+              "reading a snapshot", "use that version, or an empty folder");
+    return ERR_VERSION;
+}
+
 enum error recovery_run(struct node *node)
 {
     struct findings found = {0};
     enum error error = look(node, &found);
 
+    if (error == ERR_OK) {
+        error = refuse_other_version(node, &found);
+    }
     ASSERT(node->identity.formed && node->raft == NULL);
     if (error != ERR_OK) {
         return error;

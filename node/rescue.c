@@ -93,7 +93,7 @@ static enum error find_snapshot(struct rescue *rescue, const char **problem)
     }
     if (error != ERR_OK) {
         *problem = error == ERR_VERSION
-                       ? "a newer version wrote the snapshots: use that version"
+                       ? "another version wrote the snapshots: use that version"
                        : "reading the snapshots failed: recover another node's folder";
     }
     return error;

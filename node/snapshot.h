@@ -136,6 +136,10 @@ const struct snapshot_file *snapshots_newest(const struct snapshots *snapshots);
 const struct snapshot_file *snapshots_newest_below(const struct snapshots *snapshots,
                                                    raft_index index);
 
+/* The index of the newest whole file that another version wrote, as it was at the opening; 0: none.
+ * It is of no use here, and is left where it is. */
+raft_index snapshots_of_another_version(const struct snapshots *snapshots);
+
 /* What its head says. The configuration is borrowed until the next advance. */
 struct snapshot_base snapshots_base(const struct snapshots *snapshots,
                                     const struct snapshot_file *file);

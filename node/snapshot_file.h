@@ -23,7 +23,7 @@ size_t snapshot_file_memory_size(void);
 
 /* Reads the whole file. Its pairs take the place of those of `table`, unless that is NULL; of a
  * file that is refused the table is left empty. `cluster`: whose it must be; NULL: anybody's.
- * ERR_MISSING, ERR_IO; ERR_CORRUPT; ERR_VERSION: a newer program wrote it; ERR_WRONG_CLUSTER; or
+ * ERR_MISSING, ERR_IO; ERR_CORRUPT; ERR_VERSION: another version wrote it; ERR_WRONG_CLUSTER; or
  * the table's. */
 MUST_USE enum error snapshot_file_read(struct disk *disk, const struct disk_name *name,
                                        const uint8_t *cluster, struct table *table, uint8_t *memory,

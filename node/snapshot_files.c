@@ -102,6 +102,9 @@ static enum error open_whole(struct snapshots *snapshots, const struct disk_name
         snapshots_files_add(snapshots, &file, &base);
         snapshots_files_refuse(snapshots, index);
     }
+    if (error == ERR_VERSION && index > snapshots->files.foreign_index) {
+        snapshots->files.foreign_index = index;
+    }
     /* Of another cluster or version: not ours to remove. */
     return error == ERR_CORRUPT || error == ERR_WRONG_CLUSTER || error == ERR_VERSION ? ERR_OK
                                                                                       : error;
@@ -279,6 +282,11 @@ const struct snapshot_file *snapshots_newest_below(const struct snapshots *snaps
 const struct snapshot_file *snapshots_newest(const struct snapshots *snapshots)
 {
     return snapshots_newest_below(snapshots, UINT64_MAX);
+}
+
+raft_index snapshots_of_another_version(const struct snapshots *snapshots)
+{
+    return snapshots->files.foreign_index;
 }
 
 struct snapshot_base snapshots_base(const struct snapshots *snapshots,

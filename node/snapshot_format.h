@@ -47,7 +47,7 @@
 #include "raft/entry.h"
 
 enum {
-    SNAPSHOT_FORMAT_VERSION = 2, /* Of the blocks, and of the records that are in them. */
+    SNAPSHOT_FORMAT_VERSION = 3, /* Of the blocks, and of the records that are in them. */
     SNAPSHOT_CLUSTER_SIZE = 16,
     SNAPSHOT_CONFIGURATION_SIZE_MAX = 4096,
     SNAPSHOT_BLOCK_HEADER_SIZE = 48,

@@ -48,7 +48,8 @@ struct files {
     uint32_t removal_first;
     uint32_t removal_count;
     bool is_removing;
-    uint8_t *page; /* SNAPSHOT_HEAD_SIZE_MAX, for opening. */
+    raft_index foreign_index; /* Of the newest file of another version; 0: there is none. */
+    uint8_t *page;            /* SNAPSHOT_HEAD_SIZE_MAX, for opening. */
 };
 
 /* --- A walk over the blocks of one file: snapshot_scan.c -------------------------------------- */

@@ -55,7 +55,7 @@ static bool refuse_not_empty(const struct restore *restore)
 static bool refuse_file(const struct restore *restore, enum error error, uint64_t offset)
 {
     if (error == ERR_VERSION) {
-        return refuse(restore, "a newer version wrote it; use that version", "");
+        return refuse(restore, "another version wrote it; use that version", "");
     }
     if (error != ERR_CORRUPT) {
         return refuse(restore, "reading the copy of it failed: ", error_text(error));

@@ -21,7 +21,7 @@ enum {
     MARKER_SIZE = 24,
     /* Of the records in the table, like SNAPSHOT_FORMAT_VERSION: what an older program left behind
      * is not opened but built anew. */
-    STATE_VERSION = 2,
+    STATE_VERSION = 3,
 };
 
 /* The marker's bytes: checksum of the identity | size of the environment | its checksum. */

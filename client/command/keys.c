@@ -19,6 +19,9 @@ static void add_json_pair(struct run *run, const struct holdfast_pair *pair)
     output_bytes(output, "key", bytes_of(pair->key, pair->key_size));
     output_bytes(output, "value", bytes_of(pair->value, pair->value_size));
     output_u64(output, "revision", pair->revision);
+    if (pair->session != 0) {
+        output_u64(output, "session", pair->session);
+    }
     text_add(&output->text, "}");
     output_line(output);
 }
@@ -37,7 +40,8 @@ static void got(const struct holdfast_result *result, void *context)
                                            .key_size = strlen(key),
                                            .value = result->value,
                                            .value_size = result->value_size,
-                                           .revision = result->revision};
+                                           .revision = result->revision,
+                                           .session = result->session};
         add_json_pair(run, &pair);
     } else {
         text_add_bytes(&run->output.text, bytes_of(result->value, result->value_size));
@@ -102,15 +106,20 @@ static void listed(const struct holdfast_result *result, void *context)
             output_line(&run->output);
         }
     }
-    if (!result->more || result->pair_count == 0 || run->output.error != 0) {
+    struct bytes after = bytes_of(result->after, result->after_size);
+
+    if (result->after == NULL && result->pair_count != 0) {
+        const struct holdfast_pair *last = &result->pairs[result->pair_count - 1];
+
+        after = bytes_of(last->key, last->key_size);
+    }
+    if (!result->more || after.data == NULL || after.size == 0 || run->output.error != 0) {
         run_finish(run, EXIT_DONE);
         return;
     }
-    const struct holdfast_pair *last = &result->pairs[result->pair_count - 1];
-
-    ASSERT(last->key_size <= sizeof(keys->after));
-    keys->after_size = last->key_size;
-    memcpy(keys->after, last->key, last->key_size);
+    ASSERT(after.size <= sizeof(keys->after));
+    keys->after_size = after.size;
+    memcpy(keys->after, after.data, after.size);
     ask_list(run);
 }
 

@@ -54,6 +54,7 @@ static int dispatch(struct run *run)
     case COMMAND_AUDIT:
         return audit_run(run);
     case COMMAND_PUT:
+        return run->options->session ? bind_run(run) : keys_run(run);
     case COMMAND_GET:
     case COMMAND_DEL:
     case COMMAND_CAS:
@@ -76,6 +77,8 @@ static int dispatch(struct run *run)
         return top_run(run);
     case COMMAND_DOCTOR:
         return doctor_run(run);
+    case COMMAND_TXN:
+        return txn_run(run);
     case COMMAND_HELP:
         return help(run->options);
     case COMMAND_VERSION:

@@ -77,9 +77,22 @@ static bool parse_number(enum option_kind kind, const char *value, uint64_t *num
         return text_parse_u64(bytes_of_text(value), number);
     case OPTION_SWITCH:
     case OPTION_TEXT:
+    case OPTION_CLAUSE:
         break;
     }
     UNREACHABLE();
+}
+
+MUST_USE static bool take_clause(struct options *options, const struct option_row *row,
+                                 const char *value, struct options_problem *problem)
+{
+    if (options->clause_count == OPTIONS_CLAUSE_COUNT_MAX) {
+        return REFUSE(problem, EXIT_USAGE,
+                      "too many of --if, --then and --else: at most 64 of each");
+    }
+    options->clauses[options->clause_count++] =
+        (struct options_clause){.kind = (enum options_clause_kind)row->low, .text = value};
+    return true;
 }
 
 MUST_USE static bool take_value(struct options *options, const struct option_row *row,
@@ -89,6 +102,9 @@ MUST_USE static bool take_value(struct options *options, const struct option_row
     uint64_t number = 0;
 
     ASSERT(row->kind != OPTION_SWITCH);
+    if (row->kind == OPTION_CLAUSE) {
+        return take_clause(options, row, value, problem);
+    }
     if (row->kind == OPTION_TEXT) {
         memcpy(field, &value, sizeof(value));
         return true;
@@ -395,10 +411,20 @@ MUST_USE static bool check_number(const char *what, const char *operand, uint64_
     return true;
 }
 
+MUST_USE static bool check_put(struct options *options, struct options_problem *problem)
+{
+    if (!options->session && (options->ttl_given || options->owner != NULL)) {
+        return REFUSE(problem, EXIT_USAGE, "--ttl and --owner of put need --session");
+    }
+    return check_owner(options, problem) &&
+           check_size("the key", options->operands[0], OPTIONS_KEY_SIZE_MAX, problem);
+}
+
 MUST_USE static bool check_command(struct options *options, struct options_problem *problem)
 {
     switch (options->command) {
     case COMMAND_PUT:
+        return check_put(options, problem);
     case COMMAND_GET:
     case COMMAND_DEL:
     case COMMAND_CAS:
@@ -450,6 +476,7 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
     case COMMAND_MEMBER_LS:
     case COMMAND_TOP:
     case COMMAND_DOCTOR:
+    case COMMAND_TXN:
     case COMMAND_HELP:
     case COMMAND_VERSION:
         return true;
@@ -484,6 +511,7 @@ bool options_parse(struct options *options, char *const *arguments,
     options->command = row->command;
     options->wait_given = is_given(&words, "--wait");
     options->nodes_given = is_given(&words, "--nodes");
+    options->ttl_given = is_given(&words, "--ttl");
     return check_options_fit(row, &words, problem) &&
            place_operands(options, &words, row, problem) && check_command(options, problem) &&
            (!row->needs_endpoints || check_endpoints(options, environment_endpoints, problem));

@@ -38,6 +38,7 @@ enum command {
     COMMAND_BENCH,
     COMMAND_TOP,
     COMMAND_DOCTOR,
+    COMMAND_TXN,
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_ELECT,
@@ -60,6 +61,16 @@ enum {
     OPTIONS_VALUE_SIZE_MAX = 512 * 1024,
 };
 
+enum options_clause_kind { CLAUSE_IF, CLAUSE_THEN, CLAUSE_ELSE };
+
+enum { OPTIONS_CLAUSE_COUNT_MAX = 192 }; /* 64 of each kind. */
+
+/* One part of a transaction (client/command/txn_text.h). */
+struct options_clause {
+    enum options_clause_kind kind;
+    const char *text;
+};
+
 struct options {
     enum command command;
     const char *operands[OPTIONS_OPERAND_COUNT_MAX]; /* Behind the command's words. */
@@ -75,11 +86,12 @@ struct options {
     bool nodes_given;
     uint64_t port;
 
-    uint64_t ttl_ms; /* lock */
+    uint64_t ttl_ms; /* lock; put --session */
+    bool ttl_given;
     uint64_t wait_ms;
     bool wait_given; /* Otherwise `lock` waits for ever. */
     bool try;
-    const char *owner; /* NULL: made up. Of unlock: who does it. */
+    const char *owner; /* Also of put; NULL: made up. Of unlock: who does it. */
     bool shared;
     uint64_t permits; /* 0: the lock counts none. */
     uint64_t units;   /* Permits that are taken; 0: one. */
@@ -93,6 +105,11 @@ struct options {
     const char *reason;
 
     bool absent; /* cas */
+
+    bool session; /* put */
+
+    struct options_clause clauses[OPTIONS_CLAUSE_COUNT_MAX]; /* txn, in the order given. */
+    uint32_t clause_count;
 
     bool learner;        /* member add */
     const char *replace; /* member promote; NULL: nobody leaves. */

@@ -27,13 +27,13 @@ static const struct option_row option_rows[] = {
      "where the nodes keep their data; doctor measures the disk there"},
     {"--port", OPTION_NUMBER, OPTION_AT(port), ONLY(DEV), 1, 65500, "P",
      "node i: clients on P+i, peers on P+10+i; 7100"},
-    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK) | ONLY(ELECT), 1, TTL_MAX_MS, "D",
-     "how long the lock outlives a holder that is gone, 10s"},
+    {"--ttl", OPTION_DURATION, OPTION_AT(ttl_ms), ONLY(LOCK) | ONLY(ELECT) | ONLY(PUT), 1,
+     TTL_MAX_MS, "D", "how long the lock or key outlives a holder that is gone, 10s"},
     {"--wait", OPTION_DURATION, OPTION_AT(wait_ms), ONLY(LOCK) | ONLY(ELECT), 0, DURATION_MAX_MS,
      "D", "how long to wait for the lock; for ever unless given"},
     {"--try", OPTION_SWITCH, OPTION_AT(try), ONLY(LOCK) | ONLY(ELECT), 0, 0, NULL, "do not wait"},
-    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK) | ONLY(ELECT), 0, 0,
-     "TEXT", "shown to others; user, host, process and command unless given"},
+    {"--owner", OPTION_TEXT, OPTION_AT(owner), ONLY(LOCK) | ONLY(UNLOCK) | ONLY(ELECT) | ONLY(PUT),
+     0, 0, "TEXT", "shown to others; user, host, process and command unless given"},
     {"--shared", OPTION_SWITCH, OPTION_AT(shared), ONLY(LOCK), 0, 0, NULL,
      "together with other shared holders"},
     {"--permits", OPTION_NUMBER, OPTION_AT(permits), ONLY(LOCK), 1, OPTIONS_PERMIT_COUNT_MAX, "N",
@@ -75,6 +75,14 @@ static const struct option_row option_rows[] = {
      "NAME is that of an election"},
     {"--auth-file", OPTION_TEXT, OPTION_AT(auth_file), ALL_COMMANDS, 0, 0, "FILE",
      "a line `NAME TOKEN`: who we are; otherwise HOLDFAST_AUTH_FILE"},
+    {"--session", OPTION_SWITCH, OPTION_AT(session), ONLY(PUT), 0, 0, NULL,
+     "the key is gone with this process: stays in the foreground until a signal"},
+    {"--if", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_IF, 0, "COMPARE",
+     "'KEY = VALUE', 'KEY exists', 'KEY absent', 'KEY revision = N' (< >)"},
+    {"--then", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_THEN, 0, "OPERATION",
+     "'put KEY VALUE', 'del KEY', 'get KEY': when all compares hold"},
+    {"--else", OPTION_CLAUSE, OPTION_AT(clauses), ONLY(TXN), CLAUSE_ELSE, 0, "OPERATION",
+     "the same, when one does not; then exit 1"},
 };
 
 /* A command of two words stands before the one with its first word alone. */
@@ -119,6 +127,9 @@ static const struct command_row command_rows[] = {
     {COMMAND_TOP, "top", NULL, 0, 0, true, "", "nodes, rates, locks and queues, live"},
     {COMMAND_DOCTOR, "doctor", NULL, 0, 0, true, "",
      "measures round trips, clocks and disk; the smallest safe TTL; exit 1: see what it says"},
+    {COMMAND_TXN, "txn", NULL, 0, 0, true, "",
+     "compares and changes keys in one step; without options reads lines\n"
+     "                              `if ...`, `then ...`, `else ...` from standard input"},
     {COMMAND_HELP, "help", NULL, 0, 1, false, "[COMMAND]", "this text"},
     {COMMAND_VERSION, "version", NULL, 0, 0, false, "", "the version"},
 };

@@ -9,7 +9,14 @@
 #include "base/bytes.h"
 #include "client/command/options.h"
 
-enum option_kind { OPTION_SWITCH, OPTION_TEXT, OPTION_DURATION, OPTION_SECONDS, OPTION_NUMBER };
+enum option_kind {
+    OPTION_SWITCH,
+    OPTION_TEXT,
+    OPTION_DURATION,
+    OPTION_SECONDS,
+    OPTION_NUMBER,
+    OPTION_CLAUSE, /* May be repeated; `low` is its kind. */
+};
 
 struct option_row {
     const char *name;

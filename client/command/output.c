@@ -10,12 +10,16 @@
 
 #include "base/assert.h"
 #include "client/command/options.h"
+#include "client/holdfast.h"
 
 enum {
-    /* A byte becomes six in JSON at most, and two in hexadecimal. */
-    LINE_SIZE_MAX = 8 * (OPTIONS_VALUE_SIZE_MAX + OPTIONS_KEY_SIZE_MAX) + 1024,
+    /* The longest line is that of a transaction: a message of keys and values, each byte of which
+     * becomes six in JSON at most, and two in hexadecimal, and names and numbers beside them. */
+    LINE_SIZE_MAX = 8 * (1 << 20) + HOLDFAST_TRANSACTION_COUNT_MAX * 8 * OPTIONS_KEY_SIZE_MAX,
     MESSAGE_SIZE_MAX = 1024,
 };
+_Static_assert(LINE_SIZE_MAX > 8 * (OPTIONS_VALUE_SIZE_MAX + OPTIONS_KEY_SIZE_MAX) + 1024,
+               "one pair fits a line");
 
 void output_open(struct output *output)
 {

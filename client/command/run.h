@@ -59,5 +59,7 @@ int snapshot_save_run(struct run *run);
 int bench_run(struct run *run);
 int top_run(struct run *run);
 int doctor_run(struct run *run);
+int bind_run(struct run *run);
+int txn_run(struct run *run);
 
 #endif

@@ -38,6 +38,10 @@ sources_of() {
         ;;
     config) echo base/*.c server/config*.c server/address.c ;;
     credentials) echo base/*.c ;;
+    transact)
+        echo base/*.c kv/*.c lease/*.c wire/*.c raft/entry.c node/machine_transact.c \
+            tests/support/base/memory_table.c
+        ;;
     esac
 }
 libraries_of() {
@@ -57,7 +61,7 @@ length_of() {
 build() {
     local objects=() libraries source object newest
     read -ra libraries < <(libraries_of "$1")
-    newest=$(find base log raft wire node server tests/support tests/fuzz \
+    newest=$(find base log raft lease kv wire node server tests/support tests/fuzz \
         \( -name '*.h' -o -name '*.def' \) -newer "$out/stamp" 2>/dev/null | head -n 1)
     for source in $(sources_of "$1") "tests/fuzz/fuzz_$1.c"; do
         object=$out/obj/${source//\//_}.o
@@ -74,7 +78,7 @@ run() {
     local log=$out/$name.log
     mkdir -p "$out/corpus/$name"
     [ -d "tests/fuzz/corpus/$name" ] && cp -n "tests/fuzz/corpus/$name"/* "$out/corpus/$name/"
-    case $name in rpc | frame) dictionary=(-dict=tests/fuzz/wire.dict) ;; esac
+    case $name in rpc | frame | transact) dictionary=(-dict=tests/fuzz/wire.dict) ;; esac
     "$out/fuzz_$name" -max_total_time="$seconds" -rss_limit_mb=512 -timeout=5 \
         -max_len="$(length_of "$name")" -print_final_stats=1 -artifact_prefix="$out/found/$name-" \
         "${dictionary[@]}" "$out/corpus/$name" >"$log" 2>&1

@@ -174,6 +174,7 @@ void sim_check_costly(struct sim *sim, uint32_t place)
         node_check(world->node);
         lease_check(world->table);
         kv_check(world->table);
+        sim_transact_check(sim, world->table);
         SIM_CHECK(sim, table_is_whole, table_error(world->table) == ERR_OK, place, 0);
     }
 }

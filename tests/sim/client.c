@@ -86,7 +86,9 @@ static void open_client(struct sim *sim, struct sim_client *client, struct prng 
         client->calls[i].core.slot = i;
         client->calls[i].value = malloc(SIM_VALUE_SIZE_MAX);
         client->calls[i].expected = malloc(SIM_VALUE_SIZE_MAX);
-        ASSERT(client->calls[i].value != NULL && client->calls[i].expected != NULL);
+        client->calls[i].items = malloc(SIM_ITEMS_SIZE_MAX);
+        ASSERT(client->calls[i].value != NULL && client->calls[i].expected != NULL &&
+               client->calls[i].items != NULL);
     }
 }
 
@@ -111,6 +113,7 @@ void sim_clients_close(struct sim *sim)
         for (uint32_t j = 0; j < SIM_CALL_COUNT; j++) {
             free(client->calls[j].value);
             free(client->calls[j].expected);
+            free(client->calls[j].items);
         }
         for (uint32_t j = 0; j < SIM_LINK_COUNT; j++) {
             free(client->links[j].output);

@@ -253,14 +253,33 @@ static bool minority_is_down(const struct sim *sim)
     return running == total / 2 + 1 && running < total;
 }
 
+/* What a transaction would put where the history looks. */
+static void note_transaction(struct sim *sim, struct wire_transact *transact, uint64_t index)
+{
+    struct wire_operation operation;
+
+    for (; transact->success.count > 0; transact->success.count--) {
+        if (wire_operation_decode(&transact->success.raw, &operation) == ERR_OK &&
+            operation.key.data[0] == 'k' && bytes_equal(operation.action, bytes_of_text("put"))) {
+            sim_history_note(sim, operation.value, index);
+        }
+    }
+}
+
 static void note_write(struct sim *sim, const struct envelope *envelope, uint64_t index)
 {
     struct bytes params = envelope->params;
     struct wire_put put;
     struct wire_cas cas;
+    struct wire_transact transact;
 
     if (envelope->method == WIRE_METHOD_put && wire_put_decode(&params, &put) == ERR_OK) {
-        sim_history_note(sim, put.value, index);
+        if (put.key.data[0] == 'k') {
+            sim_history_note(sim, put.value, index);
+        }
+    } else if (envelope->method == WIRE_METHOD_transact &&
+               wire_transact_decode(&params, &transact) == ERR_OK) {
+        note_transaction(sim, &transact, index);
     } else if (envelope->method == WIRE_METHOD_cas && wire_cas_decode(&params, &cas) == ERR_OK) {
         sim_history_note(sim, cas.value, index);
     }

@@ -256,6 +256,22 @@ MUTANTS = [
 
     Mutant("unanswered_passes_for_refused", "what a follower has passed on and lost is called REJECTED", [
         ("node/passing.c", "    if (changes_nothing(passed.method)) {", "    if (passed.id != 0) {")]),
+    # --- Transactions and bound keys ---
+    Mutant("transaction_in_part", "a transaction skips an operation now and then", [
+        ("node/machine_transact.c", "        if (kv_operation_execute(",
+         "        if (transact->revision % 7 == 0 && i == 1) {\n            continue;\n        }\n"
+         "        if (kv_operation_execute(")],
+           "a transaction needs no fault"),
+    Mutant("bound_keys_stay", "keys are not deleted when their session has ended", [
+        ("node/machine.c", "if (kv_session_end(machine->table,", "if (false && kv_session_end(machine->table,"),
+        ("node/machine_read.c", "    return pair->session != 0 &&", "    return pair->session == 1 &&")],
+           "sessions end in every run"),
+    Mutant("bound_keys_go_early", "readers take a session for dead before its time", [
+        ("node/machine_read.c", "pair->session, reader->log_ms);", "pair->session, reader->log_ms + 700);")]),
+    Mutant("branches_are_confused", "every tenth transaction runs the other branch", [
+        ("node/machine_transact.c", "    error = take_branch(result.succeeded ?",
+         "    error = take_branch(result.succeeded != (transact->revision % 10 == 0) ?")],
+           "a transaction needs no fault"),
 
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [

@@ -19,6 +19,8 @@ enum {
     SIM_START_MS = 1000, /* Of the cluster's clock. */
     SIM_SEQUENCE_COUNT = 1 << 12,
     SIM_VALUE_SIZE_MAX = 64 << 10,
+    SIM_ITEMS_SIZE_MAX = 2 * SIM_VALUE_SIZE_MAX + 1024, /* A compare and a put of one key. */
+    SIM_BOUND_COUNT_MAX = 10,                           /* Bound keys: one of each client. */
     SIM_VALUE_SIZE_LARGE = 60000,
     SIM_LOST_COUNT_MAX = 2 * SIM_FAULT_COUNT_MAX,
 };

@@ -235,6 +235,7 @@ struct sim_call {
     char name[16];
     uint8_t *value;
     uint8_t *expected;
+    uint8_t *items; /* Of a transaction: SIM_ITEMS_SIZE_MAX. */
 };
 
 struct sim_client {
@@ -270,6 +271,10 @@ struct sim_client {
     uint64_t token;
     uint64_t seen[SIM_KEY_COUNT_MAX]; /* The last value read or written, by key. */
     uint64_t done_count;              /* Successes. */
+    uint64_t
+        bound_order; /* Its session has a bound key since, in the order of the history; 0: no. */
+    uint64_t ended_session; /* The last one whose end was confirmed, */
+    uint64_t ended_order;   /* and when. */
 };
 
 struct sim_lock {
@@ -297,6 +302,7 @@ struct sim {
     struct sim_history history;
     struct sim_client *clients;
     struct sim_lock locks[SIM_LOCK_COUNT];
+    uint64_t twin_value; /* The last one given out. */
     struct sim_totals totals;
     enum sim_phase phase;
     uint32_t healed_places; /* A set, as bits. */
@@ -501,6 +507,8 @@ void sim_client_cut(struct sim *sim, struct sim_client *client);
 /* --- work.c -------------------------------------------------------------------------------------
  */
 
+/* A call that begins now; NULL when the client has none to spare. */
+struct sim_call *sim_work_take(struct sim *sim, struct sim_client *client, enum wire_method method);
 void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_call *call);
 /* The number that a value's text begins with. */
 uint64_t sim_value_of(struct bytes text);
@@ -510,6 +518,25 @@ void sim_work_act(struct sim *sim, struct sim_client *client);
 /* Nothing is under way, and its session has ended. */
 bool sim_work_is_idle(const struct sim_client *client);
 bool sim_client_holds(const struct sim *sim, const struct sim_client *client, uint32_t lock);
+
+/* --- transact.c ---------------------------------------------------------------------------------
+ */
+
+/* The call's name is set: what it was asked to do as a compare-and-swap. */
+void sim_transact_fill_cas(struct sim_call *call, const struct wire_cas *cas);
+void sim_transact_begin_twins(struct sim *sim, struct sim_client *client);
+void sim_transact_begin_bound(struct sim *sim, struct sim_client *client);
+/* A compare-and-swap that was sent as a transaction, and answered: the status that it would have
+ * had otherwise. */
+MUST_USE enum error sim_transact_swapped(struct sim *sim, const struct sim_client *client,
+                                         struct sim_call *call);
+/* True when the call was one of these: a write or a list of twins or bound keys. */
+bool sim_transact_finished(struct sim *sim, struct sim_client *client, const struct sim_call *call);
+void sim_transact_session_begins(struct sim_client *client);
+void sim_transact_session_ended(struct sim *sim, struct sim_client *client,
+                                const struct sim_call *call);
+/* A law of every state. */
+void sim_transact_check(struct sim *sim, struct table *table);
 
 /* --- history.c ----------------------------------------------------------------------------------
  */

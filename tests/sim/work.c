@@ -39,13 +39,13 @@ uint64_t sim_value_of(struct bytes text)
 /* --- Beginning ----------------------------------------------------------------------------------
  */
 
-static struct sim_call *take_call(struct sim *sim, struct sim_client *client,
-                                  enum wire_method method)
+struct sim_call *sim_work_take(struct sim *sim, struct sim_client *client, enum wire_method method)
 {
     for (uint32_t i = 0; i < SIM_CALL_COUNT; i++) {
         struct sim_call *call = &client->calls[i];
         uint8_t *value = call->value;
         uint8_t *expected = call->expected;
+        uint8_t *items = call->items;
 
         if (call->is_used) {
             continue;
@@ -54,6 +54,7 @@ static struct sim_call *take_call(struct sim *sim, struct sim_client *client,
         call->is_used = true;
         call->value = value;
         call->expected = expected;
+        call->items = items;
         call->core.slot = i;
         call->core.method = method;
         call->core.timeout_ms =
@@ -76,7 +77,7 @@ static void name_call(struct sim_call *call, char kind, uint32_t number)
 
 static void begin_session(struct sim *sim, struct sim_client *client)
 {
-    struct sim_call *call = take_call(sim, client, WIRE_METHOD_session_open);
+    struct sim_call *call = sim_work_take(sim, client, WIRE_METHOD_session_open);
 
     if (call == NULL) {
         return;
@@ -84,13 +85,14 @@ static void begin_session(struct sim *sim, struct sim_client *client)
     memset(&client->session, 0, sizeof(client->session));
     client->has_session = true;
     client->was_suspect = false;
+    sim_transact_session_begins(client);
     call->core.request.session_open.ttl_ms = sim->plan->knobs.ttl_ms;
     core_session_start(&client->core, &client->session, &call->core);
 }
 
 static void end_session(struct sim *sim, struct sim_client *client)
 {
-    struct sim_call *call = take_call(sim, client, WIRE_METHOD_session_end);
+    struct sim_call *call = sim_work_take(sim, client, WIRE_METHOD_session_end);
 
     if (call == NULL) {
         return;
@@ -105,7 +107,7 @@ static void end_session(struct sim *sim, struct sim_client *client)
 
 static void begin_acquire(struct sim *sim, struct sim_client *client)
 {
-    struct sim_call *call = take_call(sim, client, WIRE_METHOD_lock_acquire);
+    struct sim_call *call = sim_work_take(sim, client, WIRE_METHOD_lock_acquire);
 
     if (call == NULL) {
         return;
@@ -121,7 +123,7 @@ static void begin_acquire(struct sim *sim, struct sim_client *client)
 
 static void begin_release(struct sim *sim, struct sim_client *client)
 {
-    struct sim_call *call = take_call(sim, client, WIRE_METHOD_lock_release);
+    struct sim_call *call = sim_work_take(sim, client, WIRE_METHOD_lock_release);
 
     if (call == NULL) {
         return;
@@ -154,6 +156,24 @@ static void note_write(struct sim *sim, struct sim_client *client, struct sim_ca
     call->operation = sim_history_begin(sim, &operation);
 }
 
+static void fill_cas(struct sim *sim, struct sim_call *call)
+{
+    const struct sim_operation *operation = &sim->history.operations[call->operation];
+    const struct wire_cas cas = {
+        .key = bytes_of_text(call->name),
+        .absent = operation->expected == 0,
+        .expected = operation->expected == 0 ? (struct bytes){0}
+                                             : text_of(sim, operation->expected, call->expected),
+        .value = text_of(sim, operation->value, call->value),
+    };
+
+    if (call->core.method == WIRE_METHOD_transact) {
+        sim_transact_fill_cas(call, &cas);
+    } else {
+        call->core.request.cas = cas;
+    }
+}
+
 static void fill_write(struct sim *sim, struct sim_call *call)
 {
     const struct sim_operation *operation = &sim->history.operations[call->operation];
@@ -166,12 +186,7 @@ static void fill_write(struct sim *sim, struct sim_call *call)
         request->put.value = text_of(sim, operation->value, call->value);
         return;
     case SIM_CAS:
-        request->cas.key = key;
-        request->cas.absent = operation->expected == 0;
-        request->cas.expected = operation->expected == 0
-                                    ? (struct bytes){0}
-                                    : text_of(sim, operation->expected, call->expected);
-        request->cas.value = text_of(sim, operation->value, call->value);
+        fill_cas(sim, call);
         return;
     case SIM_DELETE:
         request->remove.key = key;
@@ -191,7 +206,9 @@ static void begin_key(struct sim *sim, struct sim_client *client, enum sim_opera
         [SIM_CAS] = WIRE_METHOD_cas,
         [SIM_DELETE] = WIRE_METHOD_delete,
     };
-    struct sim_call *call = take_call(sim, client, methods[kind]);
+    bool as_transaction = kind == SIM_CAS && prng_below(&client->prng, 2) == 0;
+    struct sim_call *call =
+        sim_work_take(sim, client, as_transaction ? WIRE_METHOD_transact : methods[kind]);
     uint32_t key = (uint32_t)prng_below(&client->prng, sim->plan->knobs.key_count);
 
     if (call == NULL) {
@@ -208,21 +225,28 @@ static void begin_key(struct sim *sim, struct sim_client *client, enum sim_opera
 
 static void begin_list(struct sim *sim, struct sim_client *client)
 {
-    struct sim_call *call = take_call(sim, client, WIRE_METHOD_list);
+    struct sim_call *call = sim_work_take(sim, client, WIRE_METHOD_list);
 
     if (call == NULL) {
         return;
     }
-    call->core.request.list.prefix = bytes_of_text("k");
+    uint64_t choice = prng_below(&client->prng, 5);
+
+    call->name[0] = choice < 3 ? 'k' : choice == 3 ? 't' : 'b';
+    call->core.request.list.prefix = bytes_of_text(call->name);
     call->core.request.list.limit = LIST_LIMIT;
     core_call_start(&client->core, &call->core);
 }
 
 static void act_on_keys(struct sim *sim, struct sim_client *client)
 {
-    uint64_t choice = prng_below(&client->prng, 100);
+    uint64_t choice = prng_below(&client->prng, 115);
 
-    if (choice < 35) {
+    if (choice >= 105) {
+        sim_transact_begin_twins(sim, client);
+    } else if (choice >= 100) {
+        sim_transact_begin_bound(sim, client);
+    } else if (choice < 35) {
         begin_key(sim, client, SIM_PUT);
     } else if (choice < 65) {
         begin_key(sim, client, SIM_GET);
@@ -402,9 +426,13 @@ static bool some_disk_is_low(const struct sim *sim)
 
 static void end_key(struct sim *sim, struct sim_client *client, struct sim_call *call)
 {
-    struct sim_operation *operation = &sim->history.operations[call->operation];
     const union core_answer *answer = &call->core.answer;
     enum error status = call->core.status;
+
+    if (status == ERR_OK && call->core.method == WIRE_METHOD_transact) {
+        status = sim_transact_swapped(sim, client, call);
+    }
+    struct sim_operation *operation = &sim->history.operations[call->operation];
     bool is_told = status == ERR_NOT_FOUND || status == ERR_MISMATCH;
 
     if (status == ERR_OK) {
@@ -491,11 +519,15 @@ void sim_work_finished(struct sim *sim, struct sim_client *client, struct sim_ca
     }
     sim_print(sim, "client %u: %s %s: %s", client->number, wire_method_name(call->core.method),
               call->name, error_name(call->core.status));
+    if (sim_transact_finished(sim, client, call)) {
+        return;
+    }
     switch ((unsigned)call->core.method) {
     case WIRE_METHOD_session_open:
         end_open(sim, client, call);
         return;
     case WIRE_METHOD_session_end:
+        sim_transact_session_ended(sim, client, call);
         client->has_session = false;
         client->session_is_ending = false;
         return;

@@ -21,6 +21,10 @@ static const struct {
     {"audit_list_result", "items", WIRE_MESSAGE_audit_item},
     {"peer_form", "members", WIRE_MESSAGE_peer_member},
     {"session_renew_result", "revoked", WIRE_MESSAGE_revocation},
+    {"transact", "compares", WIRE_MESSAGE_compare},
+    {"transact", "success", WIRE_MESSAGE_operation},
+    {"transact", "failure", WIRE_MESSAGE_operation},
+    {"transact_result", "pairs", WIRE_MESSAGE_pair},
 };
 
 const struct wire_message *sample_item_of(const struct wire_message *message,

@@ -76,6 +76,36 @@ static void what_stands_behind_two_dashes_is_the_command_to_run(void **state)
     assert_null(line.options.child[4]);
 }
 
+static void clauses_of_a_transaction_keep_their_order(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "txn --then a --if b --then c --else=d"));
+
+    assert_int_equal(line.options.command, COMMAND_TXN);
+    assert_int_equal(line.options.clause_count, 4);
+    assert_int_equal(line.options.clauses[0].kind, CLAUSE_THEN);
+    assert_string_equal(line.options.clauses[1].text, "b");
+    assert_int_equal(line.options.clauses[1].kind, CLAUSE_IF);
+    assert_string_equal(line.options.clauses[3].text, "d");
+    assert_int_equal(line.options.clauses[3].kind, CLAUSE_ELSE);
+    assert_false(parse(&line, "get k --if b"));
+}
+
+static void a_put_has_a_ttl_only_with_a_session(void **state)
+{
+    struct line line;
+
+    (void)state;
+    assert_true(parse(&line, "put k v --session --ttl 3s --owner me"));
+    assert_true(line.options.session && line.options.ttl_ms == 3000);
+    assert_false(parse(&line, "put k v --ttl 3s"));
+    assert_int_equal(line.problem.exit_status, EXIT_USAGE);
+    assert_false(parse(&line, "put k v --owner me"));
+    assert_false(parse(&line, "get k --session"));
+}
+
 static void a_lock_may_be_shared_or_count_permits(void **state)
 {
     struct line line;
@@ -275,6 +305,8 @@ int main(void)
         cmocka_unit_test(a_lock_may_be_shared_or_count_permits),
         cmocka_unit_test(an_election_takes_a_name_a_value_and_a_command),
         cmocka_unit_test(an_election_s_name_and_value_have_bounds),
+        cmocka_unit_test(clauses_of_a_transaction_keep_their_order),
+        cmocka_unit_test(a_put_has_a_ttl_only_with_a_session),
         cmocka_unit_test(a_wrong_line_is_a_usage_error),
         cmocka_unit_test(a_wrong_operand_is_bad_input),
         cmocka_unit_test(an_unknown_name_is_answered_with_the_nearest),

@@ -30,7 +30,7 @@ static int close_table(void **state)
 
 static void put_text(struct table *table, const char *key, const char *value, kv_revision revision)
 {
-    kv_put(table, bytes_of_text(key), bytes_of_text(value), revision);
+    kv_put(table, bytes_of_text(key), bytes_of_text(value), 0, revision);
 }
 
 static void absent_key_is_not_found(void **state)
@@ -92,7 +92,7 @@ static void values_of_every_size_are_kept_and_leave_nothing(void **state)
     assert_non_null(data);
     memset(data, 'x', KV_VALUE_SIZE_MAX);
     for (uint32_t i = 0; i < COUNT_OF(sizes); i++) {
-        kv_put(table, bytes_of_text("a"), bytes_of(data, sizes[i]), i + 1);
+        kv_put(table, bytes_of_text("a"), bytes_of(data, sizes[i]), 0, i + 1);
         assert_true(kv_get(table, bytes_of_text("a"), &pair));
         assert_true(bytes_equal(pair.value, bytes_of(data, sizes[i])));
         assert_true(kv_next(table, bytes_of_text(""), bytes_of_text(""), &pair));
@@ -101,7 +101,7 @@ static void values_of_every_size_are_kept_and_leave_nothing(void **state)
         kv_check(table);
     }
     assert_int_equal(memory_table_count(table), 1);
-    kv_put(table, bytes_of_text("a"), bytes_of(data, KV_VALUE_SIZE_MAX), 99);
+    kv_put(table, bytes_of_text("a"), bytes_of(data, KV_VALUE_SIZE_MAX), 0, 99);
     assert_true(kv_delete(table, bytes_of_text("a")));
     assert_int_equal(memory_table_count(table), 0);
     free(data);
@@ -173,7 +173,7 @@ static void listing_is_by_prefix_even_with_awkward_bytes(void **state)
     struct kv_pair pair;
 
     for (uint32_t i = 0; i < COUNT_OF(keys); i++) {
-        kv_put(table, keys[i], bytes_of(NULL, 0), i + 1);
+        kv_put(table, keys[i], bytes_of(NULL, 0), 0, i + 1);
     }
     /* Neighbours in the table that are not ours. */
     table_put(table, bytes_of_text("j"), bytes_of_text("before"));
@@ -197,7 +197,7 @@ static void longest_key_is_kept(void **state)
     struct kv_pair pair;
 
     memset(longest, 0xff, sizeof(longest));
-    kv_put(*state, key, key, 1);
+    kv_put(*state, key, key, 0, 1);
 
     assert_true(kv_next(*state, bytes_of("\xff", 1), bytes_of("\xff", 1), &pair));
     assert_true(bytes_equal(pair.key, key));
@@ -217,11 +217,11 @@ static void any_call_of_the_table_may_fail(void **state)
         struct table *table = memory_table_open();
         struct kv_pair pair;
         memory_table_fail_after(table, call_count, ERR_IO);
-        kv_put(table, key, bytes_of(large, 3), 1);
-        kv_put(table, key, bytes_of(large, sizeof(large)), 2);
+        kv_put(table, key, bytes_of(large, 3), 0, 1);
+        kv_put(table, key, bytes_of(large, sizeof(large)), 0, 2);
         error = kv_compare_and_swap(table, key, &expected, bytes_of_text("b"), 3);
         assert_true(error == ERR_OK || table_error(table) == ERR_IO);
-        kv_put(table, key, bytes_of(large, sizeof(large)), 4);
+        kv_put(table, key, bytes_of(large, sizeof(large)), 0, 4);
         if (!kv_next(table, bytes_of(NULL, 0), bytes_of(NULL, 0), &pair) ||
             !kv_get(table, key, &pair) || !kv_delete(table, key)) {
             assert_int_equal(table_error(table), ERR_IO);

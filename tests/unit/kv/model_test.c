@@ -79,7 +79,7 @@ static void change(struct run *run, struct bytes key, kv_revision revision)
     uint64_t choice = prng_below(&run->prng, 10);
 
     if (choice < 3) {
-        kv_put(run->table, key, value, revision);
+        kv_put(run->table, key, value, 0, revision);
         kv_model_put(run->model, key, value, revision);
     } else if (choice < 5) {
         assert_int_equal(kv_delete(run->table, key), kv_model_delete(run->model, key));

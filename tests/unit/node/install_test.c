@@ -7,10 +7,13 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/checksum.h"
+#include "kv/kv.h"
 #include "node/internal.h"
 #include "tests/support/base/memory_table.h"
 #include "tests/support/log/memory_disk.h"
@@ -211,6 +214,170 @@ static void sessions_results_and_tokens_survive_an_installation(void **state)
     (void)state;
 }
 
+/* Sends a transaction that puts "t" when "bound" exists, and reads it; else it puts "wrong". */
+static struct wire_transact_result transact(struct fake_cluster *cluster, uint32_t client,
+                                            uint64_t session, uint64_t sequence)
+{
+    uint8_t memory[1024];
+    uint8_t items_memory[512];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+    struct buffer items = buffer_of(items_memory, sizeof(items_memory));
+    const struct wire_compare compare = {.key = bytes_of_text("bound"),
+                                         .test = bytes_of_text("exists")};
+    const struct wire_operation put = {.action = bytes_of_text("put"), .key = bytes_of_text("t")};
+    const struct wire_operation read = {.action = bytes_of_text("get"), .key = bytes_of_text("t")};
+    struct wire_transact request = {.session = session, .sequence = sequence};
+    struct wire_transact_result result;
+
+    assert_true(wire_compare_encode(&compare, &items));
+    request.compares = (struct wire_items){.raw = buffer_bytes(&items), .count = 1};
+    size_t begin = items.size;
+    assert_true(wire_operation_encode(&put, &items) && wire_operation_encode(&read, &items));
+    request.success =
+        (struct wire_items){.raw = bytes_of(items_memory + begin, items.size - begin), .count = 2};
+    assert_true(wire_transact_encode(&request, &params));
+    uint64_t id = fake_request(cluster, client, WIRE_METHOD_transact, &params);
+    struct bytes body = fake_answer(cluster, client, id)->body;
+    assert_int_equal(wire_transact_result_decode(&body, &result), ERR_OK);
+    return result;
+}
+
+static uint64_t put_bound(struct fake_cluster *cluster, uint32_t client, uint64_t session,
+                          uint64_t sequence, const char *key)
+{
+    uint8_t memory[256];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+    const struct wire_put put = {
+        .session = session, .sequence = sequence, .key = bytes_of_text(key), .bind = true};
+
+    assert_true(wire_put_encode(&put, &params));
+    return fake_request(cluster, client, WIRE_METHOD_put, &params);
+}
+
+static uint64_t end_session(struct fake_cluster *cluster, uint32_t client, uint64_t session)
+{
+    uint8_t memory[64];
+    struct buffer params = buffer_of(memory, sizeof(memory));
+    const struct wire_session_end request = {.session = session};
+
+    assert_true(wire_session_end_encode(&request, &params));
+    return fake_request(cluster, client, WIRE_METHOD_session_end, &params);
+}
+
+/* What a node holds that leads by an installed snapshot alone: a transaction of before is not
+ * executed again, and bound keys end with their session. */
+static void transactions_and_bound_keys_survive_an_installation(void **state)
+{
+    enum { BOUND_COUNT = 200 }; /* More than one entry takes away. */
+    struct fake_cluster *cluster = open_cluster(3, 4);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t away = (leader + 1) % 3;
+    uint32_t third = (leader + 2) % 3;
+    uint32_t client = fake_client_open(cluster, leader);
+    uint64_t sequence = 0;
+    char key[16];
+
+    cut_off(cluster, away);
+    uint64_t session = fake_open_session(cluster, client, 60000);
+    uint64_t id = put_bound(cluster, client, session, ++sequence, "bound");
+    assert_int_equal(fake_outcome(cluster, client, id), ERR_OK);
+    struct wire_transact_result first = transact(cluster, client, session, ++sequence);
+    for (unsigned i = 0; i < BOUND_COUNT; i++) {
+        snprintf(key, sizeof(key), "b%u", i);
+        id = put_bound(cluster, client, session, ++sequence, key);
+        assert_int_equal(fake_outcome(cluster, client, id), ERR_OK);
+    }
+    struct wire_transact_result last = transact(cluster, client, session, ++sequence);
+    assert_true(first.succeeded && last.succeeded && last.pairs.count == 1);
+    put_many(cluster, client, 80);
+    fake_isolate(cluster, away, false);
+    assert_true(fake_run_until(cluster, has_caught_up, &away, CATCH_UP_MS));
+    assert_true(fake_has_logged(cluster, away, "snapshot_installed"));
+
+    /* Only the one that installed can lead: the third has not heard the last entry. */
+    fake_isolate(cluster, third, true);
+    client = fake_client_open(cluster, leader);
+    assert_int_equal(fake_outcome(cluster, client, fake_put(cluster, client, 0, 0, "y", "1")),
+                     ERR_OK);
+    fake_crash(cluster, leader);
+    fake_isolate(cluster, third, false);
+    assert_int_equal(fake_leader(cluster), away);
+    client = fake_client_open(cluster, away);
+    struct wire_transact_result again = transact(cluster, client, session, sequence);
+    assert_true(again.repeated && again.succeeded && again.pairs.count == 0);
+    assert_true(again.revision == last.revision && again.found == last.found);
+
+    assert_int_equal(fake_outcome(cluster, client, fake_get(cluster, client, "b199")), ERR_OK);
+    id = end_session(cluster, client, session);
+    assert_int_equal(fake_outcome(cluster, client, id), ERR_OK);
+    assert_int_equal(fake_outcome(cluster, client, fake_get(cluster, client, "bound")),
+                     ERR_NOT_FOUND);
+    assert_int_equal(fake_outcome(cluster, client, fake_get(cluster, client, "b199")),
+                     ERR_NOT_FOUND);
+    assert_int_equal(fake_outcome(cluster, client, fake_get(cluster, client, "t")), ERR_OK);
+
+    /* The leader proposes ticks by itself until no record is left, and then none. */
+    fake_run(cluster, 1000);
+    for (uint32_t i = 0; i < 3; i++) {
+        if (cluster->worlds[i].runs) {
+            kv_check(cluster->worlds[i].table);
+            assert_int_equal(kv_drop(cluster->worlds[i].table), KV_DROPPED_NOTHING);
+            assert_int_equal(kv_session_of(cluster->worlds[i].table, bytes_of_text("b199")), 0);
+        }
+    }
+    raft_index applied = fake_status(cluster, away).applied;
+    fake_run(cluster, 1000);
+    assert_int_equal(fake_status(cluster, away).applied, applied);
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
+/* --- Versions --------------------------------------------------------------------------------- */
+
+/* As another version would have written this block of a snapshot. */
+static void age_block(struct disk *disk, const char *name, uint64_t offset, size_t size)
+{
+    uint8_t *block = malloc(size);
+
+    memcpy(block, memory_disk_file(disk, name).data + offset, size);
+    store_u16(block + 12, SNAPSHOT_FORMAT_VERSION - 1);
+    store_u64(block, checksum(bytes_of(block + 8, size - 8), SNAPSHOT_MAGIC));
+    memory_disk_overwrite(disk, name, offset, bytes_of(block, size));
+    free(block);
+}
+
+static void age_snapshots(struct disk *disk)
+{
+    for (uint32_t i = 0; i < memory_disk_file_count(disk); i++) {
+        const char *name = memory_disk_file_name(disk, i);
+        struct bytes file = memory_disk_file(disk, name);
+
+        if (strncmp(name, "snap-", 5) == 0) {
+            age_block(disk, name, 0, load_u32(file.data + 16));
+            age_block(disk, name, file.size - SNAPSHOT_END_SIZE, SNAPSHOT_END_SIZE);
+        }
+    }
+}
+
+static void a_state_of_another_version_is_refused_with_advice(void **state)
+{
+    struct fake_cluster *cluster = open_cluster(3, 5);
+    uint32_t leader = fake_leader(cluster);
+    uint32_t client = fake_client_open(cluster, leader);
+    const char *problem = NULL;
+
+    put_many(cluster, client, 80);
+    fake_run(cluster, 1000);
+    assert_true(node_at(cluster, leader)->status.base_index > 0);
+    fake_crash(cluster, leader);
+    age_snapshots(cluster->worlds[leader].disk);
+
+    assert_int_equal(fake_try_start(cluster, leader, &problem), ERR_VERSION);
+    assert_non_null(strstr(problem, "written by another version"));
+    fake_cluster_close(cluster);
+    (void)state;
+}
+
 /* --- Crashes ---------------------------------------------------------------------------------- */
 
 /* The receiver loses its power so many ms after it is back: while it takes chunks, verifies,
@@ -396,6 +563,8 @@ int main(void)
         cmocka_unit_test(a_follower_that_was_away_catches_up_by_snapshot),
         cmocka_unit_test(a_shipment_goes_on_by_bytes_when_the_connection_was_cut_twice),
         cmocka_unit_test(sessions_results_and_tokens_survive_an_installation),
+        cmocka_unit_test(transactions_and_bound_keys_survive_an_installation),
+        cmocka_unit_test(a_state_of_another_version_is_refused_with_advice),
         cmocka_unit_test(a_crash_at_any_moment_of_an_installation_is_recovered_from),
         cmocka_unit_test(endless_writes_keep_the_folder_bounded),
         cmocka_unit_test(a_follower_that_stands_still_does_not_keep_the_log_for_ever),

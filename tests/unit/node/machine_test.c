@@ -403,7 +403,7 @@ static void listing_stops_where_its_room_ends_and_says_so(void **state)
 {
     struct fixture *fixture = *state;
     struct buffer params = buffer_of(fixture->params, sizeof(fixture->params));
-    struct buffer out = buffer_of(fixture->out, 512);
+    struct buffer out = buffer_of(fixture->out, 1024);
     struct wire_list message = {.prefix = bytes_of_text("k")};
     struct wire_list_result result;
     char key[] = "k00", value[100] = {0};
