@@ -95,7 +95,8 @@ static uint64_t waiter_position(struct table *table, struct bytes name,
 
 /* Nobody waits, and it fits. */
 static lease_token grant_at_once(struct table *table, const struct lease_request *request,
-                                 struct lease_lock *lock, uint64_t log_ms)
+                                 struct lease_lock *lock, uint64_t log_ms,
+                                 struct lease_effects *effects)
 {
     struct lease_hold hold = {
         .session = request->session,
@@ -111,6 +112,7 @@ static lease_token grant_at_once(struct table *table, const struct lease_request
     lock->limit = request->limit;
     lease_token token =
         lease_hold_add(table, request->name, lock, &hold, (struct lease_claim){.ticket = 0});
+    lease_event_add(effects, LEASE_GRANTED, request->name, &hold, false);
     lease_lock_store(table, request->name, lock);
     return token;
 }
@@ -182,7 +184,7 @@ enum error lease_lock_acquire(struct table *table, const struct lease_request *r
         return ERR_SESSION_EXPIRED;
     }
     if (!lease_lock_load(table, name, &lock)) {
-        acquired->token = grant_at_once(table, request, &lock, log_ms);
+        acquired->token = grant_at_once(table, request, &lock, log_ms, effects);
         return ERR_OK;
     }
     if ((lock.mode == LEASE_PERMITS) != (request->mode == LEASE_PERMITS)) {
@@ -205,7 +207,7 @@ enum error lease_lock_acquire(struct table *table, const struct lease_request *r
             return error;
         }
     } else if (lock.waiter_count == 0 && lease_lock_fits(&lock, request->mode, units_of(request))) {
-        acquired->token = grant_at_once(table, request, &lock, log_ms);
+        acquired->token = grant_at_once(table, request, &lock, log_ms, effects);
         return ERR_OK;
     } else if (request->wait) {
         waiter_enqueue(table, request, &lock);
@@ -252,6 +254,7 @@ enum error lease_lock_release(struct table *table, lease_session_id session, str
     if (token != 0 && token != hold.token) {
         return ERR_FENCED;
     }
+    lease_event_add(effects, LEASE_RELEASED, name, &hold, false);
     lease_claim_erase(table, session, name);
     lease_hold_drop(table, name, &lock, &hold, &pass);
     return ERR_OK;
