@@ -19,6 +19,8 @@ enum {
     CLIENT_CALL_COUNT_MAX = 16384,
     CLIENT_REFUSED_COUNT_MAX = 1024, /* More calls, only to be told OVERLOADED. */
     CLIENT_SESSION_COUNT_MAX = 1024,
+    CLIENT_WATCH_COUNT_MAX = 1024,
+    CLIENT_PREFIX_SIZE_MAX = 480,     /* Of a watch. */
     CLIENT_STORAGE_SIZE = 512,        /* In each slot; larger requests have memory of their own, */
     CLIENT_LARGE_SIZE_MAX = 64 << 20, /* this much in all. */
     CLIENT_OWNER_SIZE_MAX = 255,
@@ -54,6 +56,18 @@ struct holdfast_session {
     char owner[CLIENT_OWNER_SIZE_MAX + 1];
 };
 
+struct holdfast_watch {
+    struct core_watch core;
+    struct holdfast *client;
+    holdfast_change_callback on_change;
+    holdfast_watch_ended_callback on_end;
+    void *context;
+    struct list queue;   /* Free, or started and not yet seen by the turn. */
+    struct list stopped; /* To be stopped. */
+    bool is_stopped;
+    uint8_t prefix[CLIENT_PREFIX_SIZE_MAX];
+};
+
 /* Where the lists of a result are put together: one callback at a time. */
 struct client_scratch {
     struct holdfast_pair pairs[WIRE_LIST_ITEM_COUNT_MAX];
@@ -87,9 +101,13 @@ struct holdfast {
     struct list free_sessions;
     struct list submitted;
     struct list cancelled;
+    struct list free_watches;
+    struct list started_watches;
+    struct list stopped_watches; /* And watch.is_stopped. */
     /* --- */
     struct holdfast_call *calls;
     struct holdfast_session *sessions;
+    struct holdfast_watch *watches;
     void *memory;
     struct client_scratch *scratch;
     char name[CLIENT_NAME_SIZE_MAX + 1];
@@ -108,6 +126,14 @@ void call_release(struct holdfast *client, struct holdfast_call *call);
 /* result.c */
 void client_result(struct holdfast *client, const struct core_call *call,
                    struct holdfast_result *result);
+
+/* watch.c */
+void watches_init(struct holdfast *client);
+/* Something was asked since the last turn. The mutex is held, or not needed. */
+bool watches_are_asked(const struct holdfast *client);
+void watches_take_submitted(struct holdfast *client);
+/* Changes, then ends. */
+void watches_tell(struct holdfast *client);
 
 /* --- The shell (uv.c) ------------------------------------------------------------------------ */
 

@@ -510,6 +510,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_MALFORMED:
     case ERR_UNKNOWN_METHOD:
     case ERR_REFUSED:
+    case ERR_COMPACTED:
     case ERR_REMOVED:
     case ERR_INCOMPLETE:
     case ERR_IO:

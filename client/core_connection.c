@@ -99,6 +99,7 @@ void connection_close(struct core *core, struct core_connection *connection)
         remove_leader(core, connection);
     }
     unpin_sessions(core, connection);
+    watches_lost(core, connection);
     while (!list_is_empty(&connection->unanswered)) {
         struct list *first = list_first(&connection->unanswered);
         call_lost(core, CONTAINER_OF(first, struct core_call, queue));
@@ -189,6 +190,7 @@ void connection_heard(struct core *core, struct core_connection *connection)
 {
     bool waits = !list_is_empty(&connection->unanswered);
 
+    connection->heard_ms = core->now_ms;
     connection->silent_since_ms = waits ? core->now_ms : CORE_NEVER;
     if (connection->state == CORE_LEADER) {
         connection->probe_id = 0;
@@ -201,7 +203,8 @@ void connection_heard(struct core *core, struct core_connection *connection)
 void connection_poll_soon(struct core *core, struct core_connection *connection)
 {
     uint64_t delay_ms = core_random_between(core, POLL_MS_MIN, POLL_MS_MAX);
-    bool is_idle = list_is_empty(&core->pending) && list_is_empty(&core->sessions);
+    bool is_idle = list_is_empty(&core->pending) && list_is_empty(&core->sessions) &&
+                   list_is_empty(&core->watches_all);
 
     ASSERT(connection->state == CORE_STANDBY);
     delay_ms <<= connection->probe_count >= 96 ? 3 : connection->probe_count / 32;

@@ -249,6 +249,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_list:
         list_of(scratch, answer->list.items, result);
         result->more = answer->list.more;
+        result->revision = answer->list.revision;
         return;
     case WIRE_METHOD_session_list:
         sessions_of(scratch, answer->session_list.items, result);
@@ -263,6 +264,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_METHOD_lock_list:
         locks_of(scratch, answer->lock_list.items, result);
         result->more = answer->lock_list.more;
+        result->revision = answer->lock_list.revision;
         return;
     case WIRE_METHOD_audit_list:
         audit_of(scratch, answer->audit_list.items, result);
@@ -292,6 +294,11 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         return;
     }
     UNREACHABLE();

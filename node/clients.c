@@ -30,6 +30,10 @@ void connection_move(struct node *node, world_connection number, enum connection
     if (connection->state == CONNECTION_CLOSED) {
         connection->generation++;
         connection->peer = NO_PEER;
+        watches_connected(node, number);
+    }
+    if (connection->watch_count != 0) {
+        watches_disconnected(node, number); /* Every move from CLIENT ends the connection. */
     }
     if (connection->state == CONNECTION_PEER) {
         struct peer *peer = &node->peers[connection->peer];

@@ -7,11 +7,14 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "base/macros.h"
 #include "base/text.h"
+#include "kv/kv.h"
 #include "log/log.h"
 #include "node/cluster_time.h"
 #include "node/disk_space.h"
+#include "node/feed.h"
 #include "node/identity.h"
 #include "node/limits.h"
 #include "node/machine.h"
@@ -67,6 +70,8 @@ struct connection {
     uint32_t peer;            /* Place, or NO_PEER before the hello. */
     uint64_t incarnation;     /* Of the peer's disk, as its hello said; */
     raft_index configuration; /* and the newest configuration that it knew then. */
+    struct list watches;      /* Of a client. */
+    uint32_t watch_count;
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -113,6 +118,7 @@ uint32_t ttl_floor_ms(const struct node *node);
 /* --- admission.c: which requests go further -------------------------------------------------- */
 
 void admission_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+void refuse_not_formed(struct node *node, const struct origin *origin);
 
 /* As many as the next power of two; rings are masked. */
 uint64_t ring_capacity(uint64_t count);
@@ -253,6 +259,50 @@ size_t sessions_memory_size(const struct node_options *options);
 void sessions_open(struct node *node, struct arena *arena);
 void sessions_note(struct node *node, uint64_t session, const struct origin *origin);
 void sessions_notify(struct node *node, const struct lease_effects *effects);
+
+/* --- watches.c: who is told of changes -------------------------------------------------------- */
+
+struct watch;
+
+struct watches {
+    struct watch *all;
+    uint32_t used;  /* Those from here on were never taken. */
+    uint32_t count; /* Not free. */
+    uint32_t idle_count;
+    struct list free;
+    struct list lagging;
+    struct list stalled;
+    struct list *buckets; /* Those that are idle, by prefix. */
+    uint64_t mask;
+    uint64_t seed;
+    /* How many idle ones have a prefix of that size, of keys and of locks. */
+    uint32_t length_counts[2][KV_KEY_SIZE_MAX + 1];
+    uint64_t dispatched;    /* Position in the feed up to which idle ones were told, */
+    uint64_t seen_revision; /* which is all that there was up to this revision. */
+    uint64_t epoch;         /* Of the feed. */
+    uint32_t send_left;     /* In this turn; */
+    size_t bytes_left;      /* likewise. */
+    uint32_t scan_left;
+    uint32_t sweep_cursor;
+    uint64_t sweep_ms;
+    uint64_t retry_ms;
+    uint64_t leaderless_ms; /* Nobody leads, as far as we know, since then; NEVER. */
+};
+
+size_t watches_memory_size(const struct node_options *options);
+/* Behind machine_open(). */
+void watches_open(struct node *node, struct arena *arena);
+bool watches_are_asked(enum wire_method method);
+/* The params were decoded once. */
+void watches_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
+void watches_connected(struct node *node, world_connection number);
+void watches_disconnected(struct node *node, world_connection number);
+/* After each entry. */
+void watches_applied(struct node *node);
+void watches_tick(struct node *node);
+/* When they are to be looked at again, or FAR_FUTURE_MS. */
+uint64_t watches_wake_ms(const struct node *node);
+void watches_check(const struct node *node);
 
 /* --- places.c: whom we speak with ------------------------------------------------------------- */
 
@@ -520,6 +570,8 @@ struct node {
     struct renewals renewals;
     struct reads reads;
     struct sessions sessions;
+    struct feed *feed;
+    struct watches watches;
     struct formation formation;
     struct held held;
     struct applier applier;

@@ -24,6 +24,10 @@ enum {
     RENEWAL_ENTRY_COUNT_MAX = 4, /* Sessions renewed by one entry. */
     APPLY_COUNT_MAX = 3,         /* Entries applied in one turn. */
     SERVE_COUNT_MAX = 2,         /* Reads answered in one turn. */
+    WATCH_SEND_COUNT_MAX = 3,    /* Changes told in one turn. */
+    WATCH_SCAN_COUNT_MAX = 4,    /* Changes that one watch looks at before the next one's turn. */
+    WATCH_SCAN_TURN_MAX = 12,    /* Of all of them in one turn. */
+    WATCH_CONNECTION_COUNT_MAX = 4, /* Watches of one connection. */
 #else
     READ_BATCH_COUNT_MAX = 256,
     READ_PARAMS_SIZE_MAX = 4096,
@@ -33,7 +37,22 @@ enum {
     RENEWAL_ENTRY_COUNT_MAX = 4096,
     APPLY_COUNT_MAX = 2048,
     SERVE_COUNT_MAX = 2048,
+    WATCH_SEND_COUNT_MAX = 4096,
+    WATCH_SCAN_COUNT_MAX = 256,
+    WATCH_SCAN_TURN_MAX = 8192,
+    WATCH_CONNECTION_COUNT_MAX = 1024,
 #endif
+    WATCH_SEND_BYTES_MAX = 2 << 20, /* Of changes told in one turn; one is always told. */
+    WATCH_ROOM_REST = WIRE_FRAME_SIZE_MAX + (64 << 10), /* Of a connection's output, for answers. */
+    WATCH_NOTICE_SIZE = 384,     /* What a notice adds to its texts at most. */
+    WATCH_CHANGE_COST = 64,      /* What a change costs of the credit beside its texts. */
+    WATCH_PROGRESS_MS = 2000,    /* Who has heard nothing for so long is told how far it is. */
+    WATCH_SWEEP_MS = 100,        /* Some are looked at whether they have to be told anything, */
+    WATCH_SWEEP_COUNT_MAX = 512, /* so many. */
+    WATCH_RETRY_MS = 10,         /* A connection without room is tried again. */
+    WATCH_PATIENCE =
+        4, /* Without a leader for so many of the largest election timeouts: cut off. */
+    RETRY_MS_WATCHES = 1000,     /* Too many watches. */
     APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
     SERVE_BYTES_MAX = 4 << 20,   /* Of answers to reads in one turn; one is always given. */
     COLLECT_COUNT_MAX = 4,       /* Rounds of raft_collect() in one turn. */

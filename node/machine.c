@@ -23,6 +23,8 @@ struct machine {
     raft_index hash_index;
     uint64_t hash;
     struct lease_effects effects;
+    struct lease_events *events; /* Of the effects. */
+    struct feed *feed;           /* NULL: nobody asks. */
     uint8_t body[WINDOW_RESULT_SIZE_MAX];
     uint8_t *renewed; /* RENEW_COUNT_MAX bytes. */
     uint8_t *items;   /* Scratch of machine_read(): WIRE_FRAME_SIZE_MAX bytes. */
@@ -33,7 +35,8 @@ static const uint8_t meta_key[] = {META_KEY_PREFIX};
 size_t machine_memory_size(void)
 {
     return arena_cost(1, sizeof(struct machine)) + windows_memory_size() +
-           arena_cost(1, RENEW_COUNT_MAX) + arena_cost(1, WIRE_FRAME_SIZE_MAX);
+           arena_cost(1, RENEW_COUNT_MAX) + arena_cost(1, WIRE_FRAME_SIZE_MAX) +
+           arena_cost(1, sizeof(struct lease_events));
 }
 
 struct machine *machine_open(struct arena *arena, struct table *table)
@@ -45,8 +48,16 @@ struct machine *machine_open(struct arena *arena, struct table *table)
     machine->windows = windows_open(arena, table);
     machine->renewed = arena_take(arena, 1, RENEW_COUNT_MAX);
     machine->items = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
+    machine->events = arena_take(arena, 1, sizeof(struct lease_events));
     machine_reload(machine);
     return machine;
+}
+
+void machine_feed(struct machine *machine, struct feed *feed)
+{
+    ASSERT(feed_revision(feed) == machine->applied_index);
+    machine->feed = feed;
+    machine->effects.events = machine->events;
 }
 
 void machine_reload(struct machine *machine)
@@ -63,6 +74,9 @@ void machine_reload(struct machine *machine)
         ASSERT_VALUES(meta.data[0] == META_VERSION, meta.data[0], META_VERSION);
         machine->applied_index = load_u64(meta.data + 1);
         machine->log_ms = load_u64(meta.data + 9);
+    }
+    if (machine->feed != NULL) {
+        feed_reset(machine->feed, machine->applied_index);
     }
 }
 
@@ -86,6 +100,22 @@ struct apply {
     struct wire_failure failure; /* Details besides the code. */
 };
 
+/* Every change of a key is told to the feed, in the order in which it happens. */
+
+static void told_put(const struct apply *apply, struct bytes key, struct bytes value)
+{
+    if (apply->machine->feed != NULL) {
+        feed_put(apply->machine->feed, key, value);
+    }
+}
+
+static void told_delete(const struct apply *apply, struct bytes key)
+{
+    if (apply->machine->feed != NULL) {
+        feed_delete(apply->machine->feed, key);
+    }
+}
+
 static enum error apply_put(struct apply *apply)
 {
     struct wire_put put;
@@ -96,6 +126,7 @@ static enum error apply_put(struct apply *apply)
         return error;
     }
     kv_put(apply->machine->table, put.key, put.value, apply->index);
+    told_put(apply, put.key, put.value);
     struct wire_put_result result = {.revision = apply->index};
     return wire_put_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -112,6 +143,7 @@ static enum error apply_delete(struct apply *apply)
     if (!kv_delete(apply->machine->table, request.key)) {
         return ERR_NOT_FOUND;
     }
+    told_delete(apply, request.key);
     struct wire_delete_result result = {.revision = apply->index};
     return wire_delete_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -130,6 +162,7 @@ static enum error apply_cas(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
+    told_put(apply, cas.key, cas.value);
     struct wire_cas_result result = {.revision = apply->index};
     return wire_cas_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -298,9 +331,14 @@ static enum error apply_write(struct apply *apply)
     case WIRE_METHOD_leader_move:
     case WIRE_METHOD_snapshot_open:
     case WIRE_METHOD_snapshot_read:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         return ERR_UNKNOWN_METHOD;
     }
     /* A number of a later version: every replica of this one refuses it alike. */
@@ -392,6 +430,26 @@ static void drop_ended(struct machine *machine)
     }
 }
 
+/* What became of locks since the last time. */
+static void tell_locks(struct machine *machine)
+{
+    if (machine->feed != NULL) {
+        feed_locks(machine->feed, machine->events);
+        machine->events->count = 0;
+    }
+}
+
+static void effects_begin(struct machine *machine, raft_index index)
+{
+    machine->effects.grant_count = 0;
+    machine->effects.ended_count = 0;
+    machine->effects.revoked_count = 0;
+    if (machine->feed != NULL) {
+        machine->events->count = 0;
+        feed_begin(machine->feed, index);
+    }
+}
+
 void machine_apply(struct machine *machine, const struct raft_entry *entry,
                    struct machine_result *result)
 {
@@ -404,9 +462,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     ASSERT_VALUES(entry->index == machine->applied_index + 1, entry->index, machine->applied_index);
     machine->applied_index = entry->index;
     machine->dirty = true;
-    machine->effects.grant_count = 0;
-    machine->effects.ended_count = 0;
-    machine->effects.revoked_count = 0;
+    effects_begin(machine, entry->index);
     *result = (struct machine_result){.effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
         return; /* Raft's own. What is due waits for the next stamp. */
@@ -422,6 +478,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     /* First what is due, so that a command of this entry already finds it gone. */
     result->more_is_due = lease_advance(machine->table, machine->log_ms, &machine->effects);
     drop_ended(machine);
+    tell_locks(machine);
     uint32_t ended_before = machine->effects.ended_count;
     switch (apply.envelope.method) {
     case ENVELOPE_TICK:
@@ -436,6 +493,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     for (uint32_t i = ended_before; i < machine->effects.ended_count; i++) {
         windows_drop(machine->windows, machine->effects.ended[i]);
     }
+    tell_locks(machine);
 }
 
 bool machine_lookup(struct machine *machine, uint64_t session, uint64_t sequence,
@@ -483,6 +541,9 @@ void machine_refound(struct machine *machine, raft_index index, uint64_t token_r
     machine->applied_index = index;
     machine->dirty = true;
     machine->hash_is_known = false;
+    if (machine->feed != NULL) {
+        feed_reset(machine->feed, index);
+    }
     machine_commit(machine);
 }
 
@@ -502,6 +563,7 @@ enum error machine_read(struct machine *machine, enum wire_method method, struct
 {
     struct machine_reader reader = {
         .table = machine->table,
+        .revision = machine->applied_index,
         .log_ms = machine->log_ms,
         .now_ms = now_ms > machine->log_ms ? now_ms : machine->log_ms,
         .items = buffer_of(machine->items, WIRE_FRAME_SIZE_MAX),

@@ -64,6 +64,9 @@ struct node_options {
     uint64_t disk_low_size;     /* A disk with less free bytes is low, until it has an eighth more.
                                    While a majority is low clients' writes are refused. 0: never. */
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
+    uint32_t feed_size;         /* Bytes of the newest changes that are kept for watches, */
+    uint32_t feed_count_max;    /* and how many changes; at least FEED_SIZE_MIN, FEED_COUNT_MIN. */
+    uint32_t watch_count_max;   /* Watches of all connections; more are refused OVERLOADED. */
 };
 
 /* The defaults above; names and addresses are left empty. */

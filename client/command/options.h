@@ -26,6 +26,7 @@ enum command {
     COMMAND_DEL,
     COMMAND_CAS,
     COMMAND_LS,
+    COMMAND_WATCH,
     COMMAND_SESSION_LS,
     COMMAND_SESSION_END,
     COMMAND_STATUS,
@@ -85,6 +86,9 @@ struct options {
     const char *reason;
 
     bool absent; /* cas */
+
+    bool locks; /* watch */
+    uint64_t from;
 
     bool learner;        /* member add */
     const char *replace; /* member promote; NULL: nobody leaves. */
