@@ -395,7 +395,7 @@ void core_check(const struct core *core)
     uint32_t leaders = 0;
 
     timers_check(&core->timers);
-    watches_check(core);
+    core_watches_check(core);
     for (uint32_t i = 0; i < core->options.call_slot_count; i++) {
         if (core->calls[i] != NULL) {
             check_call(core, core->calls[i]);

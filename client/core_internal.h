@@ -148,6 +148,6 @@ void watch_answered(struct core *core, struct core_connection *connection,
                     const struct wire_rpc *rpc);
 void watch_notice(struct core *core, const struct core_connection *connection,
                   const struct wire_rpc *rpc);
-void watches_check(const struct core *core);
+void core_watches_check(const struct core *core);
 
 #endif

@@ -412,7 +412,7 @@ struct core_watch *core_next_watch_ended(struct core *core)
     return watch;
 }
 
-void watches_check(const struct core *core)
+void core_watches_check(const struct core *core)
 {
     for (struct list *at = core->watches_all.next; at != &core->watches_all; at = at->next) {
         const struct core_watch *watch = CONTAINER_OF(at, struct core_watch, all);
