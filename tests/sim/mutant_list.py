@@ -254,6 +254,14 @@ MUTANTS = [
         ("node/machine.c", "    if (is_next) {\n", "    if (is_next && result->error != ERR_MISMATCH) {\n")],
            "compare-and-swaps are refused in every run"),
 
+    # --- Watches ---
+    Mutant("watch_skips_a_change", "a watch that is behind leaves every seventh change out", [
+        ("node/watch_send.c", "        watch->position++;", "        watch->position += watch->position % 7 == 0 ? 2U : 1U;")],
+           "most watches begin behind"),
+    Mutant("watch_forgets_the_number", "a watch that goes on leaves out the rest of an entry", [
+        ("client/core_watch.c", "    watch->change_number = change.number;", "    watch->change_number = 0;")],
+           "sessions that expire have several locks"),
+
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [
         ("log/judge.c", "        torn_number = torn_number < number ? torn_number : number;\n", "")]),
