@@ -424,6 +424,8 @@ void core_watches_check(const struct core *core)
             ASSERT(watch->connection->state == CORE_LEADER ||
                    watch->connection->state == CORE_STANDBY);
         }
-        ASSERT(core->watches[watch->slot] == watch && watch->timer.place != 0);
+        /* 8. It is woken by a timer, or waits for a connection to send what it has to. */
+        ASSERT(watch->timer.place != 0 || list_is_linked(&watch->ready));
+        ASSERT(core->watches[watch->slot] == watch);
     }
 }

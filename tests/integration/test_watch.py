@@ -3,10 +3,8 @@ import json
 import os
 import signal
 
-from harness import (HOLDFAST, SANITIZED, Cluster, await_true, end, expect, free_ports, run)
+from harness import HOLDFAST, SANITIZED, Cluster, await_true, end, expect, free_ports, run
 from rpc import Rpc
-
-CREDIT = 1 << 20
 
 
 class Watcher:
@@ -76,10 +74,10 @@ def test_watch_over_kills_of_the_leader_tells_each_change_once_and_in_order():
         for node in cluster.nodes:
             node.stop()
         first = told[0]["revision"]
-        log = max(([(e["index"], e["key"]) for e in node.dump()
-                    if e.get("method") == "put" and e["key"].startswith("k")
-                    and first <= e["index"] <= told[-1]["revision"]]
-                   for node in cluster.nodes), key=len)
+        logs = [[(e["index"], e["params"]["key"]) for e in node.dump()
+                 if e.get("method") == "put" and e["params"]["key"].startswith("k")
+                 and first <= e["index"] <= told[-1]["revision"]] for node in cluster.nodes]
+        log = max(logs, key=len)
         expect([(c["revision"], c["key"]) for c in told] == log, "the log tells something else")
         return f"{len(told)} changes over 4 kills, {len(acked)} acknowledged"
 
