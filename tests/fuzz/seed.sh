@@ -21,11 +21,12 @@ fixstr() { printf '%02x%s' $((0xa0 + ${#1})) "$(text_hex "$1")"; }
     printf '"%s"\n' '\x94\x00\x01' '\x94\x01\x01\xc0' '\x93\x02' '\xcf' '\xc6' '\xdb' '\xdd' '\xdf' hfP1
 } >tests/fuzz/wire.dict
 
-for method in hello put cas list session_open session_renew lock_acquire lock_release lock_break audit_list; do
+for method in hello put cas list session_open session_renew lock_acquire lock_release lock_break audit_list \
+    watch watch_credit; do
     echo -n "940001$(fixstr $method)$(hex_of "message_$method")" | to_bytes >"$corpus/rpc/$method"
 done
 # The fuzzer reads the result as the message whose place in messages.def is the id.
-for result in hello_result status_result list_result lock_show_result audit_list_result failure; do
+for result in hello_result status_result list_result lock_show_result audit_list_result failure changed; do
     id=$(sed -n 's/^MESSAGE(\([a-z0-9_]*\),.*/\1/p' wire/messages.def | grep -nx "$result" | cut -d: -f1)
     printf '9401%02xc0%s' $((id - 1)) "$(hex_of "message_$result")" | to_bytes \
         >"$corpus/rpc/$result"
