@@ -36,8 +36,7 @@ size_t node_memory_size(const struct node_options *options)
            arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
            requests_memory_size(options) + renewals_memory_size(options) +
            reads_memory_size(options) + sessions_memory_size(options) + machine_memory_size() +
-           watches_memory_size(options) +
-           arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
+           watches_memory_size(options) + arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
 

@@ -112,7 +112,7 @@ struct sim_knobs {
     bool promise_varies;        /* It is another one on each node, and at each start. */
     bool has_watches;           /* Clients watch, too. */
     uint32_t feed_count_max;
-    uint32_t check_turn;        /* The costly checks are made once in so many turns. */
+    uint32_t check_turn; /* The costly checks are made once in so many turns. */
 };
 
 struct sim_plan {
