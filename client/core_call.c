@@ -378,6 +378,7 @@ static void overloaded(struct core *core, struct core_call *call, enum error sta
 
     delay_ms = delay_ms < POLL_MS_MIN ? POLL_MS_MIN : delay_ms;
     delay_ms = delay_ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : delay_ms;
+    call->refusal = status;
     call->refusal_retry_after_ms = call->failure.retry_after_ms;
     if (!call->finished && call->deadline_ms != CORE_NEVER &&
         core->now_ms + delay_ms >= call->deadline_ms && !call->in_doubt && !is_sequenced(call)) {
@@ -473,7 +474,6 @@ static void failed(struct core *core, struct core_call *call, enum error status)
         return;
     case ERR_OVERLOADED:
     case ERR_RATE_LIMITED:
-        call->refusal = status;
         overloaded(core, call, status);
         return;
     case ERR_SEQUENCE_GAP:

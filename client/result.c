@@ -16,9 +16,10 @@ static const char *text_of(struct client_scratch *scratch, struct bytes text)
     return copy;
 }
 
-static void list_of(struct client_scratch *scratch, struct wire_items items,
+static void list_of(struct client_scratch *scratch, const struct wire_list_result *list,
                     struct holdfast_result *result)
 {
+    struct wire_items items = list->items;
     struct wire_pair pair;
 
     for (uint32_t i = 0; i < items.count; i++) {
@@ -33,6 +34,8 @@ static void list_of(struct client_scratch *scratch, struct wire_items items,
         result->pair_count++;
     }
     result->pairs = scratch->pairs;
+    result->more = list->more;
+    result->revision = list->revision;
 }
 
 static void sessions_of(struct client_scratch *scratch, struct wire_items items,
@@ -62,9 +65,10 @@ static enum holdfast_lock_mode mode_of(struct bytes mode)
     return bytes_equal(mode, bytes_of_text("shared")) ? HOLDFAST_SHARED : HOLDFAST_EXCLUSIVE;
 }
 
-static void locks_of(struct client_scratch *scratch, struct wire_items items,
+static void locks_of(struct client_scratch *scratch, const struct wire_lock_list_result *list,
                      struct holdfast_result *result)
 {
+    struct wire_items items = list->items;
     struct wire_lock_item item;
 
     for (uint32_t i = 0; i < items.count; i++) {
@@ -86,6 +90,8 @@ static void locks_of(struct client_scratch *scratch, struct wire_items items,
         result->lock_count++;
     }
     result->locks = scratch->locks;
+    result->more = list->more;
+    result->revision = list->revision;
 }
 
 static void show_of(struct client_scratch *scratch, const struct core_call *call,
@@ -247,9 +253,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         result->revision = answer->cas.revision;
         return;
     case WIRE_METHOD_list:
-        list_of(scratch, answer->list.items, result);
-        result->more = answer->list.more;
-        result->revision = answer->list.revision;
+        list_of(scratch, &answer->list, result);
         return;
     case WIRE_METHOD_session_list:
         sessions_of(scratch, answer->session_list.items, result);
@@ -262,9 +266,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         show_of(scratch, call, result);
         return;
     case WIRE_METHOD_lock_list:
-        locks_of(scratch, answer->lock_list.items, result);
-        result->more = answer->lock_list.more;
-        result->revision = answer->lock_list.revision;
+        locks_of(scratch, &answer->lock_list, result);
         return;
     case WIRE_METHOD_audit_list:
         audit_of(scratch, answer->audit_list.items, result);
