@@ -39,6 +39,7 @@ enum outcome { OUTCOME_OK, OUTCOME_REJECTED, OUTCOME_UNKNOWN };
     X(CLOSED, 22, UNKNOWN, "the connection was closed")                                            \
     X(STOPPING, 23, REJECTED, "the node is stopping")                                              \
     X(REFUSED, 24, REJECTED, "it is not possible as things are")                                   \
+    X(COMPACTED, 25, REJECTED, "it begins before the oldest change that is kept")                  \
     X(INCOMPLETE, 100, REJECTED, "more bytes are needed")                                          \
     X(IO, 101, UNKNOWN, "an operation on the disk failed")                                         \
     X(NO_SPACE, 102, UNKNOWN, "the disk is full")                                                  \

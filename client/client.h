@@ -19,6 +19,8 @@ enum {
     CLIENT_CALL_COUNT_MAX = 16384,
     CLIENT_REFUSED_COUNT_MAX = 1024, /* More calls, only to be told OVERLOADED. */
     CLIENT_SESSION_COUNT_MAX = 1024,
+    CLIENT_WATCH_COUNT_MAX = 1024,
+    CLIENT_PREFIX_SIZE_MAX = 480,     /* Of a watch. */
     CLIENT_STORAGE_SIZE = 512,        /* In each slot; larger requests have memory of their own, */
     CLIENT_LARGE_SIZE_MAX = 64 << 20, /* this much in all. */
     CLIENT_OWNER_SIZE_MAX = 255,
@@ -93,6 +95,18 @@ struct holdfast_session {
     char owner[CLIENT_OWNER_SIZE_MAX + 1];
 };
 
+struct holdfast_watch {
+    struct core_watch core;
+    struct holdfast *client;
+    holdfast_change_callback on_change;
+    holdfast_watch_ended_callback on_end;
+    void *context;
+    struct list queue;   /* Free, or started and not yet seen by the turn. */
+    struct list stopped; /* To be stopped. */
+    bool is_stopped;
+    uint8_t prefix[CLIENT_PREFIX_SIZE_MAX];
+};
+
 /* Where the lists of a result are put together: one callback at a time. */
 struct client_scratch {
     struct holdfast_pair pairs[WIRE_LIST_ITEM_COUNT_MAX];
@@ -135,11 +149,15 @@ struct holdfast {
     struct list thens;     /* Handles that are done, with callbacks that came later. */
     uint32_t handle_count; /* Calls with an owner. */
     bool is_over;          /* Closed: memory stays as long as there are handles. */
+    struct list free_watches;
+    struct list started_watches;
+    struct list stopped_watches; /* And watch.is_stopped. */
     /* --- */
     struct list timed;    /* Combinations with a timeout. */
     struct list combined; /* Combinations that are done, to be told. */
     struct holdfast_call *calls;
     struct holdfast_session *sessions;
+    struct holdfast_watch *watches;
     void *memory;
     struct client_scratch *scratch;
     char name[CLIENT_NAME_SIZE_MAX + 1];
@@ -181,11 +199,18 @@ uint64_t client_wake_ms(const struct holdfast *client);
 void client_result(struct client_scratch *scratch, const struct core_call *call,
                    struct holdfast_result *result);
 
+/* watch.c */
+void watches_init(struct holdfast *client);
+/* Something was asked since the last turn. The mutex is held, or not needed. */
+bool watches_are_asked(const struct holdfast *client);
+void watches_take_submitted(struct holdfast *client);
+/* Changes, then ends. */
+void watches_tell(struct holdfast *client);
+
 /* transact.c */
 void transact_result(struct client_scratch *scratch, const struct core_call *call,
                      struct holdfast_result *result);
 
-/* --- The shell (uv.c) ------------------------------------------------------------------------ */
 /* Whether the lock of that name is an election. */
 static inline bool client_is_election(struct bytes name)
 {

@@ -8,13 +8,15 @@ static uint32_t connection_count_max(const struct core_options *options)
 
 static uint32_t timer_count_max(const struct core_options *options)
 {
-    return options->call_slot_count + options->session_count_max + connection_count_max(options);
+    return options->call_slot_count + options->session_count_max + options->watch_count_max +
+           connection_count_max(options);
 }
 
 size_t core_memory_size(const struct core_options *options)
 {
     return arena_cost(options->call_slot_count, sizeof(struct core_call *)) +
            arena_cost(options->session_count_max, sizeof(struct core_session *)) +
+           arena_cost(options->watch_count_max, sizeof(struct core_watch *)) +
            arena_cost(connection_count_max(options), sizeof(struct core_connection)) +
            arena_cost(timer_count_max(options) + 1, sizeof(struct core_timer *));
 }
@@ -46,6 +48,10 @@ static void open_tables(struct core *core, struct arena *arena)
     for (uint32_t i = 0; i < options->session_count_max; i++) {
         core->session_slots[i] = NULL;
     }
+    core->watches = arena_take(arena, options->watch_count_max, sizeof(struct core_watch *));
+    for (uint32_t i = 0; i < options->watch_count_max; i++) {
+        core->watches[i] = NULL;
+    }
     core->timers.capacity = timer_count_max(options);
     core->timers.heap = arena_take(arena, core->timers.capacity + 1, sizeof(struct core_timer *));
     core->connection_count = connection_count_max(options);
@@ -68,6 +74,7 @@ void core_open(struct core *core, struct arena *arena, const struct core_options
     ASSERT(options->call_slot_count <= CORE_CALL_COUNT_MAX);
     ASSERT(options->call_count_max <= options->call_slot_count);
     ASSERT(options->session_count_max <= CORE_SESSION_COUNT_MAX);
+    ASSERT(options->watch_count_max <= CORE_WATCH_COUNT_MAX);
     memset(core, 0, sizeof *core);
     core->options = *options;
     core->now_ms = now_ms;
@@ -83,6 +90,9 @@ void core_open(struct core *core, struct arena *arena, const struct core_options
     list_init(&core->finished);
     list_init(&core->freed);
     policy_open(core);
+    list_init(&core->watches_all);
+    list_init(&core->watches_ready);
+    list_init(&core->watches_ended);
     open_tables(core, arena);
     endpoints_init(core, endpoints);
 }
@@ -100,6 +110,9 @@ static void timer_due(struct core *core, struct core_timer *timer)
         return;
     case CORE_TIMER_CONNECTION:
         connection_timer_due(core, CONTAINER_OF(timer, struct core_connection, timer));
+        return;
+    case CORE_TIMER_WATCH:
+        watch_timer_due(core, CONTAINER_OF(timer, struct core_watch, timer));
         return;
     }
     UNREACHABLE();
@@ -139,6 +152,8 @@ static void response(struct core *core, struct core_connection *connection,
         if (session != NULL) {
             session_answered(core, session, connection, rpc);
         }
+    } else {
+        watch_answered(core, connection, rpc);
     }
 }
 
@@ -146,8 +161,9 @@ void core_receive(struct core *core, struct core_connection *connection, struct 
 {
     bool heard = false;
 
-    while (connection->state == CORE_GREETING || connection->state == CORE_STANDBY ||
-           connection->state == CORE_LEADER) {
+    while (!core_is_full(core) &&
+           (connection->state == CORE_GREETING || connection->state == CORE_STANDBY ||
+            connection->state == CORE_LEADER)) {
         struct wire_rpc rpc;
         enum error error = wire_rpc_next(input, &rpc);
         if (error == ERR_INCOMPLETE) {
@@ -164,6 +180,7 @@ void core_receive(struct core *core, struct core_connection *connection, struct 
             through_notice(core, connection, &rpc);
         } else {
             session_notice(core, &rpc);
+            watch_notice(core, connection, &rpc);
         }
     }
     if (heard && connection->state != CORE_CLOSE_WANTED) {
@@ -179,6 +196,7 @@ void core_pump(struct core *core)
 
     endpoint_search(core);
     calls_pump(core);
+    watches_pump(core);
     if (core->leader_count == 0 || list_is_empty(&core->ready)) {
         return;
     }
@@ -300,6 +318,7 @@ void core_close(struct core *core)
         list_remove(&session->changed);
     }
     calls_cancel(core, false);
+    watches_cancel(core);
     for (at = core->sessions.next; at != &core->sessions; at = at->next) {
         struct core_session *session = CONTAINER_OF(at, struct core_session, all);
         bool is_open =
@@ -391,6 +410,7 @@ void core_check(const struct core *core)
 
     timers_check(&core->timers);
     policy_check(core);
+    core_watches_check(core);
     for (uint32_t i = 0; i < core->options.call_slot_count; i++) {
         if (core->calls[i] != NULL) {
             check_call(core, core->calls[i]);

@@ -46,13 +46,20 @@ enum {
     CORE_OUTPUT_SIZE_MIN = WIRE_FRAME_SIZE_MAX + 4096,
     CORE_CALL_COUNT_MAX = 32768,    /* Of calls and sessions together 65000: a request id has 16 */
     CORE_SESSION_COUNT_MAX = 16384, /* bits for its slot. */
+    CORE_WATCH_COUNT_MAX = 8192,    /* Likewise. */
+    CORE_EVENT_COUNT_MAX = 256,     /* Changes that were not told yet; more wait in the input. */
 };
 
 #define CORE_NEVER UINT64_MAX
 
 /* --- Timers (core_timer.c) ------------------------------------------------------------------- */
 
-enum core_timer_kind { CORE_TIMER_CALL, CORE_TIMER_SESSION, CORE_TIMER_CONNECTION };
+enum core_timer_kind {
+    CORE_TIMER_CALL,
+    CORE_TIMER_SESSION,
+    CORE_TIMER_CONNECTION,
+    CORE_TIMER_WATCH,
+};
 
 struct core_timer {
     uint64_t due_ms;
@@ -302,6 +309,7 @@ struct core_connection {
     uint64_t probe_ms; /* When it was sent. */
     uint64_t probe_count;
     uint64_t silent_since_ms; /* Something is unanswered since; CORE_NEVER: nothing is. */
+    uint64_t heard_ms;        /* When its node said something last. */
     bool retiring;            /* Closed as soon as nothing is unanswered. */
     bool is_suspect;          /* An attempt timed out, and nothing came since. */
     bool has_permit;          /* For dialing. */
@@ -345,6 +353,44 @@ struct core_revoked {
     uint8_t name[CORE_LOCK_NAME_SIZE_MAX];
 };
 
+/* --- Watches (core_watch.c) ------------------------------------------------------------------ */
+
+enum core_watch_state { CORE_WATCH_WAITING, CORE_WATCH_ASKED, CORE_WATCH_LIVE, CORE_WATCH_ENDED };
+enum { CORE_WATCH_STATE_COUNT = CORE_WATCH_ENDED + 1 };
+
+/* A watch. The owner fills in the first part; its bytes stay valid until it has ended. */
+struct core_watch {
+    uint32_t slot; /* Below `watch_count_max`, one for each watch alive. */
+    struct bytes prefix;
+    bool locks;
+    bool exact;
+    uint32_t timeout_ms; /* For the first answer: ended NO_QUORUM when there is none. */
+    /* Where it is: behind change `change_number` of `revision`; 0: behind all of that. Revision 0:
+     * it begins where the first node that answers is. */
+    uint64_t revision;
+    uint32_t change_number;
+
+    enum error status;        /* Once it has ended; CANCELLED when its owner did it. */
+    uint64_t oldest_revision; /* With COMPACTED. */
+
+    enum core_watch_state state;
+    uint64_t number; /* What the node knows it by; another one each time it is asked for. */
+    struct core_connection *connection;
+    uint32_t consumed; /* Bytes of credit not yet given back. */
+    uint64_t deadline_ms;
+    uint64_t retry_ms;
+    struct core_timer timer;
+    struct list all;   /* In core.watches_all, until it has ended. */
+    struct list ready; /* In core.watches_ready when something is to be sent. */
+    struct list ended; /* In core.watches_ended until that is told. */
+};
+
+/* A change to be told. Its bytes are borrowed from the connection's input. */
+struct core_event {
+    struct core_watch *watch;
+    struct wire_changed change;
+};
+
 /* --- The core -------------------------------------------------------------------------------- */
 
 struct core_options {
@@ -354,6 +400,7 @@ struct core_options {
     uint32_t call_count_max;  /* More are answered OVERLOADED. */
     uint32_t call_slot_count; /* At least that many; the rest is for calls that are refused. */
     uint32_t session_count_max;
+    uint32_t watch_count_max; /* May be 0. */
     uint64_t seed;
     uint32_t rate_per_s; /* Requests to the leader; 0: as many as it takes. */
     uint32_t rate_burst; /* 0: 1. */
@@ -409,6 +456,13 @@ struct core {
     struct core_revoked revoked[CORE_REVOKED_COUNT_MAX]; /* A ring. */
     uint32_t revoked_first;
     uint32_t revoked_count;
+    struct core_watch **watches; /* By slot. */
+    struct list watches_all;
+    struct list watches_ready;
+    struct list watches_ended;
+    struct core_event events[CORE_EVENT_COUNT_MAX]; /* A ring. */
+    uint32_t event_first;
+    uint32_t event_count;
 };
 
 /* ERR_INVALID for a list of endpoints that is empty, too long or not "host:port,...". */
@@ -445,8 +499,9 @@ void core_connected(struct core *core, struct core_connection *connection, struc
 void core_disconnected(struct core *core, struct core_connection *connection);
 void core_closed(struct core *core, struct core_connection *connection);
 
-/* Takes whole messages off `*input`. The results of calls borrow from it: deliver them before the
- * bytes are moved. Bytes that are not the protocol end the connection. */
+/* Takes whole messages off `*input`. The results of calls and the changes of watches borrow from
+ * it: deliver them before the bytes are moved. It leaves messages when core_is_full(): to be called
+ * again when the changes are told. Bytes that are not the protocol end the connection. */
 void core_receive(struct core *core, struct core_connection *connection, struct bytes *input);
 
 /* Begins. A call on a session that is lost, or one too many, is finished at once. */
@@ -480,5 +535,18 @@ void core_call_moved(struct core_call *call, struct bytes body);
  * core_next_freed() later. */
 MUST_USE bool core_call_delivered(struct core *core, struct core_call *call);
 struct core_call *core_next_freed(struct core *core);
+
+/* Begins, behind the place that the owner filled in. */
+void core_watch_start(struct core *core, struct core_watch *watch);
+/* Its owner ends it: nothing of it is told any more but that. */
+void core_watch_stop(struct core *core, struct core_watch *watch);
+
+/* The next change or progress of any watch, in order for each, borrowed until the next call; NULL:
+ * none. A `number` of 0 is progress: nothing else happened up to that revision. */
+const struct core_event *core_next_event(struct core *core);
+bool core_is_full(const struct core *core);
+
+/* A watch that has ended, and is its owner's again; asked for when no event is left. NULL: none. */
+struct core_watch *core_next_watch_ended(struct core *core);
 
 #endif

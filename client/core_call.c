@@ -407,6 +407,7 @@ static void overloaded(struct core *core, struct core_call *call, enum error sta
 
     delay_ms = delay_ms < POLL_MS_MIN ? POLL_MS_MIN : delay_ms;
     delay_ms = delay_ms > RETRY_AFTER_MS_MAX ? RETRY_AFTER_MS_MAX : delay_ms;
+    call->refusal = status;
     if (call->failure.retry_after_ms != 0) {
         policy_obey(core, call->connection, policy_kind(call), delay_ms);
     } else {
@@ -523,7 +524,6 @@ static void failed(struct core *core, struct core_call *call, enum error status)
         return;
     case ERR_OVERLOADED:
     case ERR_RATE_LIMITED:
-        call->refusal = status;
         overloaded(core, call, status);
         return;
     case ERR_SEQUENCE_GAP:
@@ -555,6 +555,7 @@ static void failed(struct core *core, struct core_call *call, enum error status)
     case ERR_MALFORMED:
     case ERR_UNKNOWN_METHOD:
     case ERR_REFUSED:
+    case ERR_COMPACTED:
     case ERR_REMOVED:
     case ERR_INCOMPLETE:
     case ERR_IO:

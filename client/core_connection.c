@@ -106,6 +106,7 @@ void connection_close(struct core *core, struct core_connection *connection)
         remove_leader(core, connection);
     }
     unpin_sessions(core, connection);
+    watches_lost(core, connection);
     while (!list_is_empty(&connection->unanswered)) {
         struct list *first = list_first(&connection->unanswered);
         call_lost(core, CONTAINER_OF(first, struct core_call, queue));
@@ -202,6 +203,7 @@ void connection_heard(struct core *core, struct core_connection *connection)
 {
     bool waits = !list_is_empty(&connection->unanswered);
 
+    connection->heard_ms = core->now_ms;
     connection->silent_since_ms = waits ? core->now_ms : CORE_NEVER;
     connection->is_suspect = false;
     if (connection->state == CORE_LEADER) {
@@ -217,7 +219,7 @@ void connection_poll_soon(struct core *core, struct core_connection *connection)
     uint64_t delay_ms = core_random_between(core, POLL_MS_MIN, POLL_MS_MAX);
     bool is_idle = list_is_empty(&core->pending[CORE_KIND_READ]) &&
                    list_is_empty(&core->pending[CORE_KIND_WRITE]) && list_is_empty(&core->urgent) &&
-                   list_is_empty(&core->sessions);
+                   list_is_empty(&core->sessions) && list_is_empty(&core->watches_all);
 
     ASSERT(connection->state == CORE_STANDBY);
     delay_ms <<= connection->probe_count >= 96 ? 3 : connection->probe_count / 32;

@@ -44,6 +44,11 @@ enum core_call_class call_class(enum wire_method method, bool in_session)
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         break;
     }
     UNREACHABLE();
@@ -245,6 +250,11 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         break;
     }
     UNREACHABLE();
@@ -329,6 +339,11 @@ enum error call_decode(struct core_call *call, struct bytes body)
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         break;
     }
     UNREACHABLE();

@@ -29,11 +29,19 @@ enum {
     /* A request of a session that nothing pays for goes again after so long, doubled each time. */
     PROBE_MS_MIN = 250,
     PROBE_MS_MAX = 2000,
+    WATCH_CREDIT = 256 << 10, /* Bytes that a node may send ahead of what was consumed; half */
+                              /* of it is given back at a time. */
+    WATCH_CHANGE_COST = 64,   /* Of each change beside its texts: docs/protocol.md. */
+    WATCH_REQUEST_SIZE_MAX = 1024,
+    WATCH_SILENCE_MS = 1500, /* Then a sign of life is asked for. */
+    WATCH_RETRY_MS_MIN = 20, /* After a node that cannot serve it now. */
+    WATCH_RETRY_MS_MAX = 100,
     SLOT_BITS = 16,
     SLOT_CONNECTION = (1 << SLOT_BITS) - 1, /* Requests of the connection itself. */
 };
-_Static_assert(CORE_CALL_COUNT_MAX + CORE_SESSION_COUNT_MAX < SLOT_CONNECTION,
-               "every call and every session has a slot of its own in request ids");
+_Static_assert(CORE_CALL_COUNT_MAX + CORE_SESSION_COUNT_MAX + CORE_WATCH_COUNT_MAX <
+                   SLOT_CONNECTION,
+               "every call, every session and every watch has a slot of its own in request ids");
 
 /* core_timer.c */
 void timer_set(struct core_timers *timers, struct core_timer *timer, uint64_t due_ms);
@@ -215,5 +223,17 @@ uint64_t window_wake_ms(const struct core_session *session);
 bool window_is_asking(const struct core_session *session);
 /* It goes on when the leader takes more. */
 void session_block(struct core *core, struct core_session *session);
+
+/* core_watch.c */
+void watches_pump(struct core *core);
+void watch_timer_due(struct core *core, struct core_watch *watch);
+/* The connection is lost: those on it go on elsewhere. */
+void watches_lost(struct core *core, const struct core_connection *connection);
+void watches_cancel(struct core *core);
+void watch_answered(struct core *core, struct core_connection *connection,
+                    const struct wire_rpc *rpc);
+void watch_notice(struct core *core, const struct core_connection *connection,
+                  const struct wire_rpc *rpc);
+void core_watches_check(const struct core *core);
 
 #endif

@@ -50,6 +50,14 @@ static void init_slots(struct holdfast *client)
     list_init(&client->thens);
     list_init(&client->timed);
     list_init(&client->combined);
+    for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
+        struct holdfast_call *call = &client->calls[i - 1];
+        call->core.slot = i - 1;
+        call->client = client;
+        list_init(&call->cancelled);
+        list_push_front(&client->free_calls, &call->queue);
+    }
+    watches_init(client);
     for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
         struct holdfast_session *session = &client->sessions[i - 1];
         session->core.slot = i - 1;
@@ -126,6 +134,7 @@ static void take_submitted(struct holdfast *client)
             core_call_cancel(&client->core, &call->core);
         }
     }
+    watches_take_submitted(client);
     if (close_wanted && !client->closing) {
         client->closing = true;
         core_close(&client->core);
@@ -212,6 +221,7 @@ static void tell_results(struct holdfast *client)
     tell_revoked(client);
     groups_tell(client);
     handles_tell_late(client);
+    watches_tell(client);
 }
 
 static void take_freed(struct holdfast *client)
@@ -230,7 +240,7 @@ static bool is_asked(struct holdfast *client)
     client_lock(client);
     bool asked = !list_is_empty(&client->submitted) || !list_is_empty(&client->cancelled) ||
                  !list_is_empty(&client->thens) || !list_is_empty(&client->combined) ||
-                 (client->close_wanted && !client->closing);
+                 watches_are_asked(client) || (client->close_wanted && !client->closing);
     client_unlock(client);
     return asked;
 }
@@ -251,10 +261,16 @@ bool client_turn(struct holdfast *client, uint64_t now_ms)
     shell_receive(client->shell);
     publish_all(
         client); /* Before callbacks, which may take long: a renewal has moved a deadline. */
+    bool is_full = false; /* More changes of watches wait in the input. */
     for (uint32_t round = 0; round < TURN_ROUND_COUNT_MAX; round++) {
+        if (is_full) {
+            shell_receive(client->shell);
+            publish_all(client);
+        }
+        is_full = core_is_full(&client->core);
         tell_results(client);
         take_freed(client);
-        if (!is_asked(client)) {
+        if (!is_asked(client) && !is_full) {
             break;
         }
         take_submitted(client);
@@ -266,7 +282,7 @@ bool client_turn(struct holdfast *client, uint64_t now_ms)
         tell_results(client);
         take_freed(client);
     }
-    return is_asked(client) || !list_is_empty(&client->core.finished) ||
+    return is_full || is_asked(client) || !list_is_empty(&client->core.finished) ||
            !list_is_empty(&client->core.changed);
 }
 
@@ -291,11 +307,12 @@ static enum error allocate(struct holdfast *client, const struct core_options *o
 
     client->calls = calloc(options->call_slot_count, sizeof *client->calls);
     client->sessions = calloc(CLIENT_SESSION_COUNT_MAX, sizeof *client->sessions);
+    client->watches = calloc(CLIENT_WATCH_COUNT_MAX, sizeof *client->watches);
     client->scratch = calloc(1, sizeof *client->scratch + CLIENT_TEXT_SIZE);
     *memory = aligned_alloc(ARENA_ALIGNMENT, size);
     client->memory = *memory;
-    return client->calls == NULL || client->sessions == NULL || client->scratch == NULL ||
-                   client->memory == NULL
+    return client->calls == NULL || client->sessions == NULL || client->watches == NULL ||
+                   client->scratch == NULL || client->memory == NULL
                ? ERR_FULL
                : ERR_OK;
 }
@@ -326,6 +343,7 @@ void client_destroy(struct holdfast *client)
     }
     free(client->calls);
     free(client->sessions);
+    free(client->watches);
     free(client->scratch);
     free(client->memory);
     (void)pthread_mutex_destroy(&client->mutex);
@@ -353,6 +371,7 @@ static enum error open_client(struct holdfast *client, const struct holdfast_opt
         .call_count_max = CLIENT_CALL_COUNT_MAX,
         .call_slot_count = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX,
         .session_count_max = CLIENT_SESSION_COUNT_MAX,
+        .watch_count_max = CLIENT_WATCH_COUNT_MAX,
         .seed = host_entropy(),
     };
     struct arena arena;

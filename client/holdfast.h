@@ -65,6 +65,7 @@ enum holdfast_status {
     HOLDFAST_REFUSED = 24, /* A change of the cluster, a request that does not agree with the lock,
                               a transaction that would read too much: result.text says why and
                               what to do. */
+    HOLDFAST_COMPACTED = 25, /* A watch begins before the oldest change that is kept. */
 };
 
 /* What became of a request that changes something. */
@@ -243,7 +244,8 @@ struct holdfast_result {
     enum holdfast_status status;
     enum holdfast_outcome outcome;
     const char *text;  /* Why, for people; never NULL. */
-    uint64_t revision; /* put, get, delete, cas, transact. */
+    uint64_t revision; /* put, get, delete, cas; list and locks: what the list shows is all that was
+                          done up to this revision, and a watch from it tells the rest. */
     uint64_t token;    /* acquire. */
     const void *value; /* get, snapshot_read. */
     size_t value_size;
@@ -602,6 +604,74 @@ struct holdfast_call *holdfast_audit(struct holdfast *client, uint64_t after,
 struct holdfast_call *holdfast_node_status(struct holdfast *client, const char *endpoint,
                                            uint32_t timeout_ms, holdfast_callback callback,
                                            void *context);
+
+/* --- Watches: every change of keys or locks, once and in order ----------------------------------
+ */
+
+struct holdfast_watch; /* Valid until its on_end returns. */
+
+enum holdfast_change_kind {
+    HOLDFAST_CHANGE_PUT,
+    HOLDFAST_CHANGE_DELETE,
+    HOLDFAST_CHANGE_GRANTED,  /* A session holds the lock from now on. */
+    HOLDFAST_CHANGE_RELEASED, /* It was given up, or its lock delay is over. */
+    HOLDFAST_CHANGE_LOST,     /* The session has expired. */
+    HOLDFAST_CHANGE_BROKEN,   /* It was unlocked by force. */
+    HOLDFAST_CHANGE_PROGRESS, /* Nothing else happened up to `revision`: go on from there later. */
+    HOLDFAST_CHANGE_OTHER,    /* One of a later version. */
+};
+
+struct holdfast_change {
+    enum holdfast_change_kind kind;
+    uint64_t revision; /* One may have several changes, */
+    uint32_t number;   /* counted from 1. PROGRESS: 0. */
+    const void *name;  /* Of the key or the lock. */
+    size_t name_size;
+    const void *value; /* PUT. */
+    size_t value_size;
+    uint64_t session;  /* Of a lock: whose hold it is, */
+    uint64_t token;    /* and its token. */
+    const char *owner; /* Never NULL. */
+    const void *metadata;
+    size_t metadata_size;
+    bool is_kept; /* LOST, BROKEN: a lock delay keeps the hold; RELEASED follows with its token. */
+};
+
+/* What is in `change` is borrowed until it returns. */
+typedef void (*holdfast_change_callback)(struct holdfast_watch *watch,
+                                         const struct holdfast_change *change, void *context);
+
+/* Called once, last. HOLDFAST_CANCELLED: by holdfast_watch_end() or holdfast_close().
+ * HOLDFAST_COMPACTED: changes behind its place are no longer kept: list what is there, and watch
+ * from the revision of that list; `oldest_revision` is the oldest that a watch can begin behind.
+ * HOLDFAST_NO_QUORUM: no node answered within the client's timeout at the beginning. Others: the
+ * cluster does not take it. */
+typedef void (*holdfast_watch_ended_callback)(struct holdfast_watch *watch,
+                                              enum holdfast_status status, uint64_t oldest_revision,
+                                              void *context);
+
+struct holdfast_watch_options {
+    const void *prefix; /* Names that begin with it; copied. Empty: all. */
+    size_t prefix_size; /* At most 480 bytes, of locks 255. */
+    bool locks;         /* Of locks; otherwise of keys. */
+    bool exact;         /* The name is `prefix`. */
+    uint64_t
+        revision;    /* Everything behind it; 0: from now on, as the node that answers knows it. */
+    uint32_t number; /* Behind that change of `revision`; 0: behind all of it. */
+    holdfast_change_callback on_change;
+    holdfast_watch_ended_callback on_end; /* May be NULL. */
+    void *context;                        /* Of both. */
+};
+
+/* Goes on by itself at any node when connections break, from where it was, until it ends. Callbacks
+ * run like those of calls, never from inside this call; a slow one slows the watch down, and the
+ * cluster keeps nothing for it. NULL when the options are not valid, or 1024 are open. */
+struct holdfast_watch *holdfast_watch(struct holdfast *client,
+                                      const struct holdfast_watch_options *options);
+
+/* From any thread that may make calls, also from the callbacks. No change is told afterwards but
+ * one that another thread is being told; then on_end, unless it was called before. */
+void holdfast_watch_end(struct holdfast_watch *watch);
 
 /* --- The cluster. Answered when the change is complete; HOLDFAST_TIMEOUT with outcome UNKNOWN
  * while it is under way; HOLDFAST_REFUSED. May be asked for again: what is done is not done twice.

@@ -46,6 +46,7 @@ static void list_of(struct client_scratch *scratch, const struct wire_list_resul
     result->more = list->more;
     result->after = list->after.size == 0 ? NULL : list->after.data;
     result->after_size = list->after.size;
+    result->revision = list->revision;
 }
 
 static void sessions_of(struct client_scratch *scratch, struct wire_items items,
@@ -81,9 +82,10 @@ static enum holdfast_lock_mode mode_of(struct bytes mode)
     return bytes_equal(mode, bytes_of_text("shared")) ? HOLDFAST_SHARED : HOLDFAST_EXCLUSIVE;
 }
 
-static void locks_of(struct client_scratch *scratch, struct wire_items items,
+static void locks_of(struct client_scratch *scratch, const struct wire_lock_list_result *list,
                      struct holdfast_result *result)
 {
+    struct wire_items items = list->items;
     struct wire_lock_item item;
 
     for (uint32_t i = 0; i < items.count; i++) {
@@ -105,6 +107,8 @@ static void locks_of(struct client_scratch *scratch, struct wire_items items,
         result->lock_count++;
     }
     result->locks = scratch->locks;
+    result->more = list->more;
+    result->revision = list->revision;
 }
 
 static void show_of(struct client_scratch *scratch, const struct core_call *call,
@@ -311,8 +315,7 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         show_of(scratch, call, result);
         return;
     case WIRE_METHOD_lock_list:
-        locks_of(scratch, answer->lock_list.items, result);
-        result->more = answer->lock_list.more;
+        locks_of(scratch, &answer->lock_list, result);
         return;
     case WIRE_METHOD_audit_list:
         audit_of(scratch, answer->audit_list.items, result);
@@ -349,6 +352,11 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         return;
     }
     UNREACHABLE();

@@ -113,7 +113,7 @@ bool kv_session_end(struct table *table, uint64_t session)
     return true;
 }
 
-enum kv_dropped kv_drop(struct table *table)
+enum kv_dropped kv_drop(struct table *table, struct kv_dropped_key *dropped)
 {
     static const uint8_t begin[] = {KV_KEY_PREFIX, KV_KIND_ENDED};
     struct bytes prefix = bytes_of(begin, sizeof(begin));
@@ -128,9 +128,13 @@ enum kv_dropped kv_drop(struct table *table)
     uint64_t session = load_u64_ordered(key.data + KIND_SIZE);
 
     if (first_of(table, session, &first)) {
-        bool found = kv_delete(table, bytes_skip(record_key_bytes(&first), PREFIX_SIZE));
+        struct bytes gone = bytes_skip(record_key_bytes(&first), PREFIX_SIZE);
+        bool found = kv_delete(table, gone);
 
         ASSERT_VALUES(found || table_error(table) != ERR_OK, session, first.size);
+        ASSERT_VALUES(gone.size >= 1 && gone.size <= sizeof(dropped->data), gone.size, session);
+        dropped->size = gone.size;
+        memcpy(dropped->data, gone.data, gone.size);
         return KV_DROPPED_KEY;
     }
     struct record_key ended = record_key_of(KV_KIND_ENDED, session, bytes_of(NULL, 0));
@@ -142,17 +146,18 @@ void kv_restart(struct table *table)
 {
     static const uint8_t begin[] = {KV_KEY_PREFIX, KV_KIND_BOUND};
     struct bytes prefix = bytes_of(begin, sizeof(begin));
+    struct kv_dropped_key dropped;
     struct bytes key;
     struct bytes value;
 
     while (table_seek(table, prefix, false, &key, &value) && bytes_has_prefix(key, prefix)) {
         (void)kv_session_end(table, load_u64_ordered(key.data + KIND_SIZE));
-        while (kv_drop(table) != KV_DROPPED_NOTHING) {
+        while (kv_drop(table, &dropped) != KV_DROPPED_NOTHING) {
             continue;
         }
     }
     /* Sessions that had ended before, and whose keys others have written since. */
-    while (kv_drop(table) != KV_DROPPED_NOTHING) {
+    while (kv_drop(table, &dropped) != KV_DROPPED_NOTHING) {
         continue;
     }
 }

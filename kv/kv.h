@@ -76,9 +76,14 @@ enum kv_dropped {
     KV_DROPPED_SESSION, /* It has no key any more. */
 };
 
-/* One step: deletes one key of a session that has ended, in the order of sessions and keys, or
- * forgets a session that has none left. */
-enum kv_dropped kv_drop(struct table *table);
+struct kv_dropped_key {
+    size_t size;
+    uint8_t data[KV_KEY_SIZE_MAX];
+};
+
+/* One step: deletes one key of a session that has ended, in the order of sessions and keys, and
+ * says which; or forgets a session that has none left. */
+enum kv_dropped kv_drop(struct table *table, struct kv_dropped_key *dropped);
 
 /* Deletes every key that is bound to a session: none of them lives on. Takes time for each of them:
  * not for a node that serves. */

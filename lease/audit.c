@@ -72,6 +72,8 @@ enum error lease_lock_break(struct table *table, const struct lease_break *reque
         return ERR_OK;
     }
     lease_pass_begin(&pass, log_ms, effects, 0);
+    lease_event_add(effects, LEASE_BROKEN, name, &hold,
+                    hold.lost_until_ms == 0 && hold.delay_ms != 0);
     if (hold.lost_until_ms != 0) {
         lease_place_erase(table, hold.lost_until_ms, hold.token, name);
         lease_hold_drop(table, name, &lock, &hold, &pass);

@@ -130,7 +130,11 @@ static lease_token grant_to_waiter(struct table *table, struct bytes name, struc
     lock->mode = waiter->mode;
     pass->grants_left--;
     lease_waiter_erase(table, name, waiter->ticket);
-    return lease_hold_add(table, name, lock, &hold, (struct lease_claim){.ticket = waiter->ticket});
+    lease_token token =
+        lease_hold_add(table, name, lock, &hold, (struct lease_claim){.ticket = waiter->ticket});
+
+    lease_event_add(pass->effects, LEASE_GRANTED, name, &hold, false);
+    return token;
 }
 
 /* Grants to the first in the queue while they fit; those whose session is due are taken out on the
@@ -274,6 +278,8 @@ void lease_claim_drop(struct table *table, lease_session_id session, struct byte
     if (!hold_find(table, name, &lock, claim->token, &hold)) {
         return;
     }
+    lease_event_add(pass->effects, is_clean ? LEASE_RELEASED : LEASE_LOST, name, &hold,
+                    !is_clean && hold.delay_ms != 0);
     if (is_clean) {
         lease_claim_erase(table, session, name);
         lease_hold_drop(table, name, &lock, &hold, pass);
@@ -299,6 +305,7 @@ void lease_place_act(struct table *table, const struct lease_place *place, struc
     } else if (hold_find(table, name, &lock, place->number, &hold)) {
         ASSERT_VALUES(hold.token == place->number, hold.token, place->number);
         ASSERT_VALUES(hold.lost_until_ms == place->filed_ms, hold.lost_until_ms, place->filed_ms);
+        lease_event_add(pass->effects, LEASE_RELEASED, name, &hold, false);
         lease_place_erase(table, place->filed_ms, place->number, name);
         lease_hold_drop(table, name, &lock, &hold, pass);
     }

@@ -277,4 +277,11 @@ void lease_claim_drop(struct table *table, lease_session_id session, struct byte
 /* The time of a place of a lock has come: a lock delay is over, or the queue is gone on with. */
 void lease_place_act(struct table *table, const struct lease_place *place, struct lease_pass *pass);
 
+/* --- event.c ---------------------------------------------------------------------------------- */
+
+/* Notes what becomes of a hold, for whoever watches. Its texts are copied: to be called before the
+ * table changes where they are borrowed from it. */
+void lease_event_add(struct lease_effects *effects, enum lease_event_kind kind, struct bytes name,
+                     const struct lease_hold *hold, bool is_kept);
+
 #endif

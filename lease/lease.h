@@ -56,8 +56,36 @@ struct lease_grant {
     char name[LEASE_NAME_SIZE_MAX];
 };
 
-/* Start each entry with all counts and `elections` 0, and hand the same effects to lease_advance()
- * and to the entry's own command: together they never overflow. */
+enum lease_event_kind {
+    LEASE_GRANTED,
+    LEASE_RELEASED, /* Given up, or its session was ended on purpose, or its lock delay is over. */
+    LEASE_LOST,     /* Its session has expired. */
+    LEASE_BROKEN,   /* Unlocked by force. */
+};
+
+/* What became of one hold. */
+struct lease_event {
+    enum lease_event_kind kind;
+    bool is_kept; /* Lost or broken, and kept by its lock delay: LEASE_RELEASED follows. */
+    lease_session_id session;
+    lease_token token;
+    uint8_t name_size;
+    uint8_t owner_size;
+    uint8_t metadata_size;
+    /* Name, owner and metadata back to back. */
+    uint8_t text[LEASE_NAME_SIZE_MAX + LEASE_OWNER_SIZE_MAX + LEASE_METADATA_SIZE_MAX];
+};
+
+/* Of one entry. Every grant, and every end of a hold: as many as lease_advance() may take steps and
+ * make grants, and the same again for the command, and a grant at once. */
+enum { LEASE_EVENT_COUNT_MAX = 4 * LEASE_GRANT_COUNT_MAX + 2 };
+struct lease_events {
+    uint32_t count;
+    struct lease_event items[LEASE_EVENT_COUNT_MAX]; /* In the order in which they happened. */
+};
+
+/* Start each entry with all counts 0, and hand the same effects to lease_advance() and to the
+ * entry's own command: together they never overflow. */
 struct lease_effects {
     uint32_t grant_count; /* Waiters that became holders, in order of their tokens. */
     struct lease_grant grants[LEASE_GRANT_COUNT_MAX];
@@ -67,6 +95,7 @@ struct lease_effects {
     struct lease_grant revoked;
     uint64_t revoked_number; /* Of its record in the audit. */
     uint64_t elections;      /* The bits of those whose leader or value may be another now. */
+    struct lease_events *events; /* Filled in by every call; NULL: nobody asks. */
 };
 
 /* Where the table's keys begin with LEASE_KEY_PREFIX, they are this folder's. */

@@ -112,6 +112,7 @@ static lease_token grant_at_once(struct table *table, const struct lease_request
     lock->limit = request->limit;
     lease_token token =
         lease_hold_add(table, request->name, lock, &hold, (struct lease_claim){.ticket = 0});
+    lease_event_add(effects, LEASE_GRANTED, request->name, &hold, false);
     lease_lock_store(table, request->name, lock);
     lease_note_election(effects, request->name);
     return token;
@@ -254,6 +255,7 @@ enum error lease_lock_release(struct table *table, lease_session_id session, str
     if (token != 0 && token != hold.token) {
         return ERR_FENCED;
     }
+    lease_event_add(effects, LEASE_RELEASED, name, &hold, false);
     lease_claim_erase(table, session, name);
     lease_hold_drop(table, name, &lock, &hold, &pass);
     return ERR_OK;

@@ -54,6 +54,9 @@ VIEW_PLAIN(member_promote)
 VIEW_PLAIN(leader_move)
 VIEW_PLAIN(snapshot_open)
 VIEW_PLAIN(snapshot_read)
+VIEW_PLAIN(watch)
+VIEW_PLAIN(watch_cancel)
+VIEW_PLAIN(watch_credit)
 
 /* An election is held by one at a time, and has a name behind the byte that marks it. */
 static bool election_is_valid(struct bytes name)
@@ -207,12 +210,20 @@ static enum error decode(const struct wire_rpc *rpc, struct view *view)
         return view_election_show(rpc->body);
     case WIRE_METHOD_transact:
         return view_transact(rpc->body, view);
+    case WIRE_METHOD_watch:
+        return view_watch(rpc->body);
+    case WIRE_METHOD_watch_cancel:
+        return view_watch_cancel(rpc->body);
+    case WIRE_METHOD_watch_credit:
+        return view_watch_credit(rpc->body);
     case WIRE_METHOD_NONE:
     case WIRE_METHOD_hello:
     case WIRE_NOTICE_granted:
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         return ERR_UNKNOWN_METHOD;
     }
     UNREACHABLE();
@@ -248,7 +259,7 @@ static bool numbers_are_valid(enum wire_method method, const struct view *view)
     return (view->session == 0) == (view->sequence == 0);
 }
 
-static void refuse_not_formed(struct node *node, const struct origin *origin)
+void refuse_not_formed(struct node *node, const struct origin *origin)
 {
     char memory[256];
     struct text text;
@@ -418,6 +429,10 @@ void admission_take(struct node *node, const struct origin *origin, const struct
     }
     if (rpc->method == WIRE_METHOD_status) {
         status_answer(node, origin);
+        return;
+    }
+    if (watches_are_asked(rpc->method)) { /* Of every node, not only of the leader. */
+        watches_take(node, origin, rpc);
         return;
     }
     if (!refuse_all(node, origin, rpc, &view)) {

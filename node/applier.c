@@ -55,6 +55,7 @@ static bool apply(struct node *node, const struct raft_entry *entry)
     if (result.effects != NULL) {
         sessions_notify(node, result.effects);
     }
+    watches_applied(node);
     agreement_applied(node, entry->index); /* Last: results are good until the table is used. */
     return node->problem == NULL;
 }

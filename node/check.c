@@ -80,4 +80,5 @@ void node_check(const struct node *node)
     check_queues(node);
     check_connections(node);
     passing_check(node);
+    watches_check(node);
 }

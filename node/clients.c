@@ -33,6 +33,10 @@ void connection_move(struct node *node, world_connection number, enum connection
     if (connection->state == CONNECTION_CLOSED) {
         *connection =
             (struct connection){.generation = connection->generation + 1, .peer = NO_PEER};
+        watches_connected(node, number);
+    }
+    if (connection->watch_count != 0) {
+        watches_disconnected(node, number); /* Every move from CLIENT ends the connection. */
     }
     if (connection->state == CONNECTION_PEER) {
         struct peer *peer = &node->peers[connection->peer];

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/credentials.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "base/macros.h"
 #include "base/text.h"
 #include "log/log.h"
@@ -23,6 +24,7 @@
 #include "node/passing.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
+#include "node/watches.h"
 #include "raft/raft.h"
 
 enum { NO_PEER = NODE_PEER_COUNT_MAX, NEVER = 0 };
@@ -73,6 +75,8 @@ struct connection {
     uint32_t peer;                   /* Place, or NO_PEER before the hello. */
     uint64_t incarnation;            /* Of the peer's disk, as its hello said; */
     raft_index configuration;        /* and the newest configuration that it knew then. */
+    struct list watches;             /* Of a client. */
+    uint32_t watch_count;
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -133,6 +137,7 @@ void authentication_name(const struct node *node, world_connection number, struc
 void admission_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
 /* A change of the cluster. */
 MUST_USE bool admission_is_change(enum wire_method method);
+void refuse_not_formed(struct node *node, const struct origin *origin);
 
 /* As many as the next power of two; rings are masked. */
 uint64_t ring_capacity(uint64_t count);
@@ -550,6 +555,8 @@ struct node {
     struct observers observers;
     struct sessions sessions;
     struct passing passing;
+    struct feed *feed;
+    struct watches watches;
     struct formation formation;
     struct held held;
     struct applier applier;

@@ -26,9 +26,13 @@ enum {
     SERVE_COUNT_MAX = 2,           /* Reads answered in one turn. */
     PASS_COUNT_MAX = 8,            /* Requests under way to the leader for our clients, */
     PASS_CONNECTION_COUNT_MAX = 4, /* and for one of them. */
-    OBSERVER_COUNT_MAX = 2,      /* Reads of elections that wait for a change. */
-    REVOCATION_COUNT_MAX = 2,    /* Forced unlocks that one answer to a renewal tells of; */
-    REVOCATION_SCAN_MAX = 3,     /* and records of the audit that are looked at for it. */
+    OBSERVER_COUNT_MAX = 2,        /* Reads of elections that wait for a change. */
+    REVOCATION_COUNT_MAX = 2,      /* Forced unlocks that one answer to a renewal tells of; */
+    REVOCATION_SCAN_MAX = 3,       /* and records of the audit that are looked at for it. */
+    WATCH_SEND_COUNT_MAX = 3,      /* Changes told in one turn. */
+    WATCH_SCAN_COUNT_MAX = 4,      /* Changes that one watch looks at before the next one's turn. */
+    WATCH_SCAN_TURN_MAX = 12,      /* Of all of them in one turn. */
+    WATCH_CONNECTION_COUNT_MAX = 4, /* Watches of one connection. */
 #else
     READ_BATCH_COUNT_MAX = 256,
     READ_PARAMS_SIZE_MAX = 4096,
@@ -43,7 +47,22 @@ enum {
     OBSERVER_COUNT_MAX = 1024,
     REVOCATION_COUNT_MAX = 64,
     REVOCATION_SCAN_MAX = 256,
+    WATCH_SEND_COUNT_MAX = 4096,
+    WATCH_SCAN_COUNT_MAX = 256,
+    WATCH_SCAN_TURN_MAX = 8192,
+    WATCH_CONNECTION_COUNT_MAX = 1024,
 #endif
+    WATCH_SEND_BYTES_MAX = 2 << 20, /* Of changes told in one turn; one is always told. */
+    WATCH_ROOM_REST = WIRE_FRAME_SIZE_MAX + (64 << 10), /* Of a connection's output, for answers. */
+    WATCH_NOTICE_SIZE = 384,     /* What a notice adds to its texts at most. */
+    WATCH_CHANGE_COST = 64,      /* What a change costs of the credit beside its texts. */
+    WATCH_PROGRESS_MS = 2000,    /* Who has heard nothing for so long is told how far it is. */
+    WATCH_SWEEP_MS = 100,        /* Some are looked at whether they have to be told anything, */
+    WATCH_SWEEP_COUNT_MAX = 512, /* so many. */
+    WATCH_RETRY_MS = 10,         /* A connection without room is tried again. */
+    WATCH_PATIENCE =
+        4, /* Without a leader for so many of the largest election timeouts: cut off. */
+    RETRY_MS_WATCHES = 1000,     /* Too many watches. */
     APPLY_BYTES_MAX = 4 << 20,   /* Of entries applied in one turn; one is always applied. */
     SERVE_BYTES_MAX = 4 << 20,   /* Of answers to reads in one turn; one is always given. */
     COLLECT_COUNT_MAX = 4,       /* Rounds of raft_collect() in one turn. */
@@ -81,12 +100,13 @@ enum {
     FORMATION_RETRY_MS = 500,     /* FORM is sent again to a peer that has not formed. */
     SPACE_RETRY_MS = 1000,        /* The log looks again whether a full disk has room. */
     FORMATION_LINE_MS = 5000,     /* One line about whom we wait for. */
-    FORMATION_ALONE_MS = 1000,    /* Others would have dialed by then: they pause for 750 ms at most. */
-    STOP_EXTRA_MS = 250,          /* What stopping may take beside handing over. */
-    MEMBERS_TICK_MS = 100,        /* Upkeep of places and members. */
-    DIAL_PATIENCE_MS = 1000,      /* Then another address of the same node is tried. */
-    STRANGER_MS = 10000,      /* One that asks to join and is silent for so long is forgotten. */
-    STRANGER_COUNT_MAX = 4,   /* Of them at a time. */
+    FORMATION_ALONE_MS =
+        1000,                /* Others would have dialed by then: they pause for 750 ms at most. */
+    STOP_EXTRA_MS = 250,     /* What stopping may take beside handing over. */
+    MEMBERS_TICK_MS = 100,   /* Upkeep of places and members. */
+    DIAL_PATIENCE_MS = 1000, /* Then another address of the same node is tried. */
+    STRANGER_MS = 10000,     /* One that asks to join and is silent for so long is forgotten. */
+    STRANGER_COUNT_MAX = 4,  /* Of them at a time. */
     MEMBER_PLACE_COUNT_MAX = NODE_MEMBER_COUNT_MAX + 2, /* Members, and some that leave. */
     CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
     CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */

@@ -28,6 +28,8 @@ struct machine {
     uint64_t hash;
     bool may_drop; /* Keys of sessions that have ended may be left. */
     struct lease_effects effects;
+    struct lease_events *events; /* Of the effects. */
+    struct feed *feed;           /* NULL: nobody asks. */
     uint8_t body[WINDOW_RESULT_SIZE_MAX];
     uint8_t *renewed; /* RENEW_COUNT_MAX bytes. */
     uint8_t *items;   /* Scratch of machine_read(): WIRE_FRAME_SIZE_MAX bytes. */
@@ -39,7 +41,8 @@ static const uint8_t meta_key[] = {META_KEY_PREFIX};
 size_t machine_memory_size(void)
 {
     return arena_cost(1, sizeof(struct machine)) + windows_memory_size() +
-           arena_cost(1, RENEW_COUNT_MAX) + 2 * arena_cost(1, WIRE_FRAME_SIZE_MAX);
+           arena_cost(1, RENEW_COUNT_MAX) + 2 * arena_cost(1, WIRE_FRAME_SIZE_MAX) +
+           arena_cost(1, sizeof(struct lease_events));
 }
 
 struct machine *machine_open(struct arena *arena, struct table *table)
@@ -52,8 +55,16 @@ struct machine *machine_open(struct arena *arena, struct table *table)
     machine->renewed = arena_take(arena, 1, RENEW_COUNT_MAX);
     machine->items = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
     machine->answer = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX);
+    machine->events = arena_take(arena, 1, sizeof(struct lease_events));
     machine_reload(machine);
     return machine;
+}
+
+void machine_feed(struct machine *machine, struct feed *feed)
+{
+    ASSERT(feed_revision(feed) == machine->applied_index);
+    machine->feed = feed;
+    machine->effects.events = machine->events;
 }
 
 void machine_reload(struct machine *machine)
@@ -72,6 +83,9 @@ void machine_reload(struct machine *machine)
         ASSERT_VALUES(meta.data[0] == META_VERSION, meta.data[0], META_VERSION);
         machine->applied_index = load_u64(meta.data + 1);
         machine->log_ms = load_u64(meta.data + 9);
+    }
+    if (machine->feed != NULL) {
+        feed_reset(machine->feed, machine->applied_index);
     }
 }
 
@@ -96,6 +110,22 @@ struct apply {
     struct wire_failure failure; /* Details besides the code. */
 };
 
+/* Every change of a key is told to the feed, in the order in which it happens. */
+
+static void told_put(const struct apply *apply, struct bytes key, struct bytes value)
+{
+    if (apply->machine->feed != NULL) {
+        feed_put(apply->machine->feed, key, value);
+    }
+}
+
+static void told_delete(const struct apply *apply, struct bytes key)
+{
+    if (apply->machine->feed != NULL) {
+        feed_delete(apply->machine->feed, key);
+    }
+}
+
 static enum error apply_put(struct apply *apply)
 {
     struct wire_put put;
@@ -110,6 +140,7 @@ static enum error apply_put(struct apply *apply)
     }
     kv_put(apply->machine->table, put.key, put.value, put.bind ? apply->envelope.session : 0,
            apply->index);
+    told_put(apply, put.key, put.value);
     struct wire_put_result result = {.revision = apply->index};
     return wire_put_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -123,10 +154,11 @@ static enum error apply_delete(struct apply *apply)
     if (error != ERR_OK) {
         return error;
     }
-    transact_bury(apply->machine->table, request.key, apply->machine->log_ms);
+    transact_bury(apply->machine->table, apply->machine->feed, request.key, apply->machine->log_ms);
     if (!kv_delete(apply->machine->table, request.key)) {
         return ERR_NOT_FOUND;
     }
+    told_delete(apply, request.key);
     struct wire_delete_result result = {.revision = apply->index};
     return wire_delete_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -141,11 +173,12 @@ static enum error apply_cas(struct apply *apply)
         return error;
     }
     struct kv_expected expected = {.absent = cas.absent, .value = cas.expected};
-    transact_bury(apply->machine->table, cas.key, apply->machine->log_ms);
+    transact_bury(apply->machine->table, apply->machine->feed, cas.key, apply->machine->log_ms);
     error = kv_compare_and_swap(apply->machine->table, cas.key, &expected, cas.value, apply->index);
     if (error != ERR_OK) {
         return error;
     }
+    told_put(apply, cas.key, cas.value);
     struct wire_cas_result result = {.revision = apply->index};
     return wire_cas_result_encode(&result, &apply->body) ? ERR_OK : ERR_TOO_LARGE;
 }
@@ -314,6 +347,7 @@ static enum error apply_transact(struct apply *apply)
     struct buffer answer = buffer_of(machine->answer, WIRE_FRAME_SIZE_MAX);
     const struct transact transact = {
         .table = machine->table,
+        .feed = machine->feed,
         .session = apply->envelope.session,
         .revision = apply->index,
         .log_ms = machine->log_ms,
@@ -374,6 +408,11 @@ static enum error apply_write(struct apply *apply)
     case WIRE_NOTICE_session_ended:
     case WIRE_NOTICE_revoked:
     case WIRE_NOTICE_leader_is:
+    case WIRE_METHOD_watch:
+    case WIRE_METHOD_watch_cancel:
+    case WIRE_METHOD_watch_credit:
+    case WIRE_NOTICE_changed:
+    case WIRE_NOTICE_watch_ended:
         return ERR_UNKNOWN_METHOD;
     }
     /* A number of a later version: every replica of this one refuses it alike. */
@@ -504,8 +543,36 @@ static void drop_ended(struct machine *machine, uint32_t from)
 /* Nobody sees these keys any more: they are of sessions that are dead. */
 static void drop_keys(struct machine *machine)
 {
+    struct kv_dropped_key key;
+
     for (uint32_t i = 0; i < DROP_COUNT_MAX && machine->may_drop; i++) {
-        machine->may_drop = kv_drop(machine->table) != KV_DROPPED_NOTHING;
+        enum kv_dropped dropped = kv_drop(machine->table, &key);
+
+        machine->may_drop = dropped != KV_DROPPED_NOTHING;
+        if (dropped == KV_DROPPED_KEY && machine->feed != NULL) {
+            feed_delete(machine->feed, bytes_of(key.data, key.size));
+        }
+    }
+}
+
+/* What became of locks since the last time. */
+static void tell_locks(struct machine *machine)
+{
+    if (machine->feed != NULL) {
+        feed_locks(machine->feed, machine->events);
+        machine->events->count = 0;
+    }
+}
+
+static void effects_begin(struct machine *machine, raft_index index)
+{
+    machine->effects.grant_count = 0;
+    machine->effects.ended_count = 0;
+    machine->effects.revoked_count = 0;
+    machine->effects.elections = 0;
+    if (machine->feed != NULL) {
+        machine->events->count = 0;
+        feed_begin(machine->feed, index);
     }
 }
 
@@ -521,10 +588,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     ASSERT_VALUES(entry->index == machine->applied_index + 1, entry->index, machine->applied_index);
     machine->applied_index = entry->index;
     machine->dirty = true;
-    machine->effects.grant_count = 0;
-    machine->effects.ended_count = 0;
-    machine->effects.revoked_count = 0;
-    machine->effects.elections = 0;
+    effects_begin(machine, entry->index);
     *result =
         (struct machine_result){.more_is_due = machine->may_drop, .effects = &machine->effects};
     if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
@@ -540,6 +604,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
     }
     result->more_is_due = advance(machine);
     drop_ended(machine, 0);
+    tell_locks(machine);
     if (touches_leases(apply.envelope.method)) {
         machine->due_is_known = false;
     }
@@ -555,6 +620,7 @@ void machine_apply(struct machine *machine, const struct raft_entry *entry,
         break;
     }
     drop_ended(machine, ended_before);
+    tell_locks(machine);
     drop_keys(machine);
     result->more_is_due = result->more_is_due || machine->may_drop;
 }
@@ -606,6 +672,9 @@ void machine_refound(struct machine *machine, raft_index index, uint64_t token_r
     machine->dirty = true;
     machine->due_is_known = false;
     machine->hash_is_known = false;
+    if (machine->feed != NULL) {
+        feed_reset(machine->feed, index);
+    }
     machine_commit(machine);
 }
 
@@ -625,6 +694,7 @@ enum error machine_read(struct machine *machine, enum wire_method method, struct
 {
     struct machine_reader reader = {
         .table = machine->table,
+        .revision = machine->applied_index,
         .log_ms = machine->log_ms,
         .now_ms = now_ms > machine->log_ms ? now_ms : machine->log_ms,
         .items = buffer_of(machine->items, WIRE_FRAME_SIZE_MAX),

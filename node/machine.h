@@ -17,6 +17,7 @@
 #include "base/table.h"
 #include "lease/lease.h"
 #include "node/envelope.h"
+#include "node/feed.h"
 #include "raft/entry.h"
 
 struct machine; /* Opaque. */
@@ -25,6 +26,9 @@ size_t machine_memory_size(void);
 
 /* Goes on from the applied index that the table holds; 0 when it is empty. */
 struct machine *machine_open(struct arena *arena, struct table *table);
+
+/* From now on every change of keys and locks is told to `feed`, which begins where the state is. */
+void machine_feed(struct machine *machine, struct feed *feed);
 
 /* The table was replaced as a whole: goes on from what it holds now. */
 void machine_reload(struct machine *machine);
@@ -54,7 +58,8 @@ raft_index machine_applied_index(const struct machine *machine);
 /* The stamp of the last applied entry. */
 uint64_t machine_log_ms(const struct machine *machine);
 
-/* When lease_advance() next has something to do, in cluster time; UINT64_MAX: never, as things are. */
+/* When lease_advance() next has something to do, in cluster time; UINT64_MAX: never, as things are.
+ */
 uint64_t machine_due_ms(struct machine *machine);
 
 /* Writes what is kept in memory (dirty session windows) into the table and commits it. */

@@ -130,7 +130,8 @@ static enum error read_list(struct machine_reader *reader, struct bytes params)
             break;
         }
     }
-    struct wire_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    struct wire_list_result result = {
+        .items = listing_items(&listing), .more = listing.more, .revision = reader->revision};
     if (skip_count == LISTING_SKIP_COUNT_MAX) {
         result.after = after;
     }
@@ -207,7 +208,8 @@ static enum error read_lock_list(struct machine_reader *reader, struct bytes par
         }
         after = view.name;
     }
-    struct wire_lock_list_result result = {.items = listing_items(&listing), .more = listing.more};
+    struct wire_lock_list_result result = {
+        .items = listing_items(&listing), .more = listing.more, .revision = reader->revision};
     return wire_lock_list_result_encode(&result, reader->out) ? ERR_OK : ERR_TOO_LARGE;
 }
 

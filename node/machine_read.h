@@ -13,9 +13,10 @@
 
 struct machine_reader {
     struct table *table;
-    uint64_t log_ms; /* The last applied stamp: says which sessions are alive. A running clock
-                        must not: a new leader's may be behind, and the dead would come back. */
-    uint64_t now_ms; /* Cluster time now: ages, and what is left of a session, count from here. */
+    uint64_t revision; /* The applied index. */
+    uint64_t log_ms;   /* The last applied stamp: says which sessions are alive. A running clock
+                          must not: a new leader's may be behind, and the dead would come back. */
+    uint64_t now_ms;   /* Cluster time now: ages, and what is left of a session, count from here. */
     struct buffer items; /* Scratch for the items of a listing. */
     struct buffer *out;
 };

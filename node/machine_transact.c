@@ -146,7 +146,7 @@ enum error transact_check(const struct wire_transact *request, const char **prob
 /* --- Applying ----------------------------------------------------------------------------------
  */
 
-void transact_bury(struct table *table, struct bytes key, uint64_t log_ms)
+void transact_bury(struct table *table, struct feed *feed, struct bytes key, uint64_t log_ms)
 {
     uint64_t session = kv_session_of(table, key);
 
@@ -154,6 +154,9 @@ void transact_bury(struct table *table, struct bytes key, uint64_t log_ms)
         bool found = kv_delete(table, key);
 
         ASSERT_VALUES(found || table_error(table) != ERR_OK, session, log_ms);
+        if (feed != NULL) {
+            feed_delete(feed, key);
+        }
     }
 }
 
@@ -168,7 +171,7 @@ static bool all_hold(const struct transact *transact, struct wire_items items)
         enum error error = take_compare(&items.raw, &compare, &problem);
 
         ASSERT_VALUES(error == ERR_OK, error, i);
-        transact_bury(transact->table, compare.key, transact->log_ms);
+        transact_bury(transact->table, transact->feed, compare.key, transact->log_ms);
         hold = kv_compare_holds(transact->table, &compare);
     }
     return hold;
@@ -186,6 +189,18 @@ static void add_pair(struct buffer *items, const struct kv_pair *pair, uint32_t 
     (*count)++;
 }
 
+static void tell(const struct transact *transact, const struct kv_operation *operation, bool found)
+{
+    if (transact->feed == NULL) {
+        return;
+    }
+    if (operation->action == KV_PUT) {
+        feed_put(transact->feed, operation->key, operation->value);
+    } else if (operation->action == KV_DELETE && found) {
+        feed_delete(transact->feed, operation->key);
+    }
+}
+
 static void execute(const struct transact *transact, const struct branch *branch,
                     struct wire_transact_result *result)
 {
@@ -195,8 +210,10 @@ static void execute(const struct transact *transact, const struct branch *branch
     for (uint32_t i = 0; i < branch->count; i++) {
         const struct kv_operation *operation = &branch->operations[i];
         struct kv_pair pair;
+        bool found = kv_operation_execute(transact->table, operation, transact->revision, &pair);
 
-        if (kv_operation_execute(transact->table, operation, transact->revision, &pair)) {
+        tell(transact, operation, found);
+        if (found) {
             result->found |= UINT64_C(1) << i;
             if (operation->action == KV_GET) {
                 add_pair(transact->items, &pair, &pair_count);
@@ -238,7 +255,7 @@ enum error transact_apply(const struct transact *transact, struct bytes params)
                         &branch, &problem);
     ASSERT_VALUES(error == ERR_OK, error, transact->revision);
     for (uint32_t i = 0; i < branch.count; i++) {
-        transact_bury(transact->table, branch.operations[i].key, transact->log_ms);
+        transact_bury(transact->table, transact->feed, branch.operations[i].key, transact->log_ms);
     }
     if (kv_found_size(transact->table, branch.operations, branch.count) > TRANSACT_FOUND_SIZE_MAX) {
         return ERR_REFUSED;

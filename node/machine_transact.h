@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "base/table.h"
 #include "kv/kv.h"
+#include "node/feed.h"
 #include "wire/wire.h"
 
 enum {
@@ -20,7 +21,8 @@ enum {
 
 struct transact {
     struct table *table;
-    uint64_t session; /* Of the request; 0: none. */
+    struct feed *feed; /* Told of every change; NULL: nobody asks. */
+    uint64_t session;  /* Of the request; 0: none. */
     kv_revision revision;
     uint64_t log_ms;
     struct buffer *items; /* Scratch, of WIRE_FRAME_SIZE_MAX bytes. */
@@ -41,6 +43,6 @@ MUST_USE enum error transact_apply(const struct transact *transact, struct bytes
 
 /* A key that is bound to a session that is dead has no meaning any more, though its record may
  * still be there: this takes it away, before a command that would see it. */
-void transact_bury(struct table *table, struct bytes key, uint64_t log_ms);
+void transact_bury(struct table *table, struct feed *feed, struct bytes key, uint64_t log_ms);
 
 #endif

@@ -36,8 +36,8 @@ size_t node_memory_size(const struct node_options *options)
            arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
            requests_memory_size(options) + renewals_memory_size(options) +
            reads_memory_size(options) + observers_memory_size() + sessions_memory_size(options) +
-           passing_memory_size() +
-           machine_memory_size() + arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
+           passing_memory_size() + watches_memory_size(options) + machine_memory_size() +
+           arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
 
@@ -59,6 +59,7 @@ static void take_memory(struct node *node, struct arena *arena)
     sessions_open(node, arena);
     passing_open(node, arena);
     node->machine = machine_open(arena, node->table);
+    watches_open(node, arena);
     arena_init(&node->snapshot_arena,
                arena_take_aligned(arena, snapshots_memory_size(), DISK_ALIGNMENT),
                snapshots_memory_size());

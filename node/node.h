@@ -67,6 +67,9 @@ struct node_options {
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
     const struct credentials *credentials; /* Clients need one of these tokens. Outlives the node;
                                               NULL: everybody is served. */
+    uint32_t feed_size;       /* Bytes of the newest changes that are kept for watches, */
+    uint32_t feed_count_max;  /* and how many changes; at least FEED_SIZE_MIN, FEED_COUNT_MIN. */
+    uint32_t watch_count_max; /* Watches of all connections; more are refused OVERLOADED. */
 };
 
 /* The defaults above; names and addresses are left empty. */

@@ -25,6 +25,9 @@ void node_options_init(struct node_options *options)
         .snapshot_pace = 64 << 20,
         .shipping_pace = 64 << 20,
         .disk_low_size = 128 << 20,
+        .feed_size = 16 << 20,
+        .feed_count_max = 65536,
+        .watch_count_max = 16384,
     };
 }
 
@@ -86,6 +89,13 @@ static const char *sizes_problem(const struct node_options *options)
         options->segment_size < LOG_BATCH_SIZE_MAX_DEFAULT + 2 * DISK_ALIGNMENT ||
         options->segment_size > 1 << 30) {
         return "a segment of the log is a multiple of 4 KiB, more than 2 MiB and at most 1 GiB";
+    }
+    if (options->feed_size < FEED_SIZE_MIN || options->feed_size > 1 << 30 ||
+        options->feed_count_max < FEED_COUNT_MIN || options->feed_count_max > 1 << 24 ||
+        options->watch_count_max == 0 || options->watch_count_max > 1 << 20) {
+        return "the feed has 2 MiB to 1 GiB and 320 to 16777216 changes, and there are 1 to "
+               "1048576 "
+               "watches";
     }
     if (options->snapshot_log_size == 0 || options->state_mark_interval == 0 ||
         options->snapshot_pace < SNAPSHOT_CHUNK_SIZE_MAX ||

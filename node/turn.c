@@ -254,6 +254,7 @@ void turn_advance(struct node *node)
         node->raft_wake_ms = node->now_ms; /* More may be owed. */
     }
     changes_tick(node);
+    watches_tick(node);
     applier_fetch(node);
     shipping_tick(node);
     backups_tick(node);
@@ -316,6 +317,7 @@ void turn_plan(struct node *node)
     }
     wake_at(node, disk_watch_wake_ms(node));
     wake_at(node, disk_space_wake_ms(node));
+    wake_at(node, watches_wake_ms(node));
     if (node->requests.orphan_ms != NEVER) {
         wake_at(node, node->requests.orphan_ms);
     }

@@ -36,6 +36,10 @@ void world_set_peer(struct world *world, uint32_t peer, struct bytes name, struc
 MUST_USE uint8_t *world_reserve(struct world *world, world_connection connection, size_t size);
 void world_commit(struct world *world, world_connection connection, size_t size);
 
+/* The same, if there would be room for `rest` bytes more behind it. */
+MUST_USE uint8_t *world_reserve_beside(struct world *world, world_connection connection,
+                                       size_t size, size_t rest);
+
 MUST_USE uint8_t *world_reserve_link(struct world *world, uint32_t peer, enum world_lane lane,
                                      size_t size);
 void world_commit_link(struct world *world, uint32_t peer, enum world_lane lane, size_t size);

@@ -247,13 +247,20 @@ bool channel_is_stuck(const struct channel *channel)
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
+bool channel_has_room(const struct channel *channel, size_t size)
+{
+    size_t size_max_all = channel->group->limits->outbox_size_max;
+
+    return channel->state == CHANNEL_OPEN && !channel->is_broken &&
+           size <= size_max_all - size_min(size_max_all, output_size(channel));
+}
+
 uint8_t *channel_reserve(struct channel *channel, size_t size)
 {
     struct channel_buffer *filling = &channel->filling;
     size_t size_max_all = channel->group->limits->outbox_size_max;
 
-    if (channel->state != CHANNEL_OPEN || channel->is_broken ||
-        size > size_max_all - size_min(size_max_all, output_size(channel))) {
+    if (!channel_has_room(channel, size)) {
         return NULL;
     }
     if (!buffer_grow(channel->group, filling, size, OUTBOX_SIZE_MIN, size_max_all)) {

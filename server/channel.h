@@ -88,6 +88,8 @@ bool channel_is_stuck(const struct channel *channel);
 /* NULL when the channel is not open or the output would exceed a limit. */
 MUST_USE uint8_t *channel_reserve(struct channel *channel, size_t size);
 void channel_commit(struct channel *channel, size_t size);
+/* Whether so many bytes are within the limit of the output. */
+bool channel_has_room(const struct channel *channel, size_t size);
 
 /* Writes what was committed. */
 void channel_flush(struct channel *channel);

@@ -29,6 +29,8 @@ void config_init(struct config *config)
     config->max_segments = 1024;
     config->snapshot_log = (uint64_t)64 << 20;
     config->disk_low = (uint64_t)128 << 20;
+    config->max_watches = 16384;
+    config->watch_memory = (uint64_t)16 << 20;
     config->map_size = (uint64_t)16 << 30;
 }
 

@@ -73,6 +73,8 @@ struct config {
     uint64_t max_segments; /* Files of the log. */
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
     uint64_t disk_low;     /* Bytes: a disk with less left is low; 0: never. */
+    uint64_t max_watches;  /* Of all connections. */
+    uint64_t watch_memory; /* Bytes of the newest changes that are kept for them. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
     bool accepts_loss;     /* Of `holdfastd recover`: it is not asked any more. */
     bool help;

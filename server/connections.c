@@ -421,6 +421,13 @@ uint8_t *connections_reserve(struct connections *connections, world_connection n
     return channel_reserve(&connections->all[number].channel, size);
 }
 
+bool connections_have_room(const struct connections *connections, world_connection number,
+                           size_t size)
+{
+    ASSERT_VALUES(number < connections->count_max, number, connections->count_max);
+    return channel_has_room(&connections->all[number].channel, size);
+}
+
 void connections_commit(struct connections *connections, world_connection number, size_t size)
 {
     ASSERT_VALUES(number < connections->count_max, number, connections->count_max);

@@ -57,6 +57,8 @@ void connections_flush(struct connections *connections);
 
 /* As world_reserve(), world_commit() and world_close(). */
 uint8_t *connections_reserve(struct connections *connections, world_connection number, size_t size);
+bool connections_have_room(const struct connections *connections, world_connection number,
+                           size_t size);
 void connections_commit(struct connections *connections, world_connection number, size_t size);
 void connections_end(struct connections *connections, world_connection number);
 

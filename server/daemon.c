@@ -29,6 +29,7 @@
 enum {
     DESCRIPTOR_COUNT_OTHER = 64, /* Files, links and libuv's own. */
     FREE_SIZE_MIN = 1 << 20,     /* A disk with less is called full. */
+    FEED_BYTES_PER_CHANGE = 256, /* Of the memory for changes: so many may there be. */
 };
 
 struct daemon {
@@ -124,6 +125,9 @@ static void options_fill(struct daemon *daemon)
     options->session_count_max = (uint32_t)config->max_sessions;
     options->segment_count_max = (uint32_t)config->max_segments;
     options->disk_low_size = config->disk_low;
+    options->watch_count_max = (uint32_t)config->max_watches;
+    options->feed_size = (uint32_t)config->watch_memory;
+    options->feed_count_max = (uint32_t)(config->watch_memory / FEED_BYTES_PER_CHANGE);
     options->snapshot_log_size = config->snapshot_log;
     options->credentials = config->credentials;
     world->client_count_max = (uint32_t)config->max_connections;

@@ -192,6 +192,14 @@ uint8_t *world_reserve(struct world *world, world_connection connection, size_t 
     return connections_reserve(world->connections, connection, size);
 }
 
+uint8_t *world_reserve_beside(struct world *world, world_connection connection, size_t size,
+                              size_t rest)
+{
+    return connections_have_room(world->connections, connection, size + rest)
+               ? connections_reserve(world->connections, connection, size)
+               : NULL;
+}
+
 void world_commit(struct world *world, world_connection connection, size_t size)
 {
     connections_commit(world->connections, connection, size);

@@ -41,6 +41,7 @@ enum exit_status exit_of_result(const struct holdfast_result *result, bool is_wr
     case HOLDFAST_AUTH:
     case HOLDFAST_SEQUENCE_GAP:
     case HOLDFAST_UNKNOWN_METHOD:
+    case HOLDFAST_COMPACTED:
         return EXIT_REFUSED;
     }
     UNREACHABLE();
@@ -112,6 +113,7 @@ const char *exit_advice(enum holdfast_status status)
     case HOLDFAST_STALE:
     case HOLDFAST_MALFORMED:
     case HOLDFAST_CANCELLED:
+    case HOLDFAST_COMPACTED:
         return "";
     }
     UNREACHABLE();

@@ -60,6 +60,8 @@ static int dispatch(struct run *run)
     case COMMAND_CAS:
     case COMMAND_LS:
         return keys_run(run);
+    case COMMAND_WATCH:
+        return watch_run(run);
     case COMMAND_STATUS:
         return status_run(run);
     case COMMAND_MEMBER_LS:

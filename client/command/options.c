@@ -468,6 +468,10 @@ MUST_USE static bool check_command(struct options *options, struct options_probl
             return REFUSE(problem, EXIT_USAGE, "--dir is empty");
         }
         return true;
+    case COMMAND_WATCH:
+        return options->operand_count == 0 || options->operands[0][0] == '\0' ||
+               check_size("the prefix", options->operands[0],
+                          options->locks ? OPTIONS_NAME_SIZE_MAX : OPTIONS_KEY_SIZE_MAX, problem);
     case COMMAND_LOCKS:
     case COMMAND_AUDIT:
     case COMMAND_LS:

@@ -26,6 +26,7 @@ enum command {
     COMMAND_DEL,
     COMMAND_CAS,
     COMMAND_LS,
+    COMMAND_WATCH,
     COMMAND_SESSION_LS,
     COMMAND_SESSION_END,
     COMMAND_STATUS,
@@ -110,6 +111,8 @@ struct options {
 
     struct options_clause clauses[OPTIONS_CLAUSE_COUNT_MAX]; /* txn, in the order given. */
     uint32_t clause_count;
+    bool locks; /* watch */
+    uint64_t from;
 
     bool learner;        /* member add */
     const char *replace; /* member promote; NULL: nobody leaves. */

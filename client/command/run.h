@@ -44,6 +44,7 @@ void run_refused(struct run *run, const char *what);
 
 /* The commands. Each returns the exit status. */
 int keys_run(struct run *run);
+int watch_run(struct run *run);
 int look_run(struct run *run);
 int status_run(struct run *run);
 int lock_run(struct run *run);

@@ -327,6 +327,7 @@ void sim_check_started(struct sim *sim, uint32_t place)
     struct sim_node *known = &sim->checks.nodes[place];
     const struct node *node = sim->cluster->worlds[place].node;
 
+    sim_record_started(sim, place);
     if (node->raft == NULL) {
         SIM_CHECK(sim, a_formed_disk_stays_formed, known->id == 0, place, known->id);
         return;

@@ -62,6 +62,7 @@ static void open_client(struct sim *sim, struct sim_client *client, struct prng 
         .call_count_max = SIM_CALL_COUNT,
         .call_slot_count = SIM_CALL_COUNT,
         .session_count_max = 1,
+        .watch_count_max = 1,
         .seed = prng_next(prng),
     };
     /* "client:N," for each node. */
@@ -74,6 +75,7 @@ static void open_client(struct sim *sim, struct sim_client *client, struct prng 
     prng_init(&client->prng, prng_next(prng));
     client->offset_ms = prng_below(prng, 1000000);
     client->rate_ppm = (int64_t)prng_below(prng, 9001) - 4500; /* Any two within 1 %. */
+    prng_init(&client->watch.prng, sim->plan->seed ^ client->number ^ 0x7761746368u);
     client->held = SIM_LOCK_COUNT;
     client->act_ms = SIM_START_MS + prng_below(prng, 1000);
     client->is_tied = (sim->plan->knobs.tied_clients >> client->number & 1) != 0;
@@ -145,6 +147,7 @@ static void tell(struct sim *sim, struct sim_client *client)
     while ((call = core_next_freed(&client->core)) != NULL) {
         CONTAINER_OF(call, struct sim_call, core)->is_used = false;
     }
+    sim_watch_tell(sim, client);
 }
 
 /* --- Connections --------------------------------------------------------------------------------
@@ -247,8 +250,13 @@ static void receive(struct sim *sim, struct sim_client *client, struct sim_link 
         struct bytes input = bytes_of(fake->back.data, arrived);
 
         sim_trace(sim, arrived ^ (uint64_t)client->number << 32);
-        core_receive(&client->core, connection, &input);
-        tell(sim, client); /* Results borrow from the bytes. */
+        bool is_full = true;
+
+        while (is_full) {
+            core_receive(&client->core, connection, &input);
+            is_full = core_is_full(&client->core);
+            tell(sim, client); /* Results borrow from the bytes. */
+        }
         fake_pipe_drop(&fake->back, arrived - input.size);
         ASSERT(input.size == 0 || connection->state == CORE_CLOSE_WANTED);
     } else if (!fake->is_open && connection->state != CORE_CLOSE_WANTED) {
@@ -397,6 +405,7 @@ static void advance(struct sim *sim, struct sim_client *client)
         serve_connection(sim, client, i);
     }
     sim_work_act(sim, client);
+    sim_watch_act(sim, client);
     core_pump(&client->core);
     for (uint32_t i = 0; i < client->core.connection_count; i++) {
         send(sim, client, i);

@@ -272,6 +272,12 @@ MUTANTS = [
         ("node/machine_transact.c", "    error = take_branch(result.succeeded ?",
          "    error = take_branch(result.succeeded != (transact->revision % 10 == 0) ?")],
            "a transaction needs no fault"),
+    # --- Watches ---
+    Mutant("watch_skips_a_change", "a watch that is behind leaves every seventh change out", [
+        ("node/watch_send.c", "        watch->position++;", "        watch->position += watch->position % 7 == 0 ? 2U : 1U;")]),
+    Mutant("watch_forgets_the_number", "a watch that goes on leaves out the rest of an entry", [
+        ("client/core_watch.c", "    watch->change_number = change.number;", "    watch->change_number = 0;")],
+           "sessions that expire have several locks"),
 
     # --- The disk ---
     Mutant("torn_write_is_believed", "a torn last batch passes", [

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/macros.h"
+#include "node/feed.h"
 #include "tests/sim/sim.h"
 
 static const struct {
@@ -129,6 +130,15 @@ static void draw_tied(struct sim_knobs *knobs, uint64_t seed)
             knobs->tied_clients |= chance(&prng, 40) ? 1u << i : 0;
         }
     }
+}
+
+static void draw_watches(struct sim_knobs *knobs, uint64_t seed)
+{
+    struct prng prng;
+
+    prng_init(&prng, seed ^ 0x77617463686573u);
+    knobs->has_watches = chance(&prng, 50);
+    knobs->feed_count_max = CHOOSE(&prng, FEED_COUNT_MIN, FEED_COUNT_MIN, 65536);
 }
 
 /* --- Faults -------------------------------------------------------------------------------------
@@ -262,6 +272,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, bool has_faults)
     draw_knobs(&plan->knobs, &prng);
     draw_promises(&plan->knobs, seed);
     draw_tied(&plan->knobs, seed);
+    draw_watches(&plan->knobs, seed);
     if (has_faults) {
         draw_faults(plan, &prng);
     }
@@ -274,13 +285,15 @@ void sim_plan_print(const struct sim_plan *plan)
 
     printf("nodes=%u formed=%u clients=%u lockers=%u keys=%u election=%u..%u heartbeat=%u ttl=%u "
            "margin=%u "
-           "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d promise=%u%s tied=%x\n",
+           "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d promise=%u%s tied=%x "
+           "watches=%d feed=%u\n",
            knobs->node_count, knobs->formed_count, knobs->client_count, knobs->locker_count,
            knobs->key_count, knobs->election_ms_min, knobs->election_ms_max, knobs->heartbeat_ms,
            knobs->ttl_ms, knobs->margin_ms, (unsigned long long)knobs->delay_ms_max,
            (unsigned long long)knobs->disk_ms_max, knobs->loss_ppm, knobs->again_ppm,
            knobs->late_ppm, knobs->has_liveness, knobs->promise_ms,
-           knobs->promise_varies ? " varies" : "", knobs->tied_clients);
+           knobs->promise_varies ? " varies" : "", knobs->tied_clients, knobs->has_watches,
+           knobs->feed_count_max);
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         const struct sim_fault *fault = &plan->faults[i];
 

@@ -112,8 +112,10 @@ struct sim_knobs {
     uint64_t shipping_pace;     /* The same. */
     uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
     bool promise_varies;        /* It is another one on each node, and at each start. */
-    uint32_t check_turn;        /* The costly checks are made once in so many turns. */
     uint32_t tied_clients;      /* As bits: those that reach one node at a time only. */
+    bool has_watches;           /* Clients watch, too. */
+    uint32_t feed_count_max;
+    uint32_t check_turn; /* The costly checks are made once in so many turns. */
 };
 
 struct sim_plan {

@@ -73,6 +73,7 @@ static void on_turn(struct fake_cluster *cluster, uint32_t place, uint32_t event
 {
     (void)event_count;
     sim_check_turn(cluster->context, place);
+    sim_record_turn(cluster->context, place);
 }
 
 static void on_frame(struct fake_cluster *cluster, uint32_t source, uint32_t target,
@@ -130,6 +131,7 @@ static void configure(struct sim *sim)
         world->options.renew_batch_ms = knobs->renew_batch_ms;
         world->options.commit_interval_ms = knobs->commit_interval_ms;
         world->options.request_count_max = knobs->request_count_max;
+        world->options.feed_count_max = knobs->feed_count_max;
         if (knobs->snapshot_log_size != 0) {
             world->options.snapshot_log_size = knobs->snapshot_log_size;
         }
@@ -168,6 +170,7 @@ static void close_run(struct sim *sim)
     sim_clients_close(sim);
     sim_checks_close(sim);
     sim_history_close(sim);
+    sim_record_close(sim);
     fake_cluster_close(sim->cluster);
 }
 
@@ -303,7 +306,7 @@ static void await_agreement(struct sim *sim)
             sim->clients[i].act_ms = sim->cluster->now_ms + 1;
         }
     }
-    while (!all_are_idle(sim) || !sim_check_agree(sim)) {
+    while (!all_are_idle(sim) || !sim_check_agree(sim) || !sim_watches_have_all(sim)) {
         SIM_CHECK(sim, the_quiet_cluster_agrees, sim->cluster->now_ms < sim->limit_ms,
                   all_are_idle(sim), sim_now_ms(sim));
         step(sim, sim->limit_ms);

@@ -238,6 +238,40 @@ struct sim_call {
     uint8_t *items; /* Of a transaction: SIM_ITEMS_SIZE_MAX. */
 };
 
+/* --- watchers.c: what happened, and who is told of it -------------------------------------------
+ */
+
+struct sim_change {
+    uint64_t revision;
+    uint32_t number;
+    bool is_lock;
+    size_t name_size;
+    char name[16];
+    uint64_t hash; /* Of all else. */
+};
+
+/* What all feeds together tell, in order. */
+struct sim_record {
+    struct sim_change *all;
+    uint32_t count;
+    uint32_t capacity;
+    bool is_partial; /* Something was dropped before it was looked at. */
+    uint64_t epochs[FAKE_NODE_COUNT_MAX];
+    uint64_t positions[FAKE_NODE_COUNT_MAX]; /* In the feed of each node: what comes next. */
+};
+
+struct sim_watch {
+    struct core_watch core;
+    struct prng prng;
+    bool is_used;
+    bool goes_on;    /* Its place is kept for the next time. */
+    bool is_settled; /* Where it began is known: */
+    uint32_t at;     /* of the record, what may be for it next. */
+    bool was_live;
+    uint64_t number; /* Of the core's, when it was last seen to be live. */
+    uint64_t start_ms;
+};
+
 struct sim_client {
     uint32_t number;
     uint32_t pause_count;
@@ -275,6 +309,7 @@ struct sim_client {
         bound_order; /* Its session has a bound key since, in the order of the history; 0: no. */
     uint64_t ended_session; /* The last one whose end was confirmed, */
     uint64_t ended_order;   /* and when. */
+    struct sim_watch watch;
 };
 
 struct sim_lock {
@@ -303,6 +338,7 @@ struct sim {
     struct sim_client *clients;
     struct sim_lock locks[SIM_LOCK_COUNT];
     uint64_t twin_value; /* The last one given out. */
+    struct sim_record record;
     struct sim_totals totals;
     enum sim_phase phase;
     uint32_t healed_places; /* A set, as bits. */
@@ -537,6 +573,18 @@ void sim_transact_session_ended(struct sim *sim, struct sim_client *client,
                                 const struct sim_call *call);
 /* A law of every state. */
 void sim_transact_check(struct sim *sim, struct table *table);
+/* --- watchers.c ---------------------------------------------------------------------------------
+ */
+
+/* After each turn of a node; its process has started. */
+void sim_record_turn(struct sim *sim, uint32_t place);
+void sim_record_started(struct sim *sim, uint32_t place);
+void sim_record_close(struct sim *sim);
+/* What was received is looked at before its bytes are moved. */
+void sim_watch_tell(struct sim *sim, struct sim_client *client);
+void sim_watch_act(struct sim *sim, struct sim_client *client);
+/* Every watcher was told all that happened. */
+bool sim_watches_have_all(struct sim *sim);
 
 /* --- history.c ----------------------------------------------------------------------------------
  */

@@ -16,6 +16,7 @@ void schedule_init(struct schedule *schedule, struct table *table,
     schedule->table = table;
     schedule->profile = *profile;
     schedule->log_ms = 1000;
+    schedule->effects.events = &schedule->events;
     prng_init(&schedule->prng, seed);
     model_init(&schedule->model);
 }
@@ -154,11 +155,87 @@ static void compare_sessions(struct schedule *schedule)
     }
 }
 
+/* --- What the events tell --------------------------------------------------------------------- */
+
+static uint32_t name_of(const struct schedule *schedule, const struct lease_event *event)
+{
+    for (uint32_t i = 0; i < schedule->profile.name_count; i++) {
+        if (bytes_equal(model_name(&schedule->model, i), bytes_of(event->text, event->name_size))) {
+            return i;
+        }
+    }
+    UNREACHABLE();
+}
+
+static struct schedule_hold *told_hold(struct schedule *schedule, lease_token token)
+{
+    for (uint32_t i = 0; i < schedule->told_count; i++) {
+        if (schedule->told[i].token == token) {
+            return &schedule->told[i];
+        }
+    }
+    return NULL;
+}
+
+static void take_event(struct schedule *schedule, const struct lease_event *event)
+{
+    struct schedule_hold *hold = told_hold(schedule, event->token);
+    struct bytes owner = bytes_of(event->text + event->name_size, event->owner_size);
+    struct bytes metadata = bytes_of(owner.data + owner.size, event->metadata_size);
+
+    ASSERT(event->token != 0 && event->session != 0);
+    ASSERT(bytes_equal(owner, bytes_of_text("me")));
+    ASSERT(bytes_equal(metadata, bytes_of_text("more")));
+    if (event->kind == LEASE_GRANTED) {
+        ASSERT(hold == NULL && !event->is_kept);
+        ASSERT(schedule->told_count < SCHEDULE_HOLD_COUNT_MAX);
+        schedule->told[schedule->told_count++] = (struct schedule_hold){
+            .name = name_of(schedule, event), .session = event->session, .token = event->token};
+        return;
+    }
+    ASSERT_VALUES(hold != NULL, event->token, event->kind);
+    ASSERT(hold->name == name_of(schedule, event) && hold->session == event->session);
+    /* One that is lost is lost once; breaking it again, or the end of the delay, ends it. */
+    ASSERT(event->kind != LEASE_LOST || !hold->is_lost);
+    ASSERT(!event->is_kept || !hold->is_lost);
+    schedule->lost_count += event->kind != LEASE_RELEASED ? 1 : 0;
+    schedule->kept_count += event->is_kept ? 1 : 0;
+    if (event->is_kept) {
+        hold->is_lost = true;
+    } else {
+        *hold = schedule->told[--schedule->told_count];
+    }
+}
+
+/* Whoever knows the events alone knows every hold. */
+static void compare_events(struct schedule *schedule)
+{
+    uint32_t count = 0;
+
+    for (; schedule->events_seen < schedule->events.count; schedule->events_seen++) {
+        take_event(schedule, &schedule->events.items[schedule->events_seen]);
+    }
+    for (uint32_t i = 0; i < schedule->profile.name_count; i++) {
+        const struct model_lock *lock = &schedule->model.locks[i];
+
+        for (uint32_t j = 0; j < lock->hold_count; j++) {
+            const struct schedule_hold *told = told_hold(schedule, lock->holds[j].token);
+
+            ASSERT_VALUES(told != NULL, i, lock->holds[j].token);
+            ASSERT(told->name == i && told->session == lock->holds[j].session);
+            ASSERT(told->is_lost == (lock->holds[j].lost_until_ms != 0));
+        }
+        count += lock->hold_count;
+    }
+    ASSERT_VALUES(count == schedule->told_count, count, schedule->told_count);
+}
+
 static void compare(struct schedule *schedule)
 {
     schedule->ended_count += schedule->effects.ended_count;
     compare_effects(schedule);
     compare_locks(schedule);
+    compare_events(schedule);
     compare_sessions(schedule);
     lease_check(schedule->table);
     ASSERT(table_error(schedule->table) == ERR_OK);
@@ -323,6 +400,8 @@ static void advance(struct schedule *schedule)
     schedule->effects_expected.revoked_count = 0;
     schedule->effects_expected.grant_count = 0;
     schedule->effects_expected.ended_count = 0;
+    schedule->events.count = 0;
+    schedule->events_seen = 0;
     schedule->grants_seen = 0;
     bool expected = model_advance(&schedule->model, schedule->log_ms, &schedule->effects_expected);
     bool got = lease_advance(schedule->table, schedule->log_ms, &schedule->effects);

@@ -31,6 +31,16 @@ struct schedule_profile {
     uint32_t break_share;    /* Forced unlocks, in hundredths of the commands. */
 };
 
+/* A hold as the events tell it. */
+struct schedule_hold {
+    uint32_t name; /* Which of the model's. */
+    lease_session_id session;
+    lease_token token; /* 0: none. */
+    bool is_lost;
+};
+
+enum { SCHEDULE_HOLD_COUNT_MAX = 4096 };
+
 struct schedule {
     struct table *table; /* Borrowed. */
     struct schedule_profile profile;
@@ -38,6 +48,12 @@ struct schedule {
     struct model model;
     struct lease_effects effects;
     struct lease_effects effects_expected;
+    struct lease_events events; /* Of the effects. */
+    uint32_t events_seen;
+    struct schedule_hold told[SCHEDULE_HOLD_COUNT_MAX]; /* What is held, by the events alone. */
+    uint32_t told_count;
+    uint64_t lost_count;  /* Holds that were lost or broken, */
+    uint64_t kept_count;  /* and those of them that a lock delay kept. */
     uint32_t grants_seen; /* Grants of *effects whose tokens were compared with token_last. */
     uint64_t log_ms;
     lease_session_id session_last;

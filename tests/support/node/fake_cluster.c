@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/macros.h"
+#include "node/feed.h"
 #include "tests/support/base/memory_table.h"
 #include "tests/support/log/memory_disk.h"
 #include "tests/support/node/fake_world.h"
@@ -55,6 +56,9 @@ struct fake_cluster *fake_cluster_open(uint32_t node_count, uint64_t seed)
         world->options.window_size = 5 << 20;
         world->options.segment_size = (2 << 20) + (64 << 10);
         world->options.segment_count_max = 64;
+        world->options.feed_size = FEED_SIZE_MIN;
+        world->options.feed_count_max = FEED_COUNT_MIN;
+        world->options.watch_count_max = 128;
         for (uint32_t j = 0; j < FAKE_NODE_COUNT_MAX; j++) {
             for (uint32_t lane = 0; lane < WORLD_LANE_COUNT; lane++) {
                 world->links[j][lane].ahead.reader = &cluster->worlds[j];

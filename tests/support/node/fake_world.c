@@ -145,6 +145,18 @@ uint8_t *world_reserve(struct world *world, world_connection connection, size_t 
     return reserve(world, output_of(world, connection), size);
 }
 
+uint8_t *world_reserve_beside(struct world *world, world_connection connection, size_t size,
+                              size_t rest)
+{
+    const struct fake_connection *record = &world->connections[connection];
+
+    if (!record->is_open || record->is_closing ||
+        output_of(world, connection)->size + size + rest > world->cluster->output_size_max) {
+        return NULL;
+    }
+    return world_reserve(world, connection, size);
+}
+
 void world_commit(struct world *world, world_connection connection, size_t size)
 {
     struct fake_pipe *pipe = output_of(world, connection);

@@ -56,6 +56,7 @@ static void a_pair_tells_its_session(void **state)
 
 static void keys_go_one_by_one_in_order_and_leave_nothing(void **state)
 {
+    struct kv_dropped_key dropped;
     static const uint8_t large[5000] = {1};
     struct table *table = *state;
 
@@ -65,20 +66,21 @@ static void keys_go_one_by_one_in_order_and_leave_nothing(void **state)
     bind_text(table, "other", 8, 4);
 
     assert_true(kv_session_end(table, 7));
-    assert_int_equal(kv_drop(table), KV_DROPPED_KEY);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_KEY);
     assert_false(exists(table, "a"));
     assert_true(exists(table, "b"));
     kv_check(table);
-    assert_int_equal(kv_drop(table), KV_DROPPED_KEY);
-    assert_int_equal(kv_drop(table), KV_DROPPED_KEY);
-    assert_int_equal(kv_drop(table), KV_DROPPED_SESSION);
-    assert_int_equal(kv_drop(table), KV_DROPPED_NOTHING);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_KEY);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_KEY);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_SESSION);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_NOTHING);
     assert_true(exists(table, "other"));
     assert_int_equal(memory_table_count(table), 2); /* Its head, and its session's record. */
 }
 
 static void a_later_write_unbinds_or_binds_anew(void **state)
 {
+    struct kv_dropped_key dropped;
     struct table *table = *state;
     struct kv_expected expected = {.value = bytes_of_text("value")};
 
@@ -98,28 +100,30 @@ static void a_later_write_unbinds_or_binds_anew(void **state)
     kv_check(table);
 
     assert_true(kv_session_end(table, 7));
-    assert_int_equal(kv_drop(table), KV_DROPPED_KEY);
-    assert_int_equal(kv_drop(table), KV_DROPPED_SESSION);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_KEY);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_SESSION);
     assert_true(exists(table, "put") && exists(table, "rebound") && exists(table, "swapped"));
     assert_false(exists(table, "again"));
 }
 
 static void a_session_without_keys_has_nothing_to_drop(void **state)
 {
+    struct kv_dropped_key dropped;
     assert_false(kv_session_end(*state, 7));
-    assert_int_equal(kv_drop(*state), KV_DROPPED_NOTHING);
+    assert_int_equal(kv_drop(*state, &dropped), KV_DROPPED_NOTHING);
     assert_int_equal(memory_table_count(*state), 0);
 }
 
 static void keys_that_others_wrote_meanwhile_stay(void **state)
 {
+    struct kv_dropped_key dropped;
     struct table *table = *state;
 
     bind_text(table, "a", 7, 1);
     assert_true(kv_session_end(table, 7));
     bind_text(table, "a", 0, 2);
 
-    assert_int_equal(kv_drop(table), KV_DROPPED_SESSION);
+    assert_int_equal(kv_drop(table, &dropped), KV_DROPPED_SESSION);
     assert_true(exists(table, "a"));
 }
 
@@ -143,6 +147,7 @@ static void a_restart_drops_every_bound_key(void **state)
 
 static void any_call_of_the_table_may_fail(void **state)
 {
+    struct kv_dropped_key dropped;
     enum error error = ERR_IO;
     uint64_t call_count;
 
@@ -156,7 +161,7 @@ static void any_call_of_the_table_may_fail(void **state)
         bind_text(table, "b", 7, 3);
         bool has_keys = kv_session_end(table, 7);
         assert_true(has_keys || table_error(table) == ERR_IO);
-        (void)kv_drop(table);
+        (void)kv_drop(table, &dropped);
         bind_text(table, "c", 9, 4);
         kv_restart(table);
         error = table_error(table);

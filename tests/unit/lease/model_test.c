@@ -187,7 +187,7 @@ static void crowded_schedules_agree_with_the_model(void **state)
 static void short_mixed_schedules_agree_with_the_model(void **state)
 {
     static struct schedule schedule;
-    uint64_t seen[4] = {0};
+    uint64_t seen[6] = {0};
 
     (void)state;
     for (uint64_t seed = 1; seed <= SHORT_SEED_COUNT; seed++) {
@@ -196,6 +196,8 @@ static void short_mixed_schedules_agree_with_the_model(void **state)
         seen[1] += schedule.permits_count;
         seen[2] += schedule.model.lost_count;
         seen[3] += schedule.model.audit_count;
+        seen[4] += schedule.lost_count;
+        seen[5] += schedule.kept_count;
     }
     for (uint32_t i = 0; i < COUNT_OF(seen); i++) {
         assert_true(seen[i] > SHORT_SEED_COUNT / 10);
