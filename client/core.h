@@ -268,6 +268,7 @@ struct core_connection {
     bool retiring;            /* Closed as soon as nothing is unanswered. */
     uint32_t clock_rate_ppm;  /* As its hello said. */
     uint32_t margin_ms;
+    bool takes_deadlines; /* Its node knows the fifth element of a request. */
     struct core_timer timer;
     struct list unanswered; /* Calls. */
 };

@@ -259,7 +259,7 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
         call->attempt = call->session->attempt_count;
         call->attempt_ms = core->now_ms;
     }
-    bool fits = call_encode(call, core->now_ms, &connection->output);
+    bool fits = call_encode(call, core->now_ms, connection->takes_deadlines, &connection->output);
     ASSERT(fits);
     call_move(call, CORE_CALL_SENT);
     call->asked = true;
@@ -455,10 +455,26 @@ static bool is_over_in_doubt(const struct core_call *call, enum error status)
     return call->class == CORE_WRITE_ALONE || (call->class == CORE_CHANGE && status == ERR_TIMEOUT);
 }
 
+/* The node has dropped this attempt, as its deadline was over: it was surely not applied. */
+static void dropped(struct core *core, struct core_call *call)
+{
+    if (is_sequenced(call)) {
+        retry_later(core, call, POLL_MS_MIN); /* Its sequence must be taken. */
+        return;
+    }
+    bool is_unknown = call->class != CORE_READ && call->in_doubt;
+
+    call_finish(core, call, ERR_TIMEOUT, is_unknown ? OUTCOME_UNKNOWN : OUTCOME_REJECTED);
+}
+
 static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
 
+    if (status == ERR_TIMEOUT && call->failure.rejected) {
+        dropped(core, call);
+        return;
+    }
     switch (status) {
     case ERR_NOT_LEADER:
     case ERR_NOT_FORMED:

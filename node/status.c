@@ -58,6 +58,7 @@ void status_hello(struct node *node, const struct origin *origin, const struct w
         .clock_rate_ppm = node->options.clock_rate_ppm,
         .margin_ms = node->options.margin_ms,
         .frame_size_max = WIRE_FRAME_SIZE_MAX,
+        .deadlines = true,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 

@@ -461,7 +461,8 @@ static void hello(const struct model *model, int node, const struct wire_rpc *rp
                                        .ttl_floor_ms = 500,
                                        .clock_rate_ppm = 10000,
                                        .margin_ms = 100,
-                                       .frame_size_max = WIRE_FRAME_SIZE_MAX};
+                                       .frame_size_max = WIRE_FRAME_SIZE_MAX,
+                                       .deadlines = !model->is_old};
     bool fits = wire_result_begin(output, rpc->id) && wire_hello_result_encode(&result, output);
     ASSERT(fits);
 }
@@ -528,12 +529,17 @@ static void remove_member(struct model *model, const struct wire_rpc *rpc, struc
 static void answer(struct model *model, int node, int connection, const struct wire_rpc *rpc,
                    struct buffer *output)
 {
+    if (rpc->method == WIRE_METHOD_put || rpc->method == WIRE_METHOD_get) {
+        model->within_ms = rpc->within_ms;
+    }
     if (rpc->method == WIRE_METHOD_hello) {
         hello(model, node, rpc, output);
     } else if (rpc->method == WIRE_METHOD_status) {
         status(model, node, rpc, output);
     } else if (model->leader != node) {
         not_leader(model, rpc, output);
+    } else if (model->is_late && rpc->within_ms != WIRE_WITHIN_NONE) {
+        fail(output, rpc->id, ERR_TIMEOUT, (struct wire_failure){.rejected = true});
     } else if (model->refuses) {
         fail(output, rpc->id, model->refusal,
              (struct wire_failure){.retry_after_ms = model->retry_after_ms});

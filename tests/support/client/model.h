@@ -71,6 +71,9 @@ struct model {
     uint32_t retry_after_ms;
     uint64_t refused_sequence; /* OVERLOADED in every session; 0: none. */
     bool silent;               /* Takes requests and says nothing. */
+    bool is_old;               /* Its hello does not say that it takes deadlines. */
+    bool is_late;              /* Every deadline is over when its request is looked at. */
+    uint64_t within_ms;        /* Of the last put or get. */
     uint64_t now_ms;
     uint64_t last_id;
     uint64_t tokens;
