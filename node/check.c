@@ -79,4 +79,5 @@ void node_check(const struct node *node)
     check_requests(node);
     check_queues(node);
     check_connections(node);
+    waiting_check(node); /* Invariant 11. */
 }

@@ -37,7 +37,13 @@ void connection_move(struct node *node, world_connection number, enum connection
         ASSERT(peer->connection_count > 0);
         peer->connection_count--;
     }
+    if (connection->state == CONNECTION_CLIENT) {
+        waiting_forget(node, number);
+    }
     connection->state = next;
+    if (next == CONNECTION_CLIENT) {
+        connection->bucket = (struct bucket){0};
+    }
     if (next == CONNECTION_PEER) {
         ASSERT(place_is_used(node, connection->peer));
         node->peers[connection->peer].connection_count++;

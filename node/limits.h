@@ -65,18 +65,17 @@ enum {
     COMMIT_RETRY_MS = 20,      /* A commit that would have waited is tried again. */
     HASH_AGE_MS_MAX = 100,     /* Of the hash in an answer to status. */
     RETRY_MS_NO_LEADER = 50,   /* What a client is told to wait for an election. */
-    RETRY_MS_OVERLOADED = 20,
-    RETRY_MS_DISK_LOW = 500,  /* Until somebody has made room. */
-    FORMATION_RETRY_MS = 500, /* FORM is sent again to a peer that has not formed. */
-    SPACE_RETRY_MS = 1000,    /* The log looks again whether a full disk has room. */
-    FORMATION_LINE_MS = 5000, /* One line about whom we wait for. */
-    STOP_EXTRA_MS = 250,      /* What stopping may take beside handing over. */
-    MEMBERS_TICK_MS = 100,    /* Upkeep of places and members. */
-    DIAL_PATIENCE_MS = 1000,  /* Then another address of the same node is tried. */
-    STRANGER_MS = 10000,      /* One that asks to join and is silent for so long is forgotten. */
-    STRANGER_COUNT_MAX = 4,   /* Of them at a time. */
-    CHANGE_COUNT_MAX = 8,     /* Changes of the cluster that are waited for. */
-    CHANGE_MS_DEFAULT = 5000, /* When the client does not say how long it waits. */
+    RETRY_MS_DISK_LOW = 500,   /* Until somebody has made room. */
+    FORMATION_RETRY_MS = 500,  /* FORM is sent again to a peer that has not formed. */
+    SPACE_RETRY_MS = 1000,     /* The log looks again whether a full disk has room. */
+    FORMATION_LINE_MS = 5000,  /* One line about whom we wait for. */
+    STOP_EXTRA_MS = 250,       /* What stopping may take beside handing over. */
+    MEMBERS_TICK_MS = 100,     /* Upkeep of places and members. */
+    DIAL_PATIENCE_MS = 1000,   /* Then another address of the same node is tried. */
+    STRANGER_MS = 10000,       /* One that asks to join and is silent for so long is forgotten. */
+    STRANGER_COUNT_MAX = 4,    /* Of them at a time. */
+    CHANGE_COUNT_MAX = 8,      /* Changes of the cluster that are waited for. */
+    CHANGE_MS_DEFAULT = 5000,  /* When the client does not say how long it waits. */
     CHANGE_MS_MAX = 600000,
     SPACE_TELL_MS = 1000,     /* What a disk has left is told to the others again. */
     SPACE_JUDGE_MS = 100,     /* Who is low is looked at again: members may have changed. */
@@ -91,6 +90,25 @@ enum {
     SHIPMENT_STEP_MS = 5,     /* Until a link without room is tried again. */
     RESTORATION_ASK_MS = 500, /* Between two requests for a snapshot. */
     BACKUP_IDLE_MS = 10000,   /* A client that has not asked for so long may lose its file. */
+};
+
+/* Turns of requests (node/waiting.h). */
+enum {
+#ifdef LIMITS_TINY
+    SCAN_COUNT_MAX = 1,       /* Lists among the reads under way; more wait for their turn. */
+    WAITING_BLOCK_SIZE = 256, /* Requests that wait lie in blocks of this. */
+    WAITING_BLOCKS_MIN = 4,   /* So many may wait however slowly they are served. */
+#else
+    SCAN_COUNT_MAX = 16,
+    WAITING_BLOCK_SIZE = 1024,
+    WAITING_BLOCKS_MIN = 64,
+#endif
+    WAITING_MS_MAX = 250,         /* What would wait longer for its turn is refused. */
+    WAITING_SIZE_MIN = 128 << 10, /* Of node_options.waiting_size. */
+    UNCOMMITTED_SIZE_DEFAULT = 1 << 20,
+    RETRY_MS_MAX = 5000, /* A refusal tells nobody to stay away longer. */
+    URGENT_PART = 16,    /* Of the requests under way this part is kept for renewals, releases and
+                            ends of sessions; one at least. */
 };
 
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
@@ -136,5 +154,7 @@ _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked")
 _Static_assert((int)HELD_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX,
                "requests for votes to all members wait together, or some are never asked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");
+_Static_assert((int)UNCOMMITTED_SIZE_DEFAULT / 2 >= (int)APPEND_SIZE_MAX * INFLIGHT_COUNT_MAX,
+               "at the low mark, half of it, as much is uncommitted as may be under way to a peer");
 
 #endif

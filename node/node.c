@@ -35,7 +35,8 @@ size_t node_memory_size(const struct node_options *options)
            arena_cost(options->connection_count_max, sizeof(struct connection)) +
            arena_cost(1, WIRE_FRAME_SIZE_MAX) + arena_cost(RENEWAL_ENTRY_COUNT_MAX, 8) +
            requests_memory_size(options) + renewals_memory_size(options) +
-           reads_memory_size(options) + sessions_memory_size(options) + machine_memory_size() +
+           reads_memory_size(options) + waiting_memory_size(options) +
+           sessions_memory_size(options) + machine_memory_size() +
            arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
@@ -54,6 +55,7 @@ static void take_memory(struct node *node, struct arena *arena)
     requests_open(node, arena);
     renewals_open(node, arena);
     reads_open(node, arena);
+    waiting_open(node, arena);
     sessions_open(node, arena);
     node->machine = machine_open(arena, node->table);
     arena_init(&node->snapshot_arena,
@@ -421,6 +423,7 @@ static void stop(struct node *node)
     changes_give_up(node);
     renewals_leadership_lost(node);
     reads_leadership_lost(node);
+    waiting_leadership_lost(node);
     if (node->raft != NULL && !node_state_is_away(node)) {
         do {
             reads_begin(node);

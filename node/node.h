@@ -64,6 +64,12 @@ struct node_options {
     uint64_t disk_low_size;     /* A disk with less free bytes is low, until it has an eighth more.
                                    While a majority is low clients' writes are refused. 0: never. */
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
+    uint32_t waiting_size;      /* Bytes of requests that wait for their turn. */
+    uint32_t uncommitted_size;  /* Bytes of proposals that are not committed from which on clients'
+                                   writes wait, until it is half of that. */
+    uint32_t client_rate;       /* Requests of one connection in a second; 0: no limit. */
+    uint32_t client_burst;      /* The same at once. */
+    uint64_t memory_bound;      /* Of the whole process, to be told in status; 0: not known. */
 };
 
 /* The defaults above; names and addresses are left empty. */

@@ -257,9 +257,17 @@ void status_answer(struct node *node, const struct origin *origin)
         .lease_left_ms = lease_left_ms(node),
         .lease_reads = node->reads.promised_count,
         .refuses_writes = node->disk_space.refuses,
+        .memory_bound = node->options.memory_bound,
+        .overloaded = node->waiting.overloaded_count,
+        .rate_limited = node->waiting.limited_count,
+        .late = node->waiting.late_count,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
+    for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
+        result.queued += node->waiting.lanes[lane].count;
+        result.queued_bytes += (uint64_t)node->waiting.lanes[lane].block_count * WAITING_BLOCK_SIZE;
+    }
     if (node_table_has_failed(node)) {
         return; /* Neither count nor hash is to be believed. */
     }

@@ -110,6 +110,10 @@ struct sim_knobs {
     uint64_t shipping_pace;     /* The same. */
     uint32_t promise_ms;        /* Likewise: reads without a round; 0: off. */
     bool promise_varies;        /* It is another one on each node, and at each start. */
+    uint32_t uncommitted_size;  /* Likewise: writes wait for their turn; 0: the default. */
+    uint32_t waiting_size;      /* Likewise, in little memory. */
+    uint32_t client_rate;       /* Likewise; 0: no limit. */
+    uint32_t client_burst;
     uint32_t check_turn;        /* The costly checks are made once in so many turns. */
 };
 
