@@ -30,6 +30,7 @@ void config_init(struct config *config)
     config->snapshot_log = (uint64_t)64 << 20;
     config->disk_low = (uint64_t)128 << 20;
     config->map_size = (uint64_t)16 << 30;
+    config->client_burst = 1000;
 }
 
 /* --- Flags ------------------------------------------------------------------------------------ */

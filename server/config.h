@@ -71,6 +71,8 @@ struct config {
     uint64_t snapshot_log; /* Bytes of the log between two snapshots. */
     uint64_t disk_low;     /* Bytes: a disk with less left is low; 0: never. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
+    uint64_t client_rate;  /* Requests of one connection in a second; 0: no limit. */
+    uint64_t client_burst; /* The same at once. */
     bool accepts_loss;     /* Of `holdfastd recover`: it is not asked any more. */
     bool help;
     bool version;

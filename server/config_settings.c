@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/duration.h"
+#include "node/bucket.h"
 #include "server/address.h"
 #include "server/config_internal.h"
 
@@ -47,6 +48,10 @@ static const struct config_setting settings[] = {
      "a disk with less left is low; a low majority refuses writes [128MiB]"},
     {"map-size", CONFIG_SIZE, FIELD(map_size), 16 << 20, (uint64_t)1 << 46, "SIZE",
      "what the table may grow to [16GiB]"},
+    {"client-rate", CONFIG_NUMBER, FIELD(client_rate), 0, BUCKET_RATE_MAX, "N",
+     "requests of one connection in a second; 0: no limit [0]"},
+    {"client-burst", CONFIG_NUMBER, FIELD(client_burst), 1, BUCKET_BURST_MAX, "N",
+     "the same at once, after a silence [1000]"},
     {"restore", CONFIG_PATH, FIELD(restore), 0, 0, "FILE",
      "found the cluster from a saved snapshot, the same on all nodes"},
     {"yes-i-accept-loss", CONFIG_SWITCH, FIELD(accepts_loss), 0, 0, NULL,
