@@ -188,6 +188,11 @@ struct holdfast_node_status {
         lease_left_ms;    /* A leader reads without a round for so long, if no more is promised. */
     uint64_t lease_reads; /* Reads that had none, since it was started. */
     bool refuses_writes;  /* A majority of the disks is low. */
+    uint64_t memory_bound_bytes; /* Of its process, from all its limits. */
+    uint64_t queued_count;       /* Requests that wait for their turn there. */
+    uint64_t overloaded_count;   /* Requests refused since it was started, for lack of room, */
+    uint64_t rate_limited_count; /* by the rate of their client, */
+    uint64_t late_count;         /* and dropped, as their deadline was over. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

@@ -208,7 +208,12 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .lease_ms = status->lease_ms,
                                           .lease_left_ms = status->lease_left_ms,
                                           .lease_reads = status->lease_reads,
-                                          .refuses_writes = status->refuses_writes};
+                                          .refuses_writes = status->refuses_writes,
+                                          .memory_bound_bytes = status->memory_bound,
+                                          .queued_count = status->queued,
+                                          .overloaded_count = status->overloaded,
+                                          .rate_limited_count = status->rate_limited,
+                                          .late_count = status->late};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;

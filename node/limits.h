@@ -105,7 +105,7 @@ enum {
 #endif
     WAITING_MS_MAX = 250,         /* What would wait longer for its turn is refused. */
     WAITING_SIZE_MIN = 128 << 10, /* Of node_options.waiting_size. */
-    UNCOMMITTED_SIZE_DEFAULT = 1 << 20,
+    UNCOMMITTED_SIZE_DEFAULT = 512 << 10,
     RETRY_MS_MAX = 5000, /* A refusal tells nobody to stay away longer. */
     URGENT_PART = 16,    /* Of the requests under way this part is kept for renewals, releases and
                             ends of sessions; one at least. */
@@ -154,7 +154,7 @@ _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked")
 _Static_assert((int)HELD_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX,
                "requests for votes to all members wait together, or some are never asked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");
-_Static_assert((int)UNCOMMITTED_SIZE_DEFAULT / 2 >= (int)APPEND_SIZE_MAX * INFLIGHT_COUNT_MAX,
-               "at the low mark, half of it, as much is uncommitted as may be under way to a peer");
+_Static_assert((int)UNCOMMITTED_SIZE_DEFAULT >= (int)APPEND_SIZE_MAX * INFLIGHT_COUNT_MAX,
+               "what may be under way to a peer is filled before writes wait");
 
 #endif

@@ -66,7 +66,7 @@ struct node_options {
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
     uint32_t waiting_size;      /* Bytes of requests that wait for their turn. */
     uint32_t uncommitted_size;  /* Bytes of proposals that are not committed from which on clients'
-                                   writes wait, until it is half of that. */
+                                   writes wait, until it is three quarters of that. */
     uint32_t client_rate;       /* Requests of one connection in a second; 0: no limit. */
     uint32_t client_burst;      /* The same at once. */
     uint64_t memory_bound;      /* Of the whole process, to be told in status; 0: not known. */

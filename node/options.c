@@ -105,7 +105,7 @@ static const char *turns_problem(const struct node_options *options)
     if (options->waiting_size < WAITING_SIZE_MIN || options->waiting_size > 1 << 30) {
         return "the memory of requests that wait has 128 KiB to 1 GiB";
     }
-    if (options->uncommitted_size < 2 || options->uncommitted_size > options->window_size / 4) {
+    if (options->uncommitted_size < 4 || options->uncommitted_size > options->window_size / 4) {
         return "what may be uncommitted is more than a quarter of the log's window";
     }
     if (options->client_rate > BUCKET_RATE_MAX || options->client_burst == 0 ||

@@ -55,7 +55,7 @@ void waiting_open(struct node *node, struct arena *arena)
         .gathered = arena_take(arena, 1, WIRE_FRAME_SIZE_MAX),
         .block_count = block_count,
         .free_count = block_count,
-        .uncommitted = {.low = node->options.uncommitted_size / 2,
+        .uncommitted = {.low = node->options.uncommitted_size - node->options.uncommitted_size / 4,
                         .high = node->options.uncommitted_size},
     };
     for (uint32_t i = 0; i < block_count; i++) {

@@ -37,6 +37,11 @@ struct asked {
     bool refuses_writes;
     bool disk_is_low; /* As it says itself. */
     uint64_t disk_free;
+    uint64_t memory_bound_bytes;
+    uint64_t queued_count;
+    uint64_t overloaded_count;
+    uint64_t rate_limited_count;
+    uint64_t late_count;
 };
 
 struct member {
@@ -142,6 +147,11 @@ static void take_answer(struct asked *asked, const struct holdfast_node_status *
     asked->lease_left_ms = node->lease_left_ms;
     asked->lease_reads = node->lease_reads;
     asked->refuses_writes = node->refuses_writes;
+    asked->memory_bound_bytes = node->memory_bound_bytes;
+    asked->queued_count = node->queued_count;
+    asked->overloaded_count = node->overloaded_count;
+    asked->rate_limited_count = node->rate_limited_count;
+    asked->late_count = node->late_count;
     for (size_t i = 0; i < node->member_count; i++) {
         if (strcmp(node->members[i].name, node->node) == 0 &&
             (node->members[i].disk_is_low || node->members[i].disk_free != 0)) {
@@ -230,6 +240,25 @@ static void add_flag(struct output *output, const char *name, const bool *flag)
     text_add(&output->text, flag == NULL ? "null" : *flag ? "true" : "false");
 }
 
+static void add_limits_json(struct output *output, const struct asked *asked)
+{
+    static const char *const names[] = {"memory_bound_bytes", "queued", "overloaded",
+                                        "rate_limited", "late"};
+    const struct asked none = {0};
+    const struct asked *known = asked == NULL ? &none : asked;
+    const uint64_t values[COUNT_OF(names)] = {known->memory_bound_bytes, known->queued_count,
+                                              known->overloaded_count, known->rate_limited_count,
+                                              known->late_count};
+
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (asked == NULL) {
+            output_null(output, names[i]);
+        } else {
+            output_u64(output, names[i], values[i]);
+        }
+    }
+}
+
 static void add_options_json(struct output *output, const struct asked *asked)
 {
     bool knows_disk = asked != NULL && (asked->disk_is_low || asked->disk_free != 0);
@@ -250,6 +279,7 @@ static void add_options_json(struct output *output, const struct asked *asked)
         output_u64(output, "lease_left_ms", asked->lease_left_ms);
         output_u64(output, "lease_reads", asked->lease_reads);
     }
+    add_limits_json(output, asked);
 }
 
 static void add_node_json(struct output *output, const struct member *member)

@@ -60,7 +60,9 @@ def test_ten_times_the_load_loses_no_session_and_little_goodput():
         expect(over["refused"] > over["ok"], f"that was no overload: {told}")
         expect(over["unhelpful"] == 0 and over["other"] == 0, f"refused without a time: {told}")
         expect(over["ok_per_s"] >= 0.9 * peak, f"goodput fell: {told}")
+        told = {n["name"]: n["memory_bound_bytes"] for n in cluster.status()["nodes"]}
         for node in cluster.nodes:
+            expect(told[node.name] == bound_of(node), f"status and start line differ: {told}")
             expect(resident_max(node) < bound_of(node),
                    f"{node.name}: {resident_max(node)} bytes resident of {bound_of(node)}")
         return (f"peak {peak:.0f}/s, goodput {over['ok_per_s']:.0f}/s, {over['refused']} refused, "

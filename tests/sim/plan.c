@@ -126,7 +126,7 @@ static void draw_turns(struct sim_knobs *knobs, uint64_t seed)
 
     prng_init(&prng, seed ^ 0x7475726e73u);
     if (chance(&prng, 60)) {
-        knobs->uncommitted_size = CHOOSE(&prng, 2, 2, 300, 3000);
+        knobs->uncommitted_size = CHOOSE(&prng, 4, 4, 300, 3000);
         knobs->waiting_size = WAITING_SIZE_MIN;
     }
     if (chance(&prng, 25)) {

@@ -114,7 +114,7 @@ struct sim_knobs {
     uint32_t waiting_size;      /* Likewise, in little memory. */
     uint32_t client_rate;       /* Likewise; 0: no limit. */
     uint32_t client_burst;
-    uint32_t check_turn;        /* The costly checks are made once in so many turns. */
+    uint32_t check_turn; /* The costly checks are made once in so many turns. */
 };
 
 struct sim_plan {
