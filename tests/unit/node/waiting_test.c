@@ -119,7 +119,7 @@ static void a_hog_leaves_room_for_others_and_is_told_how_long_to_stay_away(void 
     assert_null(fake_find_answer(cluster, polite, id));
     struct wire_failure late = fake_failure(cluster, hog, last);
     assert_int_equal(late.code, ERR_OVERLOADED);
-    assert_in_range(late.retry_after_ms, 700, 800); /* Nothing was written for so long. */
+    assert_in_range(late.retry_after_ms, 650, 800); /* Nothing was written for so long. */
     struct wire_status_result told = fake_status(cluster, 0);
     assert_int_equal(told.overloaded, refused + 1);
     assert_true(told.queued_bytes <= WAITING_SIZE_MIN);
