@@ -471,10 +471,6 @@ static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
 
-    if (status == ERR_TIMEOUT && call->failure.rejected) {
-        dropped(core, call);
-        return;
-    }
     switch (status) {
     case ERR_NOT_LEADER:
     case ERR_NOT_FORMED:
@@ -560,6 +556,8 @@ void call_answered(struct core *core, struct core_call *call, const struct wire_
         status = status == ERR_OK ? ERR_UNKNOWN_OUTCOME : status;
         if (call->class == CORE_NODE_STATUS) {
             conclude(core, call, status);
+        } else if (status == ERR_TIMEOUT && call->failure.rejected) {
+            dropped(core, call);
         } else {
             failed(core, call, status);
         }
