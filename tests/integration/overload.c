@@ -345,7 +345,9 @@ static double percentile_ms(unsigned percent)
 {
     uint64_t count = load.latency_count < LATENCY_COUNT ? load.latency_count : LATENCY_COUNT;
 
-    return count == 0 ? 0 : load.latencies_us[(count - 1) * percent / 100] / 1000.0;
+    uint64_t at = count == 0 ? 0 : (count - 1) * percent / 100;
+
+    return load.latencies_us[at] / 1000.0;
 }
 
 static void report(double seconds)
