@@ -18,7 +18,9 @@
 /* Of the arrays of events that are gathered at once. */
 enum { WORLD_EVENT_COUNT_MAX = 1024 };
 
-enum { WORLD_UNREAD_MS = 30000, WORLD_PARTIAL_MS = 30000 };
+/* The first is shorter than what the kernel waits for a client that takes nothing
+ * (TCP_USER_TIMEOUT, 10 s): that end would be without a line. */
+enum { WORLD_UNREAD_MS = 8000, WORLD_PARTIAL_MS = 30000 };
 
 /* This node alone dials the node of that name there, whatever the others say. */
 struct world_uv_dial {
