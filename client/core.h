@@ -19,13 +19,13 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/bucket.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/macros.h"
 #include "base/prng.h"
 #include "client/core_breaker.h"
-#include "client/core_bucket.h"
 #include "client/core_budget.h"
 #include "client/core_latency.h"
 #include "client/core_limiter.h"
@@ -319,6 +319,7 @@ struct core_connection {
     bool passes_on; /* Requests to the leader, while its node does not lead. */
     uint32_t node_size;
     char node[CORE_NODE_NAME_SIZE_MAX];
+    bool takes_deadlines; /* Its node knows the fifth element of a request. */
     struct core_timer timer;
     struct list unanswered; /* Calls. */
 };
@@ -447,8 +448,9 @@ struct core {
     struct list blocked; /* Sessions that may not send now. */
     struct core_budget budget;
     struct core_limiter limiter;
-    struct core_bucket bucket;
-    struct list statuses; /* node_status calls that wait for a connection. */
+    struct bucket bucket;
+    struct bucket_limits rate; /* Its rate is 0: none. */
+    struct list statuses;      /* node_status calls that wait for a connection. */
     struct list ready;
     struct list changed;
     struct list finished;

@@ -298,7 +298,7 @@ void call_sent(struct core *core, struct core_call *call, struct core_connection
         call->session->attempt_count++;
         call->attempt = call->session->attempt_count;
     }
-    bool fits = call_encode(call, core->now_ms, &connection->output);
+    bool fits = call_encode(call, core->now_ms, connection->takes_deadlines, &connection->output);
     ASSERT(fits);
     call_move(call, CORE_CALL_SENT);
     call->asked = true;
@@ -505,6 +505,18 @@ static void uncertain(struct core *core, struct core_call *call, enum error stat
     }
 }
 
+/* The node has dropped this attempt, as its deadline was over: it was surely not applied. */
+static void dropped(struct core *core, struct core_call *call)
+{
+    if (is_sequenced(call)) {
+        retry_later(core, call, POLL_MS_MIN); /* Its sequence must be taken. */
+        return;
+    }
+    bool is_unknown = call->class != CORE_READ && call->in_doubt;
+
+    call_finish(core, call, ERR_TIMEOUT, is_unknown ? OUTCOME_UNKNOWN : OUTCOME_REJECTED);
+}
+
 static void failed(struct core *core, struct core_call *call, enum error status)
 {
     struct core_connection *connection = call->connection;
@@ -591,6 +603,8 @@ void call_answered(struct core *core, struct core_call *call, const struct wire_
         policy_done(core, call, policy_result_of(status));
         if (call->class == CORE_NODE_STATUS) {
             conclude(core, call, status);
+        } else if (status == ERR_TIMEOUT && call->failure.rejected) {
+            dropped(core, call);
         } else {
             failed(core, call, status);
         }

@@ -376,6 +376,7 @@ static enum error hello_answered(struct core *core, struct core_connection *conn
     connection->passes_on = hello.passes_on;
     connection->node_size = (uint32_t)hello.node.size;
     memcpy(connection->node, hello.node.data, hello.node.size);
+    connection->takes_deadlines = hello.deadlines;
     if (connection->endpoint < 0) {
         return ERR_OK;
     }
@@ -459,6 +460,7 @@ void core_connected(struct core *core, struct core_connection *connection, struc
     ASSERT(output.size == 0 && output.capacity >= CORE_OUTPUT_SIZE_MIN);
     connection_move(connection, CORE_GREETING);
     connection->output = output;
+    connection->takes_deadlines = false;
     timer_set(&core->timers, &connection->timer, core->now_ms + HELLO_TIMEOUT_MS);
     send_hello(core, connection);
     if (connection->status_call != NULL) {

@@ -260,16 +260,35 @@ static bool encode_params(const struct core_call *call, uint64_t now_ms, struct 
     UNREACHABLE();
 }
 
+/* One with a sequence does not: were it dropped, what the session sends behind it would be a gap.
+ * A change of the cluster has its own. */
+static bool carries_deadline(const struct core_call *call)
+{
+    return !call->finished && call->deadline_ms != CORE_NEVER &&
+           (call->class == CORE_READ || call->class == CORE_WRITE_ALONE ||
+            call->class == CORE_SESSION_OPEN);
+}
+
 /* Appends the whole request, or nothing and returns false. */
-bool call_encode(const struct core_call *call, uint64_t now_ms, struct buffer *output)
+bool call_encode(const struct core_call *call, uint64_t now_ms, bool takes_deadlines,
+                 struct buffer *output)
 {
     size_t before = output->size;
     enum wire_method method = call->releasing ? WIRE_METHOD_lock_release : call->method;
 
     ASSERT(call->request_id != 0);
-    if (wire_request_begin(output, call->request_id, method) &&
-        encode_params(call, now_ms, output)) {
-        return true;
+    if (!takes_deadlines || !carries_deadline(call)) {
+        if (wire_request_begin(output, call->request_id, method) &&
+            encode_params(call, now_ms, output)) {
+            return true;
+        }
+    } else {
+        uint64_t left_ms = call->deadline_ms > now_ms ? call->deadline_ms - now_ms : 0;
+
+        if (wire_request_begin_within(output, call->request_id, method) &&
+            encode_params(call, now_ms, output) && wire_request_end_within(output, left_ms)) {
+            return true;
+        }
     }
     output->size = before;
     return false;

@@ -102,7 +102,8 @@ void through_notice(struct core *core, const struct core_connection *connection,
 /* core_encode.c */
 enum core_call_class call_class(enum wire_method method, bool in_session);
 size_t call_size_max(const struct core_call *call);
-MUST_USE bool call_encode(const struct core_call *call, uint64_t now_ms, struct buffer *output);
+MUST_USE bool call_encode(const struct core_call *call, uint64_t now_ms, bool takes_deadlines,
+                          struct buffer *output);
 MUST_USE enum error call_decode(struct core_call *call, struct bytes body);
 
 /* core_call.c */

@@ -22,8 +22,10 @@ void policy_open(struct core *core)
     list_init(&core->blocked);
     budget_init(&core->budget, core->now_ms);
     limiter_init(&core->limiter, LIMIT_MIN, limit_max);
-    bucket_init(&core->bucket, options->rate_per_s,
-                options->rate_burst == 0 ? 1 : options->rate_burst);
+    core->rate = (struct bucket_limits){
+        .rate = options->rate_per_s < BUCKET_RATE_MAX ? options->rate_per_s : 0,
+        .burst = options->rate_burst == 0 ? 1 : options->rate_burst,
+    };
 }
 
 void policy_advance(struct core *core)
@@ -92,12 +94,18 @@ static uint64_t breaker_ms(const struct core *core, const struct core_endpoint *
     return core->options.without_breaker ? 0 : breaker_ready_ms(&endpoint->breaker);
 }
 
+/* When the rate lets a request go; 0: at any time. */
+static uint64_t rate_ms(const struct core *core)
+{
+    return core->rate.rate == 0 ? 0 : bucket_ready_ms(&core->bucket, &core->rate);
+}
+
 /* When time alone stands in the way no longer. */
 static uint64_t ready_ms(const struct core *core, enum core_kind kind)
 {
     const struct core_endpoint *leader = &core->endpoints[core->leader_endpoint];
     uint64_t ready_ms = breaker_ms(core, leader);
-    uint64_t bucket_ms = bucket_ready_ms(&core->bucket);
+    uint64_t bucket_ms = rate_ms(core);
 
     ready_ms = leader->obeyed_ms[kind] > ready_ms ? leader->obeyed_ms[kind] : ready_ms;
     return bucket_ms > ready_ms ? bucket_ms : ready_ms;
@@ -112,7 +120,7 @@ bool policy_is_crowded(const struct core *core, enum core_kind kind)
 {
     return core->leader_count > 0 &&
            (!has_room(core) || obeyed_until_ms(core, kind) > core->now_ms ||
-            bucket_ready_ms(&core->bucket) > core->now_ms);
+            rate_ms(core) > core->now_ms);
 }
 
 uint64_t policy_wake_ms(const struct core *core)
@@ -164,8 +172,11 @@ void policy_sent(struct core *core, struct core_call *call)
     }
     call->is_counted = true;
     limiter_take(&core->limiter);
-    bool in_rate = bucket_take(&core->bucket, core->now_ms);
-    ASSERT(in_rate || is_exempt);
+    if (core->rate.rate != 0) {
+        uint32_t retry_ms = 0;
+        bool in_rate = bucket_take(&core->bucket, &core->rate, core->now_ms, &retry_ms);
+        ASSERT(in_rate || is_exempt);
+    }
     if (!core->options.without_breaker) {
         struct core_endpoint *endpoint = &core->endpoints[call->connection->endpoint];
         bool is_granted = breaker_take(&endpoint->breaker, core->now_ms, &call->permit);

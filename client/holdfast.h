@@ -229,6 +229,11 @@ struct holdfast_node_status {
     uint64_t forwarded_total; /* Requests that it has passed on to a leader since it was started; */
     uint32_t forwarding;      /* of them under way now; */
     uint64_t taken_total;     /* and those that other nodes have passed on to it. */
+    uint64_t memory_bound_bytes; /* Of its process, from all its limits. */
+    uint64_t queued_count;       /* Requests that wait for their turn there. */
+    uint64_t overloaded_count;   /* Requests refused since it was started, for lack of room, */
+    uint64_t rate_limited_count; /* by the rate of their client, */
+    uint64_t late_count;         /* and dropped, as their deadline was over. */
 };
 
 /* A whole snapshot of the state, as a file that the leader keeps. */

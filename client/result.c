@@ -245,7 +245,12 @@ static void node_of(struct client_scratch *scratch, const struct wire_status_res
                                           .election_ms = status->election_ms,
                                           .forwarded_total = status->forwarded_total,
                                           .forwarding = status->forwarding,
-                                          .taken_total = status->taken_total};
+                                          .taken_total = status->taken_total,
+                                          .memory_bound_bytes = status->memory_bound,
+                                          .queued_count = status->queued,
+                                          .overloaded_count = status->overloaded,
+                                          .rate_limited_count = status->rate_limited,
+                                          .late_count = status->late};
     node->member_count = members_of(scratch, status->members, scratch->members);
     node->waiting_count = members_of(scratch, status->waiting, scratch->waiting);
     result->node = node;

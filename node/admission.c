@@ -271,6 +271,18 @@ void refuse_not_formed(struct node *node, const struct origin *origin)
     answer_failure(node, origin, &failure);
 }
 
+/* Until the first session that is open now may have expired. */
+static uint32_t session_retry_ms(const struct node *node)
+{
+    uint64_t clock_ms = cluster_time_now(&node->time);
+    uint64_t due_ms = machine_due_ms(node->machine);
+
+    if (due_ms == UINT64_MAX || due_ms <= clock_ms) {
+        return requests_retry_ms(node);
+    }
+    return (uint32_t)size_min(due_ms - clock_ms, RETRY_MS_MAX);
+}
+
 static bool refuse_session_open(struct node *node, const struct origin *origin, uint32_t ttl_ms)
 {
     uint64_t open_count = lease_session_count(node->table) + node->requests.open_count;
@@ -280,7 +292,7 @@ static bool refuse_session_open(struct node *node, const struct origin *origin, 
         return true;
     }
     if (open_count >= node->options.session_count_max) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, session_retry_ms(node));
         return true;
     }
     if (ttl_ms < floor_ms) {
@@ -401,7 +413,7 @@ static void admit(struct node *node, const struct origin *origin, const struct w
         return;
     }
     if (!requests_have_room(node)) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, requests_retry_ms(node));
         return;
     }
     if (rpc->method == WIRE_METHOD_session_open &&
@@ -411,7 +423,43 @@ static void admit(struct node *node, const struct origin *origin, const struct w
     propose(node, origin, rpc, view);
 }
 
+/* True when this client asks for more than its rate. What another node has passed on was counted
+ * there. */
+static bool refuse_by_rate(struct node *node, const struct origin *origin, enum wire_method method)
+{
+    const struct bucket_limits limits = {.rate = node->options.client_rate,
+                                         .burst = node->options.client_burst};
+    uint32_t retry_ms;
+
+    if (limits.rate == 0 || passing_is_origin(node, origin) ||
+        waiting_lane_of(method) == LANE_NONE ||
+        bucket_take(&node->connections[origin->connection].bucket, &limits, node->now_ms,
+                    &retry_ms)) {
+        return false;
+    }
+    node->waiting.limited_count++;
+    answer_retry(node, origin, ERR_RATE_LIMITED, retry_ms);
+    return true;
+}
+
+/* What is refused here was not decoded beyond its envelope. */
 void admission_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc)
+{
+    if (rpc->within_ms == 0) {
+        waiting_answer_late(node, origin);
+        return;
+    }
+    if (refuse_by_rate(node, origin, rpc->method)) {
+        return;
+    }
+    if (waiting_is_needed(node, origin, rpc)) {
+        waiting_take(node, origin, rpc);
+        return;
+    }
+    admission_serve(node, origin, rpc);
+}
+
+void admission_serve(struct node *node, const struct origin *origin, const struct wire_rpc *rpc)
 {
     struct view view;
     enum error error = decode(rpc, &view);

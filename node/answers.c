@@ -144,7 +144,7 @@ void answer_not_proposed(struct node *node, const struct origin *origin, enum er
     if (error == ERR_NOT_LEADER) {
         answer_not_leader(node, origin);
     } else {
-        answer_retry(node, origin, error, error == ERR_OVERLOADED ? RETRY_MS_OVERLOADED : 0);
+        answer_retry(node, origin, error, error == ERR_OVERLOADED ? requests_retry_ms(node) : 0);
     }
 }
 

@@ -53,7 +53,7 @@ static void propose_tick(struct node *node, const struct origin *origin)
     raft_index index = 0;
 
     if (!requests_have_room(node)) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, requests_retry_ms(node));
         return;
     }
     enum error error = requests_propose(node, &envelope, &index);
@@ -115,6 +115,22 @@ static struct backup *slot_for(struct node *node, const struct origin *origin)
     return free;
 }
 
+/* Until the first of the slots is free, if nobody asks there again. */
+static uint32_t retry_ms(const struct node *node)
+{
+    uint64_t heard_ms = node->now_ms;
+
+    for (uint32_t i = 0; i < SNAPSHOT_BACKUP_COUNT_MAX; i++) {
+        uint64_t of_slot_ms = node->backups.slots[i].heard_ms;
+
+        heard_ms = of_slot_ms < heard_ms ? of_slot_ms : heard_ms;
+    }
+    uint64_t until_ms = heard_ms + BACKUP_IDLE_MS;
+    uint64_t left_ms = until_ms > node->now_ms ? until_ms - node->now_ms : 1;
+
+    return (uint32_t)size_min(left_ms, RETRY_MS_MAX);
+}
+
 /* The slot has the file that is asked for. */
 static bool take_file(struct node *node, struct backup *backup,
                       const struct wire_snapshot_read *read)
@@ -147,8 +163,12 @@ void backups_read(struct node *node, const struct origin *origin, struct bytes p
     struct backup *backup = slot_for(node, origin);
 
     ASSERT_VALUES(error == ERR_OK, error, params.size); /* Admission has decoded it. */
-    if (backup == NULL || backup->is_asked) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+    if (backup == NULL) {
+        answer_retry(node, origin, ERR_OVERLOADED, retry_ms(node));
+        return;
+    }
+    if (backup->is_asked) { /* The disk is at it: as long as a commit takes. */
+        answer_retry(node, origin, ERR_OVERLOADED, requests_retry_ms(node));
         return;
     }
     if (read.index == 0 || !take_file(node, backup, &read)) {
@@ -159,7 +179,7 @@ void backups_read(struct node *node, const struct origin *origin, struct bytes p
     backup->origin = *origin;
     backup->heard_ms = node->now_ms;
     if (is_reading(node, backup)) { /* For the slot's last client. */
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, requests_retry_ms(node));
         return;
     }
     if (read.offset >= snapshots_send_file(node->snapshots, slot_of(node, backup))->size) {

@@ -381,12 +381,25 @@ static uint32_t read_params(const struct wire_rpc *rpc, struct change *change)
     return move.timeout_ms;
 }
 
+/* Until the first of those under way has had its time. */
+static uint32_t retry_ms(const struct node *node)
+{
+    uint64_t until_ms = node->now_ms + RETRY_MS_MAX;
+
+    for (uint32_t i = 0; i < CHANGE_COUNT_MAX; i++) {
+        uint64_t deadline_ms = node->changes.slots[i].deadline_ms;
+
+        until_ms = deadline_ms < until_ms ? deadline_ms : until_ms;
+    }
+    return until_ms > node->now_ms ? (uint32_t)(until_ms - node->now_ms) : 1;
+}
+
 void changes_take(struct node *node, const struct origin *origin, const struct wire_rpc *rpc)
 {
     struct change *change = node->changes.slots;
 
     if (node->changes.count == CHANGE_COUNT_MAX) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, retry_ms(node));
         return;
     }
     while (change->method != 0) {

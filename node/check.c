@@ -81,4 +81,5 @@ void node_check(const struct node *node)
     check_connections(node);
     passing_check(node);
     watches_check(node);
+    waiting_check(node); /* Invariant 11. */
 }

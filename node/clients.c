@@ -45,7 +45,13 @@ void connection_move(struct node *node, world_connection number, enum connection
         peer->connection_count--;
         passing_broke(node, connection->peer); /* Answers may have been lost with it. */
     }
+    if (connection->state == CONNECTION_CLIENT || connection->state == CONNECTION_PEER) {
+        waiting_forget(node, number);
+    }
     connection->state = next;
+    if (next == CONNECTION_CLIENT) {
+        connection->bucket = (struct bucket){0};
+    }
     if (next == CONNECTION_PEER) {
         ASSERT(place_is_used(node, connection->peer));
         node->peers[connection->peer].connection_count++;

@@ -5,6 +5,7 @@
 #ifndef NODE_INTERNAL_H
 #define NODE_INTERNAL_H
 
+#include "base/bucket.h"
 #include "base/bytes.h"
 #include "base/credentials.h"
 #include "base/error.h"
@@ -24,6 +25,7 @@
 #include "node/passing.h"
 #include "node/snapshot.h"
 #include "node/snapshot_life.h"
+#include "node/waiting.h"
 #include "node/watches.h"
 #include "raft/raft.h"
 
@@ -77,6 +79,7 @@ struct connection {
     raft_index configuration;        /* and the newest configuration that it knew then. */
     struct list watches;             /* Of a client. */
     uint32_t watch_count;
+    struct bucket bucket; /* Of a client: what it may still ask for. */
 };
 
 void connection_move(struct node *node, world_connection number, enum connection_state next);
@@ -138,6 +141,8 @@ void admission_take(struct node *node, const struct origin *origin, const struct
 /* A change of the cluster. */
 MUST_USE bool admission_is_change(enum wire_method method);
 void refuse_not_formed(struct node *node, const struct origin *origin);
+/* The same once its turn has come. */
+void admission_serve(struct node *node, const struct origin *origin, const struct wire_rpc *rpc);
 
 /* As many as the next power of two; rings are masked. */
 uint64_t ring_capacity(uint64_t count);
@@ -163,6 +168,7 @@ struct requests {
     uint32_t open_count;   /* Of them: session_open. */
     uint64_t orphan_ms;    /* When those of a term that is over are given up; NEVER. */
     uint32_t commit_ms_q8; /* Smoothed maximum from proposal to apply, in 1/256 ms. */
+    uint64_t settled_ms;   /* When one was applied last, or the first of these was proposed. */
 };
 
 size_t requests_memory_size(const struct node_options *options);
@@ -174,6 +180,12 @@ MUST_USE enum error requests_propose(struct node *node, const struct envelope *e
                                      raft_index *index);
 struct pending *requests_add(struct node *node, raft_index index);
 MUST_USE bool requests_have_room(const struct node *node);
+/* The same without what is kept for renewals and releases; so many others come first. */
+MUST_USE bool requests_have_room_behind(const struct node *node, uint32_t waiting_count);
+/* Raft takes params of that size beside what is not committed yet. */
+MUST_USE bool requests_fit_uncommitted(const struct node *node, size_t size);
+/* How long a request that finds no room should stay away: 1 to RETRY_MS_MAX. */
+uint32_t requests_retry_ms(const struct node *node);
 /* So many bytes of entries are on their way to the log. */
 void requests_take_room(struct node *node, size_t size);
 void requests_applied(struct node *node, const struct raft_entry *entry,
@@ -244,6 +256,7 @@ struct reads {
     uint8_t *params;
     uint64_t params_head; /* Positions; the offset is the position modulo the size. */
     uint64_t params_tail;
+    uint32_t scan_count;   /* Lists among them. */
     uint32_t served_count; /* In this turn. */
     size_t served_bytes;
     bool has_more;           /* The budget of this turn ended it. */
@@ -254,6 +267,7 @@ size_t reads_memory_size(const struct node_options *options);
 void reads_open(struct node *node, struct arena *arena);
 void reads_add(struct node *node, const struct origin *origin, enum wire_method method,
                struct bytes params);
+MUST_USE bool reads_have_room(const struct node *node, size_t params_size);
 void reads_ask(struct node *node);
 void reads_ready(struct node *node, const struct raft_effects *effects);
 /* The turn's budget is whole again. */
@@ -553,6 +567,7 @@ struct node {
     struct renewals renewals;
     struct reads reads;
     struct observers observers;
+    struct waiting waiting;
     struct sessions sessions;
     struct passing passing;
     struct feed *feed;

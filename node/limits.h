@@ -132,6 +132,25 @@ enum {
                                         then. */
 };
 
+/* Turns of requests (node/waiting.h). */
+enum {
+#ifdef LIMITS_TINY
+    SCAN_COUNT_MAX = 1,       /* Lists among the reads under way; more wait for their turn. */
+    WAITING_BLOCK_SIZE = 256, /* Requests that wait lie in blocks of this. */
+    WAITING_BLOCKS_MIN = 4,   /* So many may wait however slowly they are served. */
+#else
+    SCAN_COUNT_MAX = 16,
+    WAITING_BLOCK_SIZE = 1024,
+    WAITING_BLOCKS_MIN = 64,
+#endif
+    WAITING_MS_MAX = 250,         /* What would wait longer for its turn is refused. */
+    WAITING_SIZE_MIN = 128 << 10, /* Of node_options.waiting_size. */
+    UNCOMMITTED_SIZE_DEFAULT = 512 << 10,
+    RETRY_MS_MAX = 5000, /* A refusal tells nobody to stay away longer. */
+    URGENT_PART = 16,    /* Of the requests under way this part is kept for renewals, releases and
+                            ends of sessions; one at least. */
+};
+
 #define TTL_MS_MAX UINT32_C(86400000) /* 24 h. */
 
 /* No cluster lives to see this term: whoever names it is broken, and must not use the numbers up.
@@ -175,5 +194,7 @@ _Static_assert((HELD_COUNT_MAX & (HELD_COUNT_MAX - 1)) == 0, "rings are masked")
 _Static_assert((int)HELD_COUNT_MAX >= (int)NODE_MEMBER_COUNT_MAX,
                "requests for votes to all members wait together, or some are never asked");
 _Static_assert((READ_BATCH_COUNT_MAX & (READ_BATCH_COUNT_MAX - 1)) == 0, "rings are masked");
+_Static_assert((int)UNCOMMITTED_SIZE_DEFAULT >= (int)APPEND_SIZE_MAX * INFLIGHT_COUNT_MAX,
+               "what may be under way to a peer is filled before writes wait");
 
 #endif

@@ -37,7 +37,7 @@ size_t node_memory_size(const struct node_options *options)
            requests_memory_size(options) + renewals_memory_size(options) +
            reads_memory_size(options) + observers_memory_size() + sessions_memory_size(options) +
            passing_memory_size() + watches_memory_size(options) + machine_memory_size() +
-           arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
+           waiting_memory_size(options) + arena_cost(1, snapshots_memory_size() + DISK_ALIGNMENT) +
            arena_cost(1, log_size + DISK_ALIGNMENT) + arena_cost(1, raft_size) + ARENA_ALIGNMENT;
 }
 
@@ -56,6 +56,7 @@ static void take_memory(struct node *node, struct arena *arena)
     renewals_open(node, arena);
     reads_open(node, arena);
     observers_open(node, arena);
+    waiting_open(node, arena);
     sessions_open(node, arena);
     passing_open(node, arena);
     node->machine = machine_open(arena, node->table);
@@ -428,6 +429,7 @@ static void stop(struct node *node)
     renewals_leadership_lost(node);
     reads_leadership_lost(node);
     observers_leadership_lost(node);
+    waiting_leadership_lost(node);
     if (node->raft != NULL && !node_state_is_away(node)) {
         do {
             reads_begin(node);

@@ -28,6 +28,9 @@ void node_options_init(struct node_options *options)
         .feed_size = 16 << 20,
         .feed_count_max = 65536,
         .watch_count_max = 16384,
+        .waiting_size = 8 << 20,
+        .uncommitted_size = UNCOMMITTED_SIZE_DEFAULT,
+        .client_burst = 1000,
     };
 }
 
@@ -107,6 +110,21 @@ static const char *sizes_problem(const struct node_options *options)
     return NULL;
 }
 
+static const char *turns_problem(const struct node_options *options)
+{
+    if (options->waiting_size < WAITING_SIZE_MIN || options->waiting_size > 1 << 30) {
+        return "the memory of requests that wait has 128 KiB to 1 GiB";
+    }
+    if (options->uncommitted_size < 4 || options->uncommitted_size > options->window_size / 4) {
+        return "what may be uncommitted is more than a quarter of the log's window";
+    }
+    if (options->client_rate > BUCKET_RATE_MAX || options->client_burst == 0 ||
+        options->client_burst > BUCKET_BURST_MAX) {
+        return "the rate of one client, or its burst, is out of range";
+    }
+    return NULL;
+}
+
 const char *node_options_problem(const struct node_options *options)
 {
     if (options->member_count == 0 || options->member_count > NODE_MEMBER_COUNT_MAX) {
@@ -127,5 +145,8 @@ const char *node_options_problem(const struct node_options *options)
         return "the address for clients is missing or longer than 128 bytes";
     }
     problem = times_problem(options);
-    return problem != NULL ? problem : sizes_problem(options);
+    if (problem == NULL) {
+        problem = sizes_problem(options);
+    }
+    return problem != NULL ? problem : turns_problem(options);
 }

@@ -28,26 +28,44 @@ static struct read_batch *batch_at(struct reads *reads, uint64_t id)
     return &reads->batches[id & (READ_BATCH_COUNT_MAX - 1)];
 }
 
-/* Copies the params behind those of the reads before; where they would straddle the end, the rest
- * of the ring is skipped. False when there is no room. */
-static bool keep_params(struct reads *reads, struct read *read, struct bytes params)
+/* Where params of that size would lie, or UINT64_MAX when there is no room. */
+static uint64_t place_of_params(const struct reads *reads, size_t size)
 {
     uint64_t at = reads->params_tail;
     uint64_t offset = at % READ_PARAMS_BYTES;
 
-    if (offset + params.size > READ_PARAMS_BYTES) {
+    if (offset + size > READ_PARAMS_BYTES) {
         at += READ_PARAMS_BYTES - offset;
-        offset = 0;
     }
-    if (at + params.size - reads->params_head > READ_PARAMS_BYTES) {
-        return false;
-    }
-    memcpy(reads->params + offset, params.data, params.size);
-    reads->params_tail = at + params.size;
-    read->params_offset = (uint32_t)offset;
+    return at + size - reads->params_head > READ_PARAMS_BYTES ? UINT64_MAX : at;
+}
+
+/* Copies the params behind those of the reads before; where they would straddle the end, the rest
+ * of the ring is skipped. */
+static void keep_params(struct reads *reads, struct read *read, struct bytes params)
+{
+    uint64_t at = place_of_params(reads, params.size);
+
+    ASSERT_VALUES(at != UINT64_MAX, reads->params_head, reads->params_tail);
+    read->params_offset = (uint32_t)(at % READ_PARAMS_BYTES);
     read->params_size = (uint32_t)params.size;
+    memcpy(reads->params + read->params_offset, params.data, params.size);
+    reads->params_tail = at + params.size;
     read->params_end = reads->params_tail;
-    return true;
+}
+
+static bool is_scan(const struct read *read)
+{
+    return waiting_lane_of(read->method) == LANE_SCANS;
+}
+
+bool reads_have_room(const struct node *node, size_t params_size)
+{
+    const struct reads *reads = &node->reads;
+
+    return params_size > READ_PARAMS_SIZE_MAX || /* Refused, however much room there is. */
+           (reads->tail - reads->head < node->options.request_count_max &&
+            place_of_params(reads, params_size) != UINT64_MAX);
 }
 
 void reads_add(struct node *node, const struct origin *origin, enum wire_method method,
@@ -61,13 +79,11 @@ void reads_add(struct node *node, const struct origin *origin, enum wire_method 
         answer_retry(node, origin, ERR_TOO_LARGE, 0);
         return;
     }
-    if (reads->tail - reads->head >= node->options.request_count_max ||
-        !keep_params(reads, &read, params)) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
-        return;
-    }
+    ASSERT_VALUES(reads_have_room(node, params.size), reads->head, reads->tail);
+    keep_params(reads, &read, params);
     reads->ring[reads->tail & reads->mask] = read;
     reads->tail++;
+    reads->scan_count += is_scan(&read) ? 1 : 0;
 }
 
 /* The oldest read is done with. */
@@ -75,6 +91,7 @@ static void pop(struct reads *reads)
 {
     ASSERT(reads->head < reads->asked);
     reads->params_head = reads->ring[reads->head & reads->mask].params_end;
+    reads->scan_count -= is_scan(&reads->ring[reads->head & reads->mask]) ? 1 : 0;
     reads->head++;
     if (reads->head == reads->tail) {
         reads->params_head = 0;
@@ -219,6 +236,7 @@ void reads_leadership_lost(struct node *node)
     }
     for (uint64_t i = reads->asked; i < reads->tail; i++) {
         answer_not_leader(node, &reads->ring[i & reads->mask].origin);
+        reads->scan_count -= is_scan(&reads->ring[i & reads->mask]) ? 1 : 0;
     }
     /* They are the newest: the rings shrink from behind. */
     reads->tail = reads->asked;

@@ -39,7 +39,7 @@ void renewals_add(struct node *node, const struct renewal *renewal)
         return;
     }
     if (renewals->tail - renewals->head > renewals->mask) {
-        answer_retry(node, origin, ERR_OVERLOADED, RETRY_MS_OVERLOADED);
+        answer_retry(node, origin, ERR_OVERLOADED, requests_retry_ms(node));
         return;
     }
     struct renewal *added = &renewals->ring[renewals->tail & renewals->mask];

@@ -51,6 +51,35 @@ bool requests_have_room(const struct node *node)
            (next->index == 0 || next->term != node->status.term);
 }
 
+bool requests_have_room_behind(const struct node *node, uint32_t waiting_count)
+{
+    const struct requests *requests = &node->requests;
+    uint32_t kept = (uint32_t)size_max(requests->count_max / URGENT_PART, 1);
+    uint32_t count_max = requests->count_max > kept ? requests->count_max - kept : 1;
+
+    return requests_have_room(node) && requests->count + waiting_count < count_max;
+}
+
+/* As raft counts them; one is always taken when nothing else is uncommitted. */
+bool requests_fit_uncommitted(const struct node *node, size_t size)
+{
+    uint64_t uncommitted = node->status.uncommitted_bytes;
+
+    return uncommitted == 0 || uncommitted + RAFT_ENTRY_HEADER_SIZE + ENVELOPE_SIZE + size <=
+                                   node->options.window_size / 4;
+}
+
+/* Room comes with the next commit: that takes as long as it did lately, or, while nothing is
+ * committed at all, as long again. */
+uint32_t requests_retry_ms(const struct node *node)
+{
+    const struct requests *requests = &node->requests;
+    uint64_t usual_ms = 1 + (requests->commit_ms_q8 >> 8);
+    uint64_t silent_ms = requests->count > 0 ? node->now_ms - requests->settled_ms : 0;
+
+    return (uint32_t)size_min(size_max(usual_ms, silent_ms), RETRY_MS_MAX);
+}
+
 /* What ends sessions and gives locks back goes on when the log is nearly full. */
 static bool is_urgent(uint8_t method)
 {
@@ -105,6 +134,7 @@ enum error requests_propose(struct node *node, const struct envelope *envelope, 
         requests_take_room(node, size);
         /* Not the whole status: this is done for each request. */
         node->status.last_index = *index;
+        node->status.uncommitted_bytes += size;
     }
     return error;
 }
@@ -148,6 +178,9 @@ struct pending *requests_add(struct node *node, raft_index index)
     }
     *pending =
         (struct pending){.index = index, .term = node->status.term, .proposed_ms = node->now_ms};
+    if (requests->count == 0) {
+        requests->settled_ms = node->now_ms;
+    }
     requests->count++;
     return pending;
 }
@@ -198,6 +231,7 @@ void requests_applied(struct node *node, const struct raft_entry *entry,
     struct pending pending = *slot;
 
     take_out(&node->requests, slot);
+    node->requests.settled_ms = node->now_ms;
     if (pending.term == entry->term) {
         answer_with_result(node, &pending, result);
     } else {

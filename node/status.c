@@ -62,6 +62,7 @@ void status_hello(struct node *node, const struct origin *origin, const struct w
         .margin_ms = node->options.margin_ms,
         .frame_size_max = WIRE_FRAME_SIZE_MAX,
         .passes_on = true,
+        .deadlines = true,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
@@ -271,9 +272,17 @@ void status_answer(struct node *node, const struct origin *origin)
         .forwarded_total = node->passing.total,
         .forwarding = node->passing.count,
         .taken_total = node->passing.taken_total,
+        .memory_bound = node->options.memory_bound,
+        .overloaded = node->waiting.overloaded_count,
+        .rate_limited = node->waiting.limited_count,
+        .late = node->waiting.late_count,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
+    for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
+        result.queued += node->waiting.lanes[lane].count;
+        result.queued_bytes += (uint64_t)node->waiting.lanes[lane].block_count * WAITING_BLOCK_SIZE;
+    }
     if (node_table_has_failed(node)) {
         return; /* Neither count nor hash is to be believed. */
     }

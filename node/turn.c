@@ -46,6 +46,7 @@ static void leadership_changed(struct node *node, bool led, bool leads)
         renewals_leadership_lost(node);
         reads_leadership_lost(node);
         observers_leadership_lost(node);
+        waiting_leadership_lost(node);
     }
     if (leads) {
         cluster_time_lead(&node->time, node->status.term, node->now_ms);
@@ -240,6 +241,10 @@ void turn_advance(struct node *node)
     requests_tick(node);
     renewals_tick(node);
     observers_tick(node);
+    waiting_run(node);
+    if (node->problem != NULL) {
+        return;
+    }
     applier_tick(node);
     reads_ask(node);
     unsigned rounds = 0;
@@ -312,7 +317,7 @@ void turn_plan(struct node *node)
     }
     wake_at(node, node->raft_wake_ms);
     wake_at(node, shipping_wake_ms(node));
-    if (node->applier.has_more || node->reads.has_more) {
+    if (node->applier.has_more || node->reads.has_more || waiting_is_due(node)) {
         wake_at(node, node->now_ms);
     }
     wake_at(node, disk_watch_wake_ms(node));

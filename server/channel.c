@@ -208,9 +208,15 @@ static void reading_regulate(struct channel *channel)
         return;
     }
     if (waiting > limits->outbox_size_high) {
+        if (channel->paused_ms == 0) {
+            channel->paused_ms = uv_now(channel->tcp.loop);
+        }
         reading_stop(channel);
-    } else if (waiting <= limits->outbox_size_low && inbox_has_room(channel)) {
-        reading_start(channel);
+    } else if (waiting <= limits->outbox_size_low) {
+        channel->paused_ms = 0;
+        if (inbox_has_room(channel)) {
+            reading_start(channel);
+        }
     }
 }
 
@@ -345,8 +351,11 @@ void channel_flush(struct channel *channel)
     struct channel_buffer *filling = &channel->filling;
 
     list_remove(&channel->dirty);
-    if (channel->state == CHANNEL_FREE || channel->state == CHANNEL_CLOSING || channel->is_broken ||
-        channel->is_flying) {
+    if (channel->state == CHANNEL_FREE || channel->state == CHANNEL_CLOSING || channel->is_broken) {
+        return;
+    }
+    if (channel->is_flying) {
+        reading_regulate(channel); /* What waits behind it has grown. */
         return;
     }
     if (buffer_size(filling) > 0) {

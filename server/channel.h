@@ -59,6 +59,7 @@ struct channel {
     struct channel_buffer inbox;
     struct channel_buffer filling; /* Output of this turn, behind what is flying. */
     struct channel_buffer flying;  /* Output handed to the kernel in pieces by uv_write(). */
+    uint64_t paused_ms; /* On the loop's clock: nothing is read since, for output; 0: it is. */
     bool is_flying;
     bool is_reading;
     bool is_shut;   /* uv_shutdown() was called. */

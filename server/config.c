@@ -32,6 +32,7 @@ void config_init(struct config *config)
     config->max_watches = 16384;
     config->watch_memory = (uint64_t)16 << 20;
     config->map_size = (uint64_t)16 << 30;
+    config->client_burst = 1000;
 }
 
 /* --- Flags ------------------------------------------------------------------------------------ */

@@ -76,6 +76,8 @@ struct config {
     uint64_t max_watches;  /* Of all connections. */
     uint64_t watch_memory; /* Bytes of the newest changes that are kept for them. */
     uint64_t map_size;     /* Bytes that the table may grow to. */
+    uint64_t client_rate;  /* Requests of one connection in a second; 0: no limit. */
+    uint64_t client_burst; /* The same at once. */
     bool accepts_loss;     /* Of `holdfastd recover`: it is not asked any more. */
     bool help;
     bool version;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bucket.h"
 #include "base/duration.h"
 #include "server/address.h"
 #include "server/config_internal.h"
@@ -51,6 +52,10 @@ static const struct config_setting settings[] = {
      "of the newest changes, which watches can go on from [16MiB]"},
     {"map-size", CONFIG_SIZE, FIELD(map_size), 16 << 20, (uint64_t)1 << 46, "SIZE",
      "what the table may grow to [16GiB]"},
+    {"client-rate", CONFIG_NUMBER, FIELD(client_rate), 0, BUCKET_RATE_MAX, "N",
+     "requests of one connection in a second; 0: no limit [0]"},
+    {"client-burst", CONFIG_NUMBER, FIELD(client_burst), 1, BUCKET_BURST_MAX, "N",
+     "the same at once, after a silence [1000]"},
     {"restore", CONFIG_PATH, FIELD(restore), 0, 0, "FILE",
      "found the cluster from a saved snapshot, the same on all nodes"},
     {"auth-file", CONFIG_PATH, FIELD(auth_file), 0, 0, "FILE",

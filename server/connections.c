@@ -15,6 +15,8 @@ enum {
     ENDING_MS_MAX = 1000, /* What a closed connection still has to send leaves in this time. */
     ENDING_CHECK_MS = 100,
     REFUSED_LINE_MS = 1000, /* At most one line about refused connections in this time. */
+    WATCH_MS = 100,         /* So often a part of all clients is looked at, */
+    WATCH_PARTS = 10,       /* so that each is looked at once in a second. */
 };
 
 static const struct channel_limits client_limits = {
@@ -42,6 +44,7 @@ struct connection {
     bool is_told_closed;
     bool comes_again;       /* The node left whole messages in the inbox on purpose. */
     uint64_t ending_ms_max; /* On the loop's clock; while the channel is ending. */
+    uint64_t partial_ms;    /* Likewise: its next message has begun then; 0: it has not. */
     struct list place;      /* In `free` of its kind, or in `ending`. */
     struct list again;
 };
@@ -71,6 +74,10 @@ struct connections {
     struct list ending;
     struct list again;
     uv_timer_t timer; /* Runs while a channel is ending. */
+    uv_timer_t watch; /* Always runs. */
+    uint32_t watched; /* The client that is looked at next. */
+    uint32_t unread_ms_max;
+    uint32_t partial_ms_max;
     bool is_closing;
 };
 
@@ -91,6 +98,55 @@ static void kind_init(struct connections *connections, struct kind *kind,
     list_init(&kind->free);
 }
 
+static void connection_drop(struct connections *connections, struct connection *connection,
+                            const char *reason)
+{
+    char memory[LOGGER_LINE_SIZE];
+    struct text line;
+
+    logger_line_begin(&line, memory, "connection_dropped");
+    logger_line_add(&line, "reason", reason);
+    logger_line_add_number(&line, "connection", connection->number);
+    logger_write(connections->logger, WORLD_WARNING, bytes_of(line.data, line.size));
+    channel_drop(&connection->channel);
+}
+
+/* --- Watching --------------------------------------------------------------------------------- */
+
+static bool is_over(uint64_t since_ms, uint32_t ms_max, uint64_t now_ms)
+{
+    return since_ms != 0 && now_ms - since_ms >= ms_max;
+}
+
+static void client_watch(struct connections *connections, struct connection *connection,
+                         uint64_t now_ms)
+{
+    const struct channel *channel = &connection->channel;
+
+    if (channel->state != CHANNEL_OPEN || channel->is_broken) {
+        return;
+    }
+    if (is_over(channel->paused_ms, connections->unread_ms_max, now_ms)) {
+        connection_drop(connections, connection, "it does not read what it is sent");
+    } else if (is_over(connection->partial_ms, connections->partial_ms_max, now_ms)) {
+        connection_drop(connections, connection, "its message did not become whole in time");
+    }
+}
+
+/* While nothing is read the end of the other side is not seen, and one that trickles keeps its
+ * memory: only time tells. */
+static void watch(uv_timer_t *timer)
+{
+    struct connections *connections = timer->data;
+    uint64_t now_ms = uv_now(connections->loop);
+    uint32_t count = connections->client_count_max;
+
+    for (uint32_t i = 0; i < (count + WATCH_PARTS - 1) / WATCH_PARTS; i++) {
+        client_watch(connections, &connections->all[connections->watched], now_ms);
+        connections->watched = (connections->watched + 1) % count;
+    }
+}
+
 struct connections *connections_open(uv_loop_t *loop, struct logger *logger,
                                      const struct connections_options *options)
 {
@@ -101,7 +157,8 @@ struct connections *connections_open(uv_loop_t *loop, struct logger *logger,
         return NULL;
     }
     connections->all = calloc(count_max, sizeof(*connections->all));
-    if (connections->all == NULL || uv_timer_init(loop, &connections->timer) != 0) {
+    if (connections->all == NULL || uv_timer_init(loop, &connections->timer) != 0 ||
+        uv_timer_init(loop, &connections->watch) != 0) {
         free(connections->all);
         free(connections);
         return NULL;
@@ -111,6 +168,9 @@ struct connections *connections_open(uv_loop_t *loop, struct logger *logger,
     connections->client_count_max = options->client_count_max;
     connections->count_max = count_max;
     connections->timer.data = connections;
+    connections->watch.data = connections;
+    connections->unread_ms_max = options->unread_ms_max;
+    connections->partial_ms_max = options->partial_ms_max;
     list_init(&connections->ending);
     list_init(&connections->again);
     kind_init(connections, &connections->clients, &client_limits, options->client_buffered_max);
@@ -124,6 +184,7 @@ struct connections *connections_open(uv_loop_t *loop, struct logger *logger,
         channel_init(&connection->channel, &kind->group);
         list_push_back(&kind->free, &connection->place);
     }
+    ASSERT(uv_timer_start(&connections->watch, watch, WATCH_MS, WATCH_MS) == 0);
     return connections;
 }
 
@@ -203,6 +264,7 @@ static void accepted(uv_stream_t *listener, int status)
     connection->is_told_open = false;
     connection->is_told_closed = false;
     connection->comes_again = false;
+    connection->partial_ms = uv_now(kind->connections->loop);
     if (uv_accept(listener, (uv_stream_t *)&channel->tcp) != 0 || channel_start(channel) != 0) {
         /* The node never hears of it. */
         connection->is_told_open = true;
@@ -319,18 +381,6 @@ static void connection_release(struct connections *connections, struct connectio
     list_push_back(&kind_of(connections, connection->number)->free, &connection->place);
 }
 
-static void stuck_drop(struct connections *connections, struct connection *connection)
-{
-    char memory[LOGGER_LINE_SIZE];
-    struct text line;
-
-    logger_line_begin(&line, memory, "connection_dropped");
-    logger_line_add(&line, "reason", "there is no memory for its next message");
-    logger_line_add_number(&line, "connection", connection->number);
-    logger_write(connections->logger, WORLD_WARNING, bytes_of(line.data, line.size));
-    channel_drop(&connection->channel);
-}
-
 static uint32_t kind_gather(struct connections *connections, struct kind *kind,
                             struct node_event *events, uint32_t events_max)
 {
@@ -347,7 +397,7 @@ static uint32_t kind_gather(struct connections *connections, struct kind *kind,
 
         count += gathered;
         if (gathered == 0 && channel_is_stuck(channel)) {
-            stuck_drop(connections, connection);
+            connection_drop(connections, connection, "there is no memory for its next message");
         }
         if (gathered == 0 || channel->state == CHANNEL_FREE) {
             connection_release(connections, connection);
@@ -365,12 +415,24 @@ uint32_t connections_gather(struct connections *connections, struct node_event *
            kind_gather(connections, &connections->clients, events + count, events_max - count);
 }
 
+/* What is left is the beginning of a message, unless the node left whole ones. */
+static void partial_note(const struct connections *connections, struct connection *connection,
+                         const struct node_event *event)
+{
+    if (event->again || event->consumed == event->data.size) {
+        connection->partial_ms = 0;
+    } else if (event->consumed > 0 || connection->partial_ms == 0) {
+        connection->partial_ms = uv_now(connections->loop);
+    }
+}
+
 static void data_settle(struct connections *connections, const struct node_event *event)
 {
     struct connection *connection = &connections->all[event->connection];
     struct channel *channel = &connection->channel;
 
     channel_consume(channel, event->consumed);
+    partial_note(connections, connection, event);
     if (event->again && channel->state == CHANNEL_OPEN) {
         if (!connection->comes_again) {
             connection->comes_again = true;
@@ -379,7 +441,7 @@ static void data_settle(struct connections *connections, const struct node_event
         return;
     }
     if (event->consumed == 0 && channel_is_stuck(channel)) {
-        stuck_drop(connections, connection);
+        connection_drop(connections, connection, "there is no memory for its next message");
     }
 }
 
@@ -484,6 +546,7 @@ void connections_close(struct connections *connections)
     listener_close(&connections->clients);
     listener_close(&connections->peers);
     uv_close((uv_handle_t *)&connections->timer, NULL);
+    uv_close((uv_handle_t *)&connections->watch, NULL);
     for (uint32_t i = 0; i < connections->count_max; i++) {
         channel_drop(&connections->all[i].channel);
     }

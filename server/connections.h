@@ -22,6 +22,11 @@ struct connections_options {
     uint32_t peer_count_max;
     size_t client_buffered_max; /* Bytes of all buffers of all clients, */
     size_t peer_buffered_max;   /* and of all peers. */
+    /* A client is closed, with a line, whose output was not read down to the low mark for so long
+     * after it had passed the high one; */
+    uint32_t unread_ms_max;
+    /* and one whose first message, or any that it has begun, is not whole after so long. */
+    uint32_t partial_ms_max;
 };
 
 /* `loop` and `logger` outlive it. NULL when there is no memory. */

@@ -30,6 +30,9 @@ enum {
     DESCRIPTOR_COUNT_OTHER = 64, /* Files, links and libuv's own. */
     FREE_SIZE_MIN = 1 << 20,     /* A disk with less is called full. */
     FEED_BYTES_PER_CHANGE = 256, /* Of the memory for changes: so many may there be. */
+    THREAD_COUNT_MAX = 12,       /* Of the disk, the table and libuv's pool. */
+    THREAD_MEMORY_MAX = 8 << 20, /* The usual limit of a stack. */
+    FIXED_MEMORY_MAX = 64 << 20, /* The program, its libraries and what they keep. */
 };
 
 struct daemon {
@@ -96,10 +99,7 @@ static void started_log(struct daemon *daemon, bool table_was_clean)
     logger_line_add(&line, "advertised", daemon->config->advertise_client);
     logger_line_add(&line, "peer", daemon->config->peer);
     logger_line_add(&line, "table", table_was_clean ? "kept" : "rebuilt");
-    logger_line_add_number(&line, "memory_mb_max",
-                           (daemon->memory_size + world_uv_memory_max(&daemon->world_options) +
-                            table_behind_memory_max(TABLE_BEHIND_MEMTABLE_SIZE)) >>
-                               20);
+    logger_line_add_number(&line, "memory_bound_bytes", daemon->options.memory_bound);
     logger_write(&daemon->logger, WORLD_INFO, bytes_of(line.data, line.size));
 }
 
@@ -130,7 +130,11 @@ static void options_fill(struct daemon *daemon)
     options->feed_count_max = (uint32_t)(config->watch_memory / FEED_BYTES_PER_CHANGE);
     options->snapshot_log_size = config->snapshot_log;
     options->credentials = config->credentials;
+    options->client_rate = (uint32_t)config->client_rate;
+    options->client_burst = (uint32_t)config->client_burst;
     world->client_count_max = (uint32_t)config->max_connections;
+    world->unread_ms_max = WORLD_UNREAD_MS;
+    world->partial_ms_max = WORLD_PARTIAL_MS;
     /* All of these were parsed before: config_check() has seen them. */
     ASSERT(address_parse(bytes_of_text(config->client), &world->client));
     ASSERT(address_parse(bytes_of_text(config->peer), &world->peer));
@@ -271,6 +275,10 @@ static bool memory_open(struct daemon *daemon)
         return fatal(daemon, PIECES("the configuration does not fit together: ", problem));
     }
     daemon->memory_size = node_memory_size(&daemon->options);
+    daemon->options.memory_bound =
+        daemon->memory_size + world_uv_memory_max(&daemon->world_options) +
+        table_behind_memory_max(TABLE_BEHIND_MEMTABLE_SIZE) +
+        (uint64_t)THREAD_COUNT_MAX * THREAD_MEMORY_MAX + FIXED_MEMORY_MAX;
     daemon->memory = mmap(NULL, daemon->memory_size, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (daemon->memory == MAP_FAILED) {

@@ -491,7 +491,7 @@ void table_load_end(struct table *table, bool keep)
 
 size_t table_behind_memory_max(size_t memtable_size)
 {
-    return sizeof(struct table) + 2 * memtable_memory_size(memtable_size);
+    return sizeof(struct table) + 2 * memtable_memory_size(memtable_size) + TABLE_LMDB_MEMORY_MAX;
 }
 
 /* Pages that are never touched cost nothing. */

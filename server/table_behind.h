@@ -22,7 +22,7 @@
 /* Of each of the two memtables, in bytes: some 40,000 pairs of 256 bytes. */
 enum { TABLE_BEHIND_MEMTABLE_SIZE = 12 << 20 };
 
-/* The most memory that a table of this `memtable_size` uses beside LMDB's pages. */
+/* The most memory that a table of this `memtable_size` uses beside the mapped file. */
 size_t table_behind_memory_max(size_t memtable_size);
 
 /* As table_lmdb_open(). `memtable_size` is at least memtable_size_min(); its memory is used only

@@ -20,6 +20,9 @@
 #include "base/macros.h"
 #include "server/memtable.h"
 
+/* LMDB keeps at most 2^17 - 1 changed pages of 4 KiB of a transaction, and spills the others. */
+enum { TABLE_LMDB_MEMORY_MAX = 512 << 20 };
+
 struct table_lmdb; /* Opaque. */
 
 /* Makes DIR/env if it is missing. `*was_clean` says whether an earlier environment is used again.

@@ -55,6 +55,8 @@ static bool parts_open(struct world *world, uv_loop_t *loop, const struct world_
         .peer_count_max = peer_count_max(options),
         .client_buffered_max = client_buffered_max,
         .peer_buffered_max = peer_buffered_max,
+        .unread_ms_max = options->unread_ms_max,
+        .partial_ms_max = options->partial_ms_max,
     };
     struct links_options links_options = {.buffered_max = link_buffered_max};
 

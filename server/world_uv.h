@@ -18,6 +18,10 @@
 /* Of the arrays of events that are gathered at once. */
 enum { WORLD_EVENT_COUNT_MAX = 1024 };
 
+/* The first is shorter than what the kernel waits for a client that takes nothing
+ * (TCP_USER_TIMEOUT, 10 s): that end would be without a line. */
+enum { WORLD_UNREAD_MS = 8000, WORLD_PARTIAL_MS = 30000 };
+
 /* This node alone dials the node of that name there, whatever the others say. */
 struct world_uv_dial {
     const char *name;
@@ -30,6 +34,9 @@ struct world_uv_options {
     struct world_uv_dial dials[NODE_MEMBER_COUNT_MAX];
     uint32_t dial_count;
     uint32_t client_count_max;
+    uint32_t
+        unread_ms_max; /* A client that does not read, or does not finish its message, for so */
+    uint32_t partial_ms_max; /* long is closed (server/connections.h). */
 };
 
 /* What node_options.connection_count_max must be. */

@@ -6,7 +6,7 @@
 
 #include "base/assert.h"
 
-enum { FIELD_COUNT_MAX = 32 }; /* Of one message: a bit each. */
+enum { FIELD_COUNT_MAX = 64 }; /* Of one message: a bit each. */
 
 /* Every number, key and limit that a table holds fits where it is stored. */
 #define MESSAGE(name, since)
@@ -257,7 +257,7 @@ static uint32_t find_field(const struct wire_message *message, struct bytes key,
 }
 
 static enum error decode_pair(const struct wire_message *message, struct wire_cursor *cursor,
-                              uint32_t *seen, uint32_t *expected, uint8_t *base)
+                              uint64_t *seen, uint32_t *expected, uint8_t *base)
 {
     struct wire_token key;
     enum error error = wire_token_next(cursor, &key);
@@ -273,18 +273,18 @@ static enum error decode_pair(const struct wire_message *message, struct wire_cu
         struct wire_token ignored;
         return wire_object_skip(cursor, WIRE_DEPTH_MAX - 1, &ignored);
     }
-    if ((*seen & UINT32_C(1) << at) != 0) {
+    if ((*seen & UINT64_C(1) << at) != 0) {
         return ERR_MALFORMED;
     }
-    *seen |= UINT32_C(1) << at;
+    *seen |= UINT64_C(1) << at;
     *expected = at + 1;
     return decode_value(&message->fields[at], cursor, base + message->fields[at].offset);
 }
 
-static bool has_required(const struct wire_message *message, uint32_t seen)
+static bool has_required(const struct wire_message *message, uint64_t seen)
 {
     for (uint32_t i = 0; i < message->field_count; i++) {
-        if (message->fields[i].presence != WIRE_OPTIONAL && (seen & UINT32_C(1) << i) == 0) {
+        if (message->fields[i].presence != WIRE_OPTIONAL && (seen & UINT64_C(1) << i) == 0) {
             return false;
         }
     }
@@ -296,7 +296,7 @@ enum error wire_message_decode(const struct wire_message *message, struct bytes 
     ASSERT_VALUES(message->field_count <= FIELD_COUNT_MAX, message->field_count, FIELD_COUNT_MAX);
     struct wire_cursor cursor = wire_cursor_of(*rest);
     struct wire_token map;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     uint32_t expected = 0;
     enum error error = wire_token_next(&cursor, &map);
 

@@ -7,10 +7,13 @@
 /* [1, id, nil, ...] with the longest id is shorter than a request with the longest method. */
 enum {
     ID_SIZE_MAX = 9,
+    WITHIN_SIZE_MAX = 9,
     NAME_SIZE = 24, /* Of a method's name, with its final zero. */
 };
 #define METHOD(number, name)                                                                       \
-    _Static_assert(2 + ID_SIZE_MAX + 1 + sizeof(#name) <= WIRE_ENVELOPE_SIZE_MAX, "it fits");      \
+    _Static_assert(2 + ID_SIZE_MAX + 1 + sizeof(#name) + WITHIN_SIZE_MAX <=                        \
+                       WIRE_ENVELOPE_SIZE_MAX,                                                     \
+                   "it fits");                                                                     \
     _Static_assert(sizeof(#name) <= NAME_SIZE, "a name with its zero fits");
 #define NOTICE(number, name) METHOD(number, name)
 #include "wire/messages.def"
@@ -76,8 +79,22 @@ static enum error take_number(struct wire_cursor *cursor, uint64_t *number)
     return ERR_OK;
 }
 
+/* Of elements; a request may have one more, its deadline. */
+static bool is_length_of(enum wire_rpc_type type, uint64_t length)
+{
+    switch (type) {
+    case WIRE_REQUEST:
+        return length == 4 || length == 5;
+    case WIRE_RESPONSE:
+        return length == 4;
+    case WIRE_NOTICE:
+        return length == 3;
+    }
+    UNREACHABLE();
+}
+
 /* The array's header and its first element, which say what kind of message it is. */
-static enum error take_type(struct wire_cursor *cursor, struct wire_rpc *rpc)
+static enum error take_type(struct wire_cursor *cursor, struct wire_rpc *rpc, bool *has_within)
 {
     struct wire_token array;
     uint64_t type;
@@ -86,17 +103,18 @@ static enum error take_type(struct wire_cursor *cursor, struct wire_rpc *rpc)
     if (error != ERR_OK) {
         return error;
     }
-    if (array.kind != WIRE_TOKEN_ARRAY || array.number < 3 || array.number > 4) {
+    if (array.kind != WIRE_TOKEN_ARRAY || array.number < 3 || array.number > 5) {
         return ERR_MALFORMED;
     }
     error = take_number(cursor, &type);
     if (error != ERR_OK) {
         return error;
     }
-    if (type > WIRE_NOTICE || array.number != (type == WIRE_NOTICE ? 3 : 4)) {
+    if (type > WIRE_NOTICE || !is_length_of((enum wire_rpc_type)type, array.number)) {
         return ERR_MALFORMED;
     }
     rpc->type = (enum wire_rpc_type)type;
+    *has_within = array.number == 5;
     return ERR_OK;
 }
 
@@ -191,13 +209,17 @@ static enum error take_rest(struct wire_cursor *cursor, struct wire_rpc *rpc)
 enum error wire_rpc_next(struct bytes *rest, struct wire_rpc *rpc)
 {
     struct wire_cursor cursor = wire_cursor_of(*rest);
+    bool has_within = false;
 
-    *rpc = (struct wire_rpc){.method = WIRE_METHOD_NONE};
-    enum error error = take_type(&cursor, rpc);
+    *rpc = (struct wire_rpc){.method = WIRE_METHOD_NONE, .within_ms = WIRE_WITHIN_NONE};
+    enum error error = take_type(&cursor, rpc, &has_within);
     if (error != ERR_OK) {
         return error;
     }
     error = take_rest(&cursor, rpc);
+    if (error == ERR_OK && has_within) {
+        error = take_number(&cursor, &rpc->within_ms);
+    }
     if (error != ERR_OK) {
         return error;
     }
@@ -223,14 +245,30 @@ static bool pack_name(struct buffer *buffer, enum wire_method method)
     return wire_pack_text(buffer, bytes_of_text(wire_method_name(method)));
 }
 
-bool wire_request_begin(struct buffer *buffer, uint64_t id, enum wire_method method)
+static bool request_begin(struct buffer *buffer, uint64_t id, enum wire_method method,
+                          uint32_t length)
 {
     ASSERT(method != WIRE_METHOD_NONE && method < WIRE_NOTICE_granted);
     size_t size = buffer->size;
 
     return keep(buffer, size,
-                wire_pack_array(buffer, 4) && wire_pack_number(buffer, WIRE_REQUEST) &&
+                wire_pack_array(buffer, length) && wire_pack_number(buffer, WIRE_REQUEST) &&
                     wire_pack_number(buffer, id) && pack_name(buffer, method));
+}
+
+bool wire_request_begin(struct buffer *buffer, uint64_t id, enum wire_method method)
+{
+    return request_begin(buffer, id, method, 4);
+}
+
+bool wire_request_begin_within(struct buffer *buffer, uint64_t id, enum wire_method method)
+{
+    return request_begin(buffer, id, method, 5);
+}
+
+bool wire_request_end_within(struct buffer *buffer, uint64_t within_ms)
+{
+    return wire_pack_number(buffer, within_ms);
 }
 
 bool wire_result_begin(struct buffer *buffer, uint64_t id)

@@ -1,7 +1,8 @@
 /* wire/wire.h: messages of clients as values, and their MessagePack bytes.
  *
- * Clients speak MessagePack-RPC over TCP: [0, id, method, params] is answered by
- * [1, id, error or nil, result or nil]; [2, method, params] is a notice. Params, results and
+ * Clients speak MessagePack-RPC over TCP: [0, id, method, params], or with a deadline
+ * [0, id, method, params, within_ms], is answered by [1, id, error or nil, result or nil];
+ * [2, method, params] is a notice. Params, results and
  * errors are maps with short string keys (wire/messages.def). Nothing here allocates on behalf of
  * the caller; decoded BYTES, TEXT and LIST are borrowed from the input. Limits are checked here
  * and nowhere else: what was decoded is within them. */
@@ -78,6 +79,9 @@ const char *wire_method_name(enum wire_method method);
 
 enum wire_rpc_type { WIRE_REQUEST = 0, WIRE_RESPONSE = 1, WIRE_NOTICE = 2 };
 
+/* A request without a deadline. */
+#define WIRE_WITHIN_NONE UINT64_MAX
+
 /* One message's envelope. */
 struct wire_rpc {
     enum wire_rpc_type type;
@@ -86,6 +90,8 @@ struct wire_rpc {
     struct bytes method_name; /* As it came, for the error text. */
     bool failed;              /* WIRE_RESPONSE: `body` is a failure. */
     struct bytes body;        /* The params, result or error: one map, not yet decoded. */
+    uint64_t within_ms; /* WIRE_REQUEST: what was left of its deadline when it was sent; 0: nothing.
+                           WIRE_WITHIN_NONE: it has none. */
 };
 
 /* Takes one whole message off `*rest`. ERR_INCOMPLETE: wait for more bytes (never asked for beyond
@@ -95,6 +101,10 @@ MUST_USE enum error wire_rpc_next(struct bytes *rest, struct wire_rpc *rpc);
 
 /* The envelope up to its body: append the encoded params, result or failure next. */
 MUST_USE bool wire_request_begin(struct buffer *buffer, uint64_t id, enum wire_method method);
+/* A request with a deadline: after its params comes wire_request_end_within(). */
+MUST_USE bool wire_request_begin_within(struct buffer *buffer, uint64_t id,
+                                        enum wire_method method);
+MUST_USE bool wire_request_end_within(struct buffer *buffer, uint64_t within_ms);
 MUST_USE bool wire_result_begin(struct buffer *buffer, uint64_t id);
 MUST_USE bool wire_notice_begin(struct buffer *buffer, enum wire_method notice);
 

@@ -21,9 +21,9 @@ enum option_kind {
 struct option_row {
     const char *name;
     enum option_kind kind;
-    size_t offset; /* In struct options. */
+    size_t offset;     /* In struct options. */
     uint64_t commands; /* A bit for each that has it. */
-    uint64_t low; /* Of numbers and durations, in milliseconds. */
+    uint64_t low;      /* Of numbers and durations, in milliseconds. */
     uint64_t high;
     const char *value; /* For help. */
     const char *help;

@@ -9,6 +9,25 @@ static void add_flag(struct output *output, const char *name, const bool *flag)
     text_add(&output->text, flag == NULL ? "null" : *flag ? "true" : "false");
 }
 
+static void add_limits_json(struct output *output, const struct view_node *node)
+{
+    static const char *const names[] = {"memory_bound_bytes", "queued", "overloaded",
+                                        "rate_limited", "late"};
+    const struct view_node none = {.view = NULL};
+    const struct view_node *known = node == NULL ? &none : node;
+    const uint64_t values[COUNT_OF(names)] = {known->memory_bound_bytes, known->queued_count,
+                                              known->overloaded_count, known->rate_limited_count,
+                                              known->late_count};
+
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (node == NULL) {
+            output_null(output, names[i]);
+        } else {
+            output_u64(output, names[i], values[i]);
+        }
+    }
+}
+
 static void add_options_json(struct output *output, const struct view_node *node)
 {
     bool knows_disk = node != NULL && (node->disk_is_low || node->disk_free != 0);
@@ -35,6 +54,7 @@ static void add_options_json(struct output *output, const struct view_node *node
         output_u64(output, "forwarding", node->forwarding);
         output_u64(output, "taken_total", node->taken_total);
     }
+    add_limits_json(output, node);
 }
 
 static void add_node_json(struct output *output, const struct view_member *member)

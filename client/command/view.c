@@ -94,6 +94,11 @@ static void take_numbers(struct view_node *node, const struct holdfast_node_stat
     node->clock_rate_ppm = status->clock_rate_ppm;
     node->margin_ms = status->margin_ms;
     node->election_ms = status->election_ms;
+    node->memory_bound_bytes = status->memory_bound_bytes;
+    node->queued_count = status->queued_count;
+    node->overloaded_count = status->overloaded_count;
+    node->rate_limited_count = status->rate_limited_count;
+    node->late_count = status->late_count;
     node->forwarded_total = status->forwarded_total;
     node->forwarding = status->forwarding;
     node->taken_total = status->taken_total;

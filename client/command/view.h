@@ -27,7 +27,7 @@ struct view_node {
     uint64_t asked_us; /* By clock_now_us(). */
     uint64_t answered_us;
     bool is_reachable;
-    bool refuses_us; /* It takes no token of ours. */
+    bool refuses_us;               /* It takes no token of ours. */
     char reason[VIEW_REASON_SIZE]; /* Why not. */
     char name[VIEW_NAME_SIZE];
     char role[VIEW_ROLE_SIZE];
@@ -44,6 +44,11 @@ struct view_node {
     uint32_t clock_rate_ppm;
     uint32_t margin_ms;
     uint32_t election_ms;
+    uint64_t memory_bound_bytes;
+    uint64_t queued_count;
+    uint64_t overloaded_count;
+    uint64_t rate_limited_count;
+    uint64_t late_count;
     uint64_t forwarded_total;
     uint32_t forwarding;
     uint64_t taken_total;

@@ -94,7 +94,9 @@ static void check_envelope(const struct wire_rpc *rpc)
         return;
     }
     if (rpc->type == WIRE_REQUEST) {
-        fits = wire_request_begin(&buffer, rpc->id, rpc->method);
+        fits = rpc->within_ms == WIRE_WITHIN_NONE
+                   ? wire_request_begin(&buffer, rpc->id, rpc->method)
+                   : wire_request_begin_within(&buffer, rpc->id, rpc->method);
     } else if (rpc->type == WIRE_RESPONSE) {
         fits = wire_result_begin(&buffer, rpc->id);
     } else {
@@ -102,8 +104,13 @@ static void check_envelope(const struct wire_rpc *rpc)
     }
     ASSERT(fits && buffer.size <= WIRE_ENVELOPE_SIZE_MAX);
     ASSERT(buffer_append(&buffer, rpc->body));
+    if (rpc->type == WIRE_REQUEST && rpc->within_ms != WIRE_WITHIN_NONE) {
+        fits = wire_request_end_within(&buffer, rpc->within_ms);
+        ASSERT(fits);
+    }
     struct bytes bytes = buffer_bytes(&buffer);
     ASSERT(wire_rpc_next(&bytes, &again) == ERR_OK);
+    ASSERT(bytes.size == 0 && again.within_ms == rpc->within_ms);
     ASSERT(again.type == rpc->type && again.id == rpc->id && again.method == rpc->method);
     ASSERT(bytes_equal(again.body, rpc->body));
 }

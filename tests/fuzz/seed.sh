@@ -32,6 +32,7 @@ for result in hello_result status_result list_result lock_show_result audit_list
 done
 hex_of rpc_failure | to_bytes >"$corpus/rpc/rpc_failure"
 hex_of rpc_notice | to_bytes >"$corpus/rpc/rpc_notice"
+hex_of rpc_request_within | to_bytes >"$corpus/rpc/rpc_request_within"
 
 for frame in hello refuse form raft_vote_request raft_vote_reply raft_append raft_append_reply \
     raft_heartbeat raft_heartbeat_reply raft_timeout_now snapshot_offer snapshot_chunk snapshot_reply \

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/macros.h"
 #include "node/feed.h"
+#include "node/limits.h"
 #include "tests/sim/sim.h"
 
 static const struct {
@@ -141,6 +142,22 @@ static void draw_watches(struct sim_knobs *knobs, uint64_t seed)
     knobs->feed_count_max = CHOOSE(&prng, FEED_COUNT_MIN, FEED_COUNT_MIN, 65536);
 }
 
+/* The same: most writes wait for their turn, and some clients for the time that they are told. */
+static void draw_turns(struct sim_knobs *knobs, uint64_t seed)
+{
+    struct prng prng;
+
+    prng_init(&prng, seed ^ 0x7475726e73u);
+    if (chance(&prng, 60)) {
+        knobs->uncommitted_size = CHOOSE(&prng, 4, 4, 300, 3000);
+        knobs->waiting_size = WAITING_SIZE_MIN;
+    }
+    if (chance(&prng, 25)) {
+        knobs->client_rate = CHOOSE(&prng, 5, 20, 100);
+        knobs->client_burst = CHOOSE(&prng, 1, 3, 10);
+    }
+}
+
 /* --- Faults -------------------------------------------------------------------------------------
  */
 
@@ -273,6 +290,7 @@ void sim_plan_draw(struct sim_plan *plan, uint64_t seed, bool has_faults)
     draw_promises(&plan->knobs, seed);
     draw_tied(&plan->knobs, seed);
     draw_watches(&plan->knobs, seed);
+    draw_turns(&plan->knobs, seed);
     if (has_faults) {
         draw_faults(plan, &prng);
     }
@@ -286,14 +304,14 @@ void sim_plan_print(const struct sim_plan *plan)
     printf("nodes=%u formed=%u clients=%u lockers=%u keys=%u election=%u..%u heartbeat=%u ttl=%u "
            "margin=%u "
            "delay=%llu disk=%llu loss=%u again=%u late=%u liveness=%d promise=%u%s tied=%x "
-           "watches=%d feed=%u\n",
+           "watches=%d feed=%u uncommitted=%u rate=%u\n",
            knobs->node_count, knobs->formed_count, knobs->client_count, knobs->locker_count,
            knobs->key_count, knobs->election_ms_min, knobs->election_ms_max, knobs->heartbeat_ms,
            knobs->ttl_ms, knobs->margin_ms, (unsigned long long)knobs->delay_ms_max,
            (unsigned long long)knobs->disk_ms_max, knobs->loss_ppm, knobs->again_ppm,
            knobs->late_ppm, knobs->has_liveness, knobs->promise_ms,
            knobs->promise_varies ? " varies" : "", knobs->tied_clients, knobs->has_watches,
-           knobs->feed_count_max);
+           knobs->feed_count_max, knobs->uncommitted_size, knobs->client_rate);
     for (uint32_t i = 0; i < plan->fault_count; i++) {
         const struct sim_fault *fault = &plan->faults[i];
 

@@ -115,6 +115,10 @@ struct sim_knobs {
     uint32_t tied_clients;      /* As bits: those that reach one node at a time only. */
     bool has_watches;           /* Clients watch, too. */
     uint32_t feed_count_max;
+    uint32_t uncommitted_size; /* Likewise: writes wait for their turn; 0: the default. */
+    uint32_t waiting_size;     /* Likewise, in little memory. */
+    uint32_t client_rate;      /* Likewise; 0: no limit. */
+    uint32_t client_burst;
     uint32_t check_turn; /* The costly checks are made once in so many turns. */
 };
 

@@ -138,6 +138,14 @@ static void configure(struct sim *sim)
         if (knobs->shipping_pace != 0) {
             world->options.shipping_pace = knobs->shipping_pace;
         }
+        if (knobs->uncommitted_size != 0) {
+            world->options.uncommitted_size = knobs->uncommitted_size;
+            world->options.waiting_size = knobs->waiting_size;
+        }
+        if (knobs->client_rate != 0) {
+            world->options.client_rate = knobs->client_rate;
+            world->options.client_burst = knobs->client_burst;
+        }
         world->options.segment_count_max = 400;
     }
 }

@@ -462,7 +462,8 @@ static void hello(const struct model *model, int node, const struct wire_rpc *rp
                                        .clock_rate_ppm = 10000,
                                        .margin_ms = 100,
                                        .frame_size_max = WIRE_FRAME_SIZE_MAX,
-                                       .passes_on = model->passes_on};
+                                       .passes_on = model->passes_on,
+                                       .deadlines = !model->is_old};
     bool fits = wire_result_begin(output, rpc->id) && wire_hello_result_encode(&result, output);
     ASSERT(fits);
 }
@@ -551,6 +552,9 @@ static bool is_passed_on(struct model *model, int connection, struct buffer *out
 static void answer(struct model *model, int node, int connection, const struct wire_rpc *rpc,
                    struct buffer *output)
 {
+    if (rpc->method == WIRE_METHOD_put || rpc->method == WIRE_METHOD_get) {
+        model->within_ms = rpc->within_ms;
+    }
     if (rpc->method == WIRE_METHOD_hello && model->denies[node]) {
         fail(output, rpc->id, ERR_AUTH, (struct wire_failure){0});
     } else if (model->denies[node]) {
@@ -563,6 +567,8 @@ static void answer(struct model *model, int node, int connection, const struct w
         status(model, node, rpc, output);
     } else if (model->leader != node && !is_passed_on(model, connection, output)) {
         not_leader(model, rpc, output);
+    } else if (model->is_late && rpc->within_ms != WIRE_WITHIN_NONE) {
+        fail(output, rpc->id, ERR_TIMEOUT, (struct wire_failure){.rejected = true});
     } else if (model->refuses) {
         fail(output, rpc->id, model->refusal,
              (struct wire_failure){.retry_after_ms = model->retry_after_ms});

@@ -75,9 +75,12 @@ struct model {
     bool passes_on;                   /* Nodes that do not lead answer for the one that does. */
     uint64_t passed_count;            /* Requests that they have. */
     int told[MODEL_CONNECTION_COUNT]; /* The leader that each connection was told of; -1. */
-    bool denies[MODEL_NODE_COUNT];  /* Knows no token of the client. */
-    struct wire_election_show show; /* The last one that came; its numbers only. */
+    bool denies[MODEL_NODE_COUNT];    /* Knows no token of the client. */
+    struct wire_election_show show;   /* The last one that came; its numbers only. */
     uint32_t show_count;
+    bool is_old;        /* Its hello does not say that it takes deadlines. */
+    bool is_late;       /* Every deadline is over when its request is looked at. */
+    uint64_t within_ms; /* Of the last put or get. */
     uint64_t now_ms;
     uint64_t last_id;
     uint64_t tokens;

@@ -241,6 +241,62 @@ static void an_unanswered_write_times_out_as_unknown(void **state)
     world_close(world);
 }
 
+static void a_request_carries_what_is_left_of_its_calls_deadline(void **state)
+{
+    struct world *world = world_open(31, 1, 64);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", NULL), 1000);
+    world->model.refuses = true;
+    world->timeout_ms = 700;
+    struct world_call *call = world_put(world, "k", NULL);
+    world_run(world, 20);
+    assert_in_range(world->model.within_ms, 680, 700);
+    world_run(world, 300); /* It has been refused, and sent again. */
+    assert_in_range(world->model.within_ms, 300, 500);
+    world->model.refuses = false;
+    world_wait(world, call, 300);
+
+    assert_int_equal(call->status, ERR_OK);
+    world_close(world);
+}
+
+static void neither_a_sequence_nor_an_older_node_gets_a_deadline(void **state)
+{
+    struct world *world = world_open(32, 1, 64);
+    struct world *older = world_open(33, 1, 64);
+    struct core_session *session = world_session(world, TTL_MS);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", session), 1000);
+    assert_true(world->model.within_ms == WIRE_WITHIN_NONE);
+    older->model.is_old = true;
+    world_wait(older, world_put(older, "k", NULL), 1000);
+
+    assert_true(older->model.within_ms == WIRE_WITHIN_NONE);
+    assert_int_equal(older->model.applied_count, 1);
+    world_close(world);
+    world_close(older);
+}
+
+static void what_a_node_drops_as_late_is_surely_not_applied(void **state)
+{
+    struct world *world = world_open(34, 1, 64);
+
+    (void)state;
+    world_wait(world, world_put(world, "k", NULL), 1000);
+    world->model.is_late = true;
+    struct world_call *put = world_put(world, "k", NULL);
+    struct world_call *get = world_get(world, "k");
+    world_run(world, 100);
+
+    assert_int_equal(put->status, ERR_TIMEOUT);
+    assert_int_equal(put->outcome, OUTCOME_REJECTED);
+    assert_int_equal(get->status, ERR_TIMEOUT);
+    assert_int_equal(world->model.applied_count, 1);
+    world_close(world);
+}
+
 static void overload_is_waited_out(void **state)
 {
     struct world *world = world_open(10, 1, 64);
@@ -439,6 +495,9 @@ int main(void)
         cmocka_unit_test(a_dead_endpoint_costs_no_more_than_the_stagger),
         cmocka_unit_test(without_a_leader_a_call_ends_with_no_quorum),
         cmocka_unit_test(an_unanswered_write_times_out_as_unknown),
+        cmocka_unit_test(a_request_carries_what_is_left_of_its_calls_deadline),
+        cmocka_unit_test(neither_a_sequence_nor_an_older_node_gets_a_deadline),
+        cmocka_unit_test(what_a_node_drops_as_late_is_surely_not_applied),
         cmocka_unit_test(overload_is_waited_out),
         cmocka_unit_test(a_request_that_is_refused_for_long_blocks_none_behind_it),
         cmocka_unit_test(a_session_with_a_hole_in_its_sequence_is_lost),

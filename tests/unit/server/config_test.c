@@ -99,6 +99,8 @@ static void defaults_are_those_of_the_node(void **state)
     assert_int_equal(fixture->config.max_sessions, options.session_count_max);
     assert_int_equal(fixture->config.max_segments, options.segment_count_max);
     assert_int_equal(fixture->config.snapshot_log, options.snapshot_log_size);
+    assert_int_equal(fixture->config.client_rate, options.client_rate);
+    assert_int_equal(fixture->config.client_burst, options.client_burst);
 }
 
 static void flags_take_their_value_behind_a_space_or_an_equals_sign(void **state)

@@ -54,6 +54,8 @@ static int open_fixture(void **state)
         .client = local(socket_free_port()),
         .peer = local(socket_free_port()),
         .client_count_max = CLIENT_COUNT_MAX,
+        .unread_ms_max = TIME_MAX_S * 1000,
+        .partial_ms_max = TIME_MAX_S * 1000,
     };
     fixture.options.dials[0] = (struct world_uv_dial){"n9", local(fixture.peer_port)};
     fixture.options.dial_count = 1;

@@ -79,7 +79,11 @@ static void begin_envelope(const struct wire_rpc *rpc, struct buffer *buffer)
 {
     switch (rpc->type) {
     case WIRE_REQUEST:
-        assert_true(wire_request_begin(buffer, rpc->id, rpc->method));
+        if (rpc->within_ms == WIRE_WITHIN_NONE) {
+            assert_true(wire_request_begin(buffer, rpc->id, rpc->method));
+        } else {
+            assert_true(wire_request_begin_within(buffer, rpc->id, rpc->method));
+        }
         return;
     case WIRE_RESPONSE:
         assert_true(wire_result_begin(buffer, rpc->id));
@@ -91,6 +95,13 @@ static void begin_envelope(const struct wire_rpc *rpc, struct buffer *buffer)
     fail();
 }
 
+static void end_envelope(const struct wire_rpc *rpc, struct buffer *buffer)
+{
+    if (rpc->type == WIRE_REQUEST && rpc->within_ms != WIRE_WITHIN_NONE) {
+        assert_true(wire_request_end_within(buffer, rpc->within_ms));
+    }
+}
+
 static void every_envelope_is_what_it_was(void **state)
 {
     (void)state;
@@ -99,7 +110,12 @@ static void every_envelope_is_what_it_was(void **state)
         struct wire_rpc rpc;
         enum wire_message_id body;
     } envelopes[] = {
-        {"request", {.type = WIRE_REQUEST, .id = 1, .method = WIRE_METHOD_put}, WIRE_MESSAGE_put},
+        {"request",
+         {.type = WIRE_REQUEST, .id = 1, .method = WIRE_METHOD_put, .within_ms = WIRE_WITHIN_NONE},
+         WIRE_MESSAGE_put},
+        {"request_within",
+         {.type = WIRE_REQUEST, .id = 1, .method = WIRE_METHOD_put, .within_ms = 1500},
+         WIRE_MESSAGE_put},
         {"result", {.type = WIRE_RESPONSE, .id = UINT64_MAX}, WIRE_MESSAGE_put_result},
         {"notice", {.type = WIRE_NOTICE, .method = WIRE_NOTICE_granted}, WIRE_MESSAGE_granted},
     };
@@ -114,13 +130,16 @@ static void every_envelope_is_what_it_was(void **state)
         sample_fill_fixed(body, &memory, &sample);
         begin_envelope(&envelopes[i].rpc, &today);
         assert_true(wire_message_encode(body, &sample, &today));
+        end_envelope(&envelopes[i].rpc, &today);
 
         struct bytes file = golden(name_of("rpc", envelopes[i].name), buffer_bytes(&today));
         struct bytes rest = file;
         assert_int_equal(wire_rpc_next(&rest, &rpc), ERR_OK);
         begin_envelope(&rpc, &anew);
         assert_true(buffer_append(&anew, rpc.body));
+        end_envelope(&rpc, &anew);
 
+        assert_int_equal(rest.size, 0);
         assert_true(bytes_equal(file, buffer_bytes(&anew)));
     }
 }

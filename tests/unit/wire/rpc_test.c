@@ -97,6 +97,72 @@ static void a_request_comes_back_with_its_id_method_and_params(void **state)
     assert_true(bytes_equal(put.value, bytes_of_text("value")));
 }
 
+static struct bytes encode_request_within(uint64_t within_ms)
+{
+    struct buffer buffer = buffer_of(memory, sizeof(memory));
+    struct wire_get get = {.key = bytes_of_text("key")};
+
+    assert_true(wire_request_begin_within(&buffer, 5, WIRE_METHOD_get));
+    assert_true(wire_get_encode(&get, &buffer));
+    assert_true(wire_request_end_within(&buffer, within_ms));
+    return buffer_bytes(&buffer);
+}
+
+static void a_request_carries_what_is_left_of_its_deadline(void **state)
+{
+    (void)state;
+    static const uint64_t left_ms[] = {0, 1, 5000, UINT32_MAX, UINT64_MAX - 1};
+
+    for (size_t i = 0; i < COUNT_OF(left_ms); i++) {
+        struct bytes rest = encode_request_within(left_ms[i]);
+        struct wire_rpc rpc;
+        struct wire_get get;
+
+        assert_int_equal(wire_rpc_next(&rest, &rpc), ERR_OK);
+
+        assert_int_equal(rest.size, 0);
+        assert_true(rpc.within_ms == left_ms[i]);
+        assert_int_equal(wire_get_decode(&rpc.body, &get), ERR_OK);
+        assert_int_equal(rpc.body.size, 0);
+    }
+}
+
+static void a_request_without_a_deadline_has_none(void **state)
+{
+    (void)state;
+    struct bytes rest = encode_request(1);
+    struct wire_rpc rpc;
+
+    assert_int_equal(wire_rpc_next(&rest, &rpc), ERR_OK);
+
+    assert_true(rpc.within_ms == WIRE_WITHIN_NONE);
+}
+
+static void a_request_is_not_whole_before_its_deadline_is(void **state)
+{
+    (void)state;
+    struct bytes whole = encode_request_within(5000);
+
+    for (size_t size = 0; size < whole.size; size++) {
+        assert_int_equal(verdict_on((const char *)whole.data, size), ERR_INCOMPLETE);
+    }
+}
+
+static void only_a_request_has_a_deadline_and_it_is_a_number(void **state)
+{
+    (void)state;
+    static const char response[] = "\x95\x01\x01\xc0\x80\x05";
+    static const char notice[] = "\x94\x02\xa7granted\x80\x05";
+    static const char text[] = "\x95\x00\x01\xa3get\x80\xa1"
+                               "5";
+    static const char nil[] = "\x95\x00\x01\xa3get\x80\xc0";
+
+    assert_int_equal(verdict_on(response, sizeof(response) - 1), ERR_MALFORMED);
+    assert_int_equal(verdict_on(notice, sizeof(notice) - 1), ERR_MALFORMED);
+    assert_int_equal(verdict_on(text, sizeof(text) - 1), ERR_MALFORMED);
+    assert_int_equal(verdict_on(nil, sizeof(nil) - 1), ERR_MALFORMED);
+}
+
 static void a_result_comes_back_with_its_id(void **state)
 {
     (void)state;
@@ -244,7 +310,7 @@ static void an_envelope_of_another_shape_is_malformed(void **state)
     assert_int_equal(verdict_on("\x07", 1), ERR_MALFORMED);                   /* A number. */
     assert_int_equal(verdict_on("\xc1", 1), ERR_MALFORMED);                   /* Never used. */
     assert_int_equal(verdict_on("\x90", 1), ERR_MALFORMED);                   /* Too short. */
-    assert_int_equal(verdict_on("\x95", 1), ERR_MALFORMED);                   /* Too long. */
+    assert_int_equal(verdict_on("\x96", 1), ERR_MALFORMED);                   /* Too long. */
     assert_int_equal(verdict_on("\x94\3\1\xa3put\x80", 8), ERR_MALFORMED);    /* Type 3. */
     assert_int_equal(verdict_on("\x94\xff\1\xa3put\x80", 8), ERR_MALFORMED);  /* Type -1. */
     assert_int_equal(verdict_on("\x94\2\1\xa3put\x80", 8), ERR_MALFORMED);    /* Notice of 4. */
@@ -454,6 +520,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_comes_back_with_its_id_method_and_params),
+        cmocka_unit_test(a_request_carries_what_is_left_of_its_deadline),
+        cmocka_unit_test(a_request_without_a_deadline_has_none),
+        cmocka_unit_test(a_request_is_not_whole_before_its_deadline_is),
+        cmocka_unit_test(only_a_request_has_a_deadline_and_it_is_a_number),
         cmocka_unit_test(a_result_comes_back_with_its_id),
         cmocka_unit_test(a_failure_carries_the_name_and_text_of_its_code),
         cmocka_unit_test(a_failure_keeps_a_text_that_says_more),
