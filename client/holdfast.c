@@ -50,13 +50,6 @@ static void init_slots(struct holdfast *client)
     list_init(&client->thens);
     list_init(&client->timed);
     list_init(&client->combined);
-    for (uint32_t i = CLIENT_CALL_COUNT_MAX + CLIENT_REFUSED_COUNT_MAX; i > 0; i--) {
-        struct holdfast_call *call = &client->calls[i - 1];
-        call->core.slot = i - 1;
-        call->client = client;
-        list_init(&call->cancelled);
-        list_push_front(&client->free_calls, &call->queue);
-    }
     watches_init(client);
     for (uint32_t i = CLIENT_SESSION_COUNT_MAX; i > 0; i--) {
         struct holdfast_session *session = &client->sessions[i - 1];

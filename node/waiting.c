@@ -502,7 +502,8 @@ void waiting_check(const struct node *node)
 
             of_flows += flow->block_count;
             ASSERT((flow->block_count > 0) == (lane->fair.flows[i].place != 0));
-            ASSERT(flow->block_count == 0 || node->connections[i].state == CONNECTION_CLIENT);
+            ASSERT(flow->block_count == 0 || node->connections[i].state == CONNECTION_CLIENT ||
+                   node->connections[i].state == CONNECTION_PEER);
         }
         ASSERT_VALUES(of_flows == lane->block_count, of_flows, lane->block_count);
         ASSERT((lane->count > 0) == (lane->block_count > 0));

@@ -166,7 +166,7 @@ static void no_more_are_sent_than_the_rate_allows(void **state)
     struct world *world = open_busy(7, 1);
 
     (void)state;
-    bucket_init(&world->core.bucket, 100, 1);
+    world->core.rate = (struct bucket_limits){.rate = 100, .burst = 1};
     uint64_t attempt_count = world->core.attempt_count;
     for (int i = 0; i < 50; i++) {
         assert_non_null(world_get(world, "k"));

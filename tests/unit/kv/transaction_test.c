@@ -167,7 +167,9 @@ static void end_session(struct run *run)
 /* The key that goes is the first one, in order, of the first session that has ended. */
 static void drop(struct run *run)
 {
-    if (kv_drop(run->table) != KV_DROPPED_KEY) {
+    struct kv_dropped_key dropped;
+
+    if (kv_drop(run->table, &dropped) != KV_DROPPED_KEY) {
         return;
     }
     for (uint64_t session = 1; session <= SESSION_COUNT; session++) {

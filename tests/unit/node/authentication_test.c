@@ -17,7 +17,7 @@ static struct fake_cluster *open_with(struct credentials *credentials, const cha
     assert_true(credentials_parse(credentials, bytes_of_text(text), problem));
     cluster->worlds[0].options.credentials = credentials;
     fake_start(cluster, 0);
-    fake_run(cluster, 1000);
+    fake_run(cluster, 1500); /* It founds its cluster after a second. */
     return cluster;
 }
 
