@@ -16,7 +16,7 @@ fixstr() { printf '%02x%s' $((0xa0 + ${#1})) "$(text_hex "$1")"; }
 {
     echo "# Made by tests/fuzz/seed.sh from wire/messages.def."
     sed -n -e 's/^FIELD([A-Z0-9]*, \([a-z0-9_]*\),.*/\1/p' \
-        -e 's/^\(METHOD\|NOTICE\)([0-9]*, \([a-z0-9_]*\))/\2/p' wire/messages.def | sort -u |
+        -e 's/^\(METHOD\|NOTICE\)([0-9]*, \([a-z0-9_]*\))/\2/p' wire/messages.def wire/messages_cluster.def | sort -u |
         while read -r key; do printf '"\\x%02x%s"\n' $((0xa0 + ${#key})) "$key"; done
     printf '"%s"\n' '\x94\x00\x01' '\x94\x01\x01\xc0' '\x93\x02' '\xcf' '\xc6' '\xdb' '\xdd' '\xdf' hfP1
 } >tests/fuzz/wire.dict

@@ -191,11 +191,14 @@ static bool is_unreachable(const struct sim_client *client, uint32_t place)
 }
 
 /* One that is tied to a node that serves nothing is given another: of those that were healed, if
- * any were. It is never led to the leader. */
+ * any were, and have a disk of the cluster. It is never led to the leader. */
 static void choose_home(struct sim *sim, struct sim_client *client)
 {
     uint32_t all = (1u << sim->cluster->node_count) - 1;
     uint32_t places = sim->healed_places != 0 ? sim->healed_places : all;
+    uint32_t whole = sim_members_whole(sim) & places;
+
+    places = whole != 0 ? whole : places;
 
     if (!client->is_tied || sim->cluster->now_ms < client->home_ms) {
         return;
