@@ -1,4 +1,4 @@
-/* Tests of node/machine.c and node/machine_transact.c: bound keys and transactions. */
+/* Tests of node/machine_write.c and node/machine_transact.c: bound keys and transactions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Tests of node/machine.c and node/machine_read.c. */
+/* Tests of node/machine.c, node/machine_write.c and node/machine_read.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
