@@ -108,8 +108,6 @@ MUST_USE enum error call_decode(struct core_call *call, struct bytes body);
 
 /* core_call.c */
 void call_sent(struct core *core, struct core_call *call, struct core_connection *connection);
-void call_answered(struct core *core, struct core_call *call, const struct wire_rpc *rpc);
-void call_lost(struct core *core, struct core_call *call);
 void call_finish(struct core *core, struct core_call *call, enum error status,
                  enum outcome outcome);
 void call_settle(struct core *core, struct core_call *call);
@@ -123,6 +121,12 @@ void calls_refuse(struct core *core);
 /* All that are not finished, but those that end a session unless `ends_too`. */
 void calls_cancel(struct core *core, bool ends_too);
 void call_move(struct core_call *call, enum core_call_phase phase);
+/* It goes through the window of its session. */
+bool call_is_sequenced(const struct core_call *call);
+
+/* core_answer.c */
+void call_answered(struct core *core, struct core_call *call, const struct wire_rpc *rpc);
+void call_lost(struct core *core, struct core_call *call);
 /* Tells the core that the node does not lead, with or without saying who does. */
 void call_redirect(struct core *core, struct core_connection *connection,
                    const struct wire_failure *failure);

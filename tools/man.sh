@@ -8,7 +8,11 @@ page=$1 subject=$2 version=$3
 # Lines of --help: an option with or without its value, or a command; then two blanks or more, or the
 # end of the column, and the text.
 help_items='
-function quote(text) { gsub(/\\/, "\\e", text); gsub(/-/, "\\-", text); return text }
+function quote(text) {
+    gsub(/\\/, "\\e", text)
+    gsub(/-/, "\\-", text)
+    return (text ~ /^[.\047]/ ? "\\&" : "") text # Not a request of troff.
+}
 function item(name, rest) { printf ".TP\n.B %s\n%s\n", quote(name), quote(rest) }
 /^ +--/ {
     sub(/^ +/, "")
