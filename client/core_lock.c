@@ -90,6 +90,10 @@ static void given_up_answered(struct core *core, struct core_call *call, enum er
     } else if (token == 0) {
         lock_ask_again(core, call); /* It was an earlier question, with `wait`. */
     } else {
+        /* Of the node that tells us, which may be behind the one that answers, the notice of this
+         * grant may come later, when the same name is asked for anew. */
+        struct core_session *session = call->session;
+        session->token_max = token > session->token_max ? token : session->token_max;
         call->releasing = true;
         call->token = token;
         lock_ask_again(core, call);

@@ -164,6 +164,41 @@ static void a_cancelled_acquire_leaves_no_trace_whenever_it_comes(void **state)
     }
 }
 
+/* A node that is behind may tell of a grant that its client has given back meanwhile. */
+static void a_notice_of_a_grant_that_was_given_back_grants_nothing(void **state)
+{
+    struct fixture fixture = fixture_open(8);
+    struct world *world = fixture.world;
+
+    (void)state;
+    struct world_call *first = world_acquire(world, fixture.waiter, "lock", -1);
+    world_run(world, 50);
+    /* It is granted, gives up before it knows, and gives the lock back when it does. */
+    assert_non_null(world_release(world, fixture.holder, "lock", fixture.token));
+    core_call_cancel(&world->core, &first->core);
+    world->model.notice_count = 0;
+    world_run(world, 50);
+    const struct model_lock *lock = model_lock(&world->model, "lock");
+    assert_int_equal(first->status, ERR_CANCELLED);
+    assert_int_equal(lock->holder, 0);
+    const struct wire_granted late = {.session = fixture.waiter->id,
+                                      .name = bytes_of_text("lock"),
+                                      .token = world->model.tokens};
+    assert_true(late.token > fixture.token);
+
+    struct world_call *next = world_acquire(world, fixture.holder, "lock", 0);
+    world_wait(world, next, 100);
+    assert_int_equal(next->status, ERR_OK);
+    struct world_call *second = world_acquire(world, fixture.waiter, "lock", -1);
+    world_run(world, 50);
+    lock_granted(&world->core, fixture.waiter, &late);
+    world_run(world, 50);
+
+    assert_int_equal(second->told_count, 0);
+    assert_int_equal(lock->holder, fixture.holder->id);
+    world_close(world);
+}
+
 static void giving_up_does_not_release_what_the_user_holds(void **state)
 {
     struct fixture fixture = fixture_open(7);
@@ -256,6 +291,7 @@ int main(void)
         cmocka_unit_test(the_end_of_the_wait_leaves_the_queue),
         cmocka_unit_test(a_wait_for_ever_outlasts_the_timeout_of_requests),
         cmocka_unit_test(a_cancelled_acquire_leaves_no_trace_whenever_it_comes),
+        cmocka_unit_test(a_notice_of_a_grant_that_was_given_back_grants_nothing),
         cmocka_unit_test(giving_up_does_not_release_what_the_user_holds),
         cmocka_unit_test(asking_again_gives_the_same_token),
         cmocka_unit_test(a_grant_behind_the_deadline_is_told_as_lost),
