@@ -8,12 +8,14 @@ import fcntl
 import os
 import random
 import socket
+import threading
 
 FIRST, END, BLOCK = 10000, 30000, 40
 FOLDER = "/tmp/holdfast-test-ports"  # Not below TMPDIR: runs with another one share the ports.
 
 _owned = []  # Files of the blocks, open and locked until the process ends.
 _left = []   # Ports of the newest block that were not given out.
+_drawing = threading.Lock()
 
 
 def own(number):
@@ -62,13 +64,14 @@ def free_run(count, host="127.0.0.1"):
     global _left
     if count > BLOCK:
         raise ValueError(f"{count} ports in a row: a block has {BLOCK}")
-    while True:
-        for at in range(len(_left) - count + 1):
-            run = _left[at:at + count]
-            if run[-1] - run[0] == count - 1 and all(_is_free(port, host) for port in run):
-                del _left[at:at + count]
-                return run[0]
-        _left = _own_block()
+    with _drawing:
+        while True:
+            for at in range(len(_left) - count + 1):
+                run = _left[at:at + count]
+                if run[-1] - run[0] == count - 1 and all(_is_free(port, host) for port in run):
+                    del _left[at:at + count]
+                    return run[0]
+            _left = _own_block()
 
 
 def free_ports(count, host="127.0.0.1"):

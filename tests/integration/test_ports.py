@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import ports
 from harness import expect
@@ -41,3 +42,9 @@ def test_a_block_has_one_owner_and_is_free_when_that_has_ended():
     third = ports.own(number)
     expect(third is not None, "the block of an owner that has ended is not free")
     os.close(third)
+
+
+def test_threads_of_one_run_never_share_a_port():
+    with ThreadPoolExecutor(8) as pool:
+        taken = [port for drawn in pool.map(lambda _: ports.free_ports(20), range(16)) for port in drawn]
+    expect(len(set(taken)) == len(taken), f"{len(taken) - len(set(taken))} ports were drawn twice")

@@ -17,16 +17,24 @@ struct fixture {
     struct top_picture picture;
 };
 
-static struct view_node *add_node(struct view *view, const char *name, const char *role)
+static void name(char *to, size_t size, const char *from)
+{
+    struct text text;
+
+    text_init(&text, to, size);
+    text_add(&text, from);
+}
+
+static struct view_node *add_node(struct view *view, const char *called, const char *role)
 {
     struct view_node *node = &view->nodes[view->node_count++];
     struct view_member *member = &view->members[view->member_count++];
 
     *node = (struct view_node){.view = view, .is_reachable = true, .term = 3};
-    strcpy(node->name, name);
-    strcpy(node->role, role);
+    name(node->name, sizeof(node->name), called);
+    name(node->role, sizeof(node->role), role);
     *member = (struct view_member){.node = node};
-    strcpy(member->name, name);
+    name(member->name, sizeof(member->name), called);
     return node;
 }
 
