@@ -93,8 +93,8 @@ struct lease_effects {
     lease_session_id ended[LEASE_GRANT_COUNT_MAX];
     uint32_t revoked_count; /* 1 when lease_lock_break() took a hold from its session. */
     struct lease_grant revoked;
-    uint64_t revoked_number; /* Of its record in the audit. */
-    uint64_t elections;      /* The bits of those whose leader or value may be another now. */
+    uint64_t revoked_number;     /* Of its record in the audit. */
+    uint64_t elections;          /* The bits of those whose leader or value may be another now. */
     struct lease_events *events; /* Filled in by every call; NULL: nobody asks. */
 };
 

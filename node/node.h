@@ -67,15 +67,15 @@ struct node_options {
     uint64_t shipping_pace;     /* and that all shipments to other members have together. */
     const struct credentials *credentials; /* Clients need one of these tokens. Outlives the node;
                                               NULL: everybody is served. */
-    uint32_t feed_size;       /* Bytes of the newest changes that are kept for watches, */
-    uint32_t feed_count_max;  /* and how many changes; at least FEED_SIZE_MIN, FEED_COUNT_MIN. */
-    uint32_t watch_count_max; /* Watches of all connections; more are refused OVERLOADED. */
-    uint32_t waiting_size;      /* Bytes of requests that wait for their turn. */
-    uint32_t uncommitted_size;  /* Bytes of proposals that are not committed from which on clients'
-                                   writes wait, until it is three quarters of that. */
-    uint32_t client_rate;       /* Requests of one connection in a second; 0: no limit. */
-    uint32_t client_burst;      /* The same at once. */
-    uint64_t memory_bound;      /* Of the whole process, to be told in status; 0: not known. */
+    uint32_t feed_size;        /* Bytes of the newest changes that are kept for watches, */
+    uint32_t feed_count_max;   /* and how many changes; at least FEED_SIZE_MIN, FEED_COUNT_MIN. */
+    uint32_t watch_count_max;  /* Watches of all connections; more are refused OVERLOADED. */
+    uint32_t waiting_size;     /* Bytes of requests that wait for their turn. */
+    uint32_t uncommitted_size; /* Bytes of proposals that are not committed from which on clients'
+                                  writes wait, until it is three quarters of that. */
+    uint32_t client_rate;      /* Requests of one connection in a second; 0: no limit. */
+    uint32_t client_burst;     /* The same at once. */
+    uint64_t memory_bound;     /* Of the whole process, to be told in status; 0: not known. */
 };
 
 /* The defaults above; names and addresses are left empty. */

@@ -2,8 +2,9 @@
  *
  * What is written is found again by its key (a hash) and in key order (a skip list, which a seek
  * brings up to date). A deletion stays as a tombstone, which hides what the older table has; only
- * live pairs are in the order, so that a seek never walks over tombstones. All memory is taken when it is opened and reused after
- * memtable_clear(); entries never move. Pure: no thread, no allocation.
+ * live pairs are in the order, so that a seek never walks over tombstones. All memory is taken when
+ * it is opened and reused after memtable_clear(); entries never move. Pure: no thread, no
+ * allocation.
  *
  * Another thread may call memtable_collect(), and read keys, values and flags of the entries, while
  * the owner only finds, seeks and hides. */
@@ -26,8 +27,8 @@ struct memtable_entry {
     uint32_t value_capacity;
     uint64_t sum; /* What memtable_store() was given. */
     uint16_t key_size;
-    bool is_live;  /* False: a tombstone. */
-    bool is_below; /* The older table has the key too. */
+    bool is_live;   /* False: a tombstone. */
+    bool is_below;  /* The older table has the key too. */
     bool is_hidden; /* Not to be found by a seek: a tombstone, or a newer table has the key. */
     uint8_t place;  /* One of enum memtable_place. */
     uint8_t level_count;

@@ -31,8 +31,8 @@ struct below {
     uint64_t sum;
 };
 
-/* The layers' answer to the last question by a key. Who writes a pair has mostly just read it. Known
- * until the table changes. */
+/* The layers' answer to the last question by a key. Who writes a pair has mostly just read it.
+ * Known until the table changes. */
 struct lookup {
     bool is_known;
     uint16_t key_size;

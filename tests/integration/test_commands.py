@@ -33,7 +33,7 @@ def test_keys_by_hand():
 
 
 def test_unknown_commands_and_options_are_64():
-    for arguments in (["frobnicate"], ["elect", "a"], ["watch", "a"], ["counter", "ls"],
+    for arguments in (["frobnicate"], ["elect", "a"], ["counter", "ls"],
                       ["member", "grow"], ["lock", "a", "--shared", "--permits", "2"], ["bench", "counter"], [],
                       ["put", "a"], ["dev", "add"], ["--endpoints", "nonsense", "status"]):
         result = run([HOLDFAST, *arguments],

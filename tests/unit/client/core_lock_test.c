@@ -181,9 +181,8 @@ static void a_notice_of_a_grant_that_was_given_back_grants_nothing(void **state)
     const struct model_lock *lock = model_lock(&world->model, "lock");
     assert_int_equal(first->status, ERR_CANCELLED);
     assert_int_equal(lock->holder, 0);
-    const struct wire_granted late = {.session = fixture.waiter->id,
-                                      .name = bytes_of_text("lock"),
-                                      .token = world->model.tokens};
+    const struct wire_granted late = {
+        .session = fixture.waiter->id, .name = bytes_of_text("lock"), .token = world->model.tokens};
     assert_true(late.token > fixture.token);
 
     struct world_call *next = world_acquire(world, fixture.holder, "lock", 0);

@@ -468,8 +468,7 @@ int main(void)
         cmocka_unit_test(a_follower_whose_state_differs_is_restored_from_the_others),
         cmocka_unit_test(a_leader_whose_state_differs_from_most_is_the_one_that_is_wrong),
         cmocka_unit_test(two_states_that_differ_are_told_and_nobody_ends),
-        cmocka_unit_test(
-            a_node_without_its_log_hears_its_leader_among_members_that_it_forgot),
+        cmocka_unit_test(a_node_without_its_log_hears_its_leader_among_members_that_it_forgot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
