@@ -288,6 +288,16 @@ static void value_of(struct bytes value, struct holdfast_result *result)
     result->value_size = value.size;
 }
 
+/* Of put, delete and cas. */
+static uint64_t revision_of(const struct core_call *call)
+{
+    const union core_answer *answer = &call->answer;
+
+    return call->method == WIRE_METHOD_put      ? answer->put.revision
+           : call->method == WIRE_METHOD_delete ? answer->remove.revision
+                                                : answer->cas.revision;
+}
+
 static void answer_of(struct client_scratch *scratch, const struct core_call *call,
                       struct holdfast_result *result)
 {
@@ -295,16 +305,12 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
 
     switch (call->method) {
     case WIRE_METHOD_put:
-        result->revision = answer->put.revision;
+    case WIRE_METHOD_delete:
+    case WIRE_METHOD_cas:
+        result->revision = revision_of(call);
         return;
     case WIRE_METHOD_get:
         get_of(&answer->get, result);
-        return;
-    case WIRE_METHOD_delete:
-        result->revision = answer->remove.revision;
-        return;
-    case WIRE_METHOD_cas:
-        result->revision = answer->cas.revision;
         return;
     case WIRE_METHOD_list:
         list_of(scratch, &answer->list, result);

@@ -220,6 +220,36 @@ static uint32_t lease_left_ms(const struct node *node)
     return left_ms < UINT32_MAX ? (uint32_t)left_ms : UINT32_MAX;
 }
 
+/* What was asked of this node, and what became of it. */
+static void add_counts(const struct node *node, struct wire_status_result *result)
+{
+    result->answers = node->answer_count;
+    result->refusals = node->refusal_count;
+    result->forwarded_total = node->passing.total;
+    result->forwarding = node->passing.count;
+    result->taken_total = node->passing.taken_total;
+    result->overloaded = node->waiting.overloaded_count;
+    result->rate_limited = node->waiting.limited_count;
+    result->late = node->waiting.late_count;
+    for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
+        result->queued += node->waiting.lanes[lane].count;
+        result->queued_bytes +=
+            (uint64_t)node->waiting.lanes[lane].block_count * WAITING_BLOCK_SIZE;
+    }
+}
+
+/* What the smallest TTL follows from, and what the process may take. */
+static void add_limits(const struct node *node, struct wire_status_result *result)
+{
+    result->clock_ms = node->now_ms;
+    result->commit_us = (uint32_t)((uint64_t)node->requests.commit_ms_q8 * 1000 >> 8);
+    result->ttl_floor_ms = ttl_floor_ms(node);
+    result->clock_rate_ppm = node->options.clock_rate_ppm;
+    result->margin_ms = node->options.margin_ms;
+    result->election_ms = node->options.election_ms_max;
+    result->memory_bound = node->options.memory_bound;
+}
+
 void status_answer(struct node *node, const struct origin *origin)
 {
     uint8_t members_memory[NODE_MEMBER_COUNT_MAX * MEMBER_ITEM_SIZE_MAX];
@@ -261,28 +291,11 @@ void status_answer(struct node *node, const struct origin *origin)
         .lease_left_ms = lease_left_ms(node),
         .lease_reads = node->reads.promised_count,
         .refuses_writes = node->disk_space.refuses,
-        .answers = node->answer_count,
-        .refusals = node->refusal_count,
-        .clock_ms = node->now_ms,
-        .commit_us = (uint32_t)((uint64_t)node->requests.commit_ms_q8 * 1000 >> 8),
-        .ttl_floor_ms = ttl_floor_ms(node),
-        .clock_rate_ppm = node->options.clock_rate_ppm,
-        .margin_ms = node->options.margin_ms,
-        .election_ms = node->options.election_ms_max,
-        .forwarded_total = node->passing.total,
-        .forwarding = node->passing.count,
-        .taken_total = node->passing.taken_total,
-        .memory_bound = node->options.memory_bound,
-        .overloaded = node->waiting.overloaded_count,
-        .rate_limited = node->waiting.limited_count,
-        .late = node->waiting.late_count,
     };
     struct buffer out = buffer_of(node->scratch, WIRE_FRAME_SIZE_MAX);
 
-    for (unsigned lane = 0; lane < LANE_COUNT; lane++) {
-        result.queued += node->waiting.lanes[lane].count;
-        result.queued_bytes += (uint64_t)node->waiting.lanes[lane].block_count * WAITING_BLOCK_SIZE;
-    }
+    add_counts(node, &result);
+    add_limits(node, &result);
     if (node_table_has_failed(node)) {
         return; /* Neither count nor hash is to be believed. */
     }

@@ -52,10 +52,13 @@ static bool write_all(struct doctor_disk *disk, int fd, const uint8_t *block)
 /* Without O_DIRECT where the file system refuses it. */
 static int reopen(struct doctor_disk *disk, const char *path)
 {
-    int fd = open(path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+    int direct = open(path, O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
 
-    disk->is_direct = fd >= 0;
-    return fd >= 0 || errno != EINVAL ? fd : open(path, O_WRONLY | O_DSYNC | O_CLOEXEC);
+    disk->is_direct = direct >= 0;
+    if (direct >= 0 || errno != EINVAL) {
+        return direct;
+    }
+    return open(path, O_WRONLY | O_DSYNC | O_CLOEXEC);
 }
 
 static void measure(struct doctor_disk *disk, const char *path, int fd, const uint8_t *block)
