@@ -298,6 +298,25 @@ static uint64_t revision_of(const struct core_call *call)
                                                 : answer->cas.revision;
 }
 
+static void listing_of(struct client_scratch *scratch, const struct core_call *call,
+                       struct holdfast_result *result)
+{
+    const union core_answer *answer = &call->answer;
+
+    if (call->method == WIRE_METHOD_list) {
+        list_of(scratch, &answer->list, result);
+    } else if (call->method == WIRE_METHOD_lock_list) {
+        locks_of(scratch, &answer->lock_list, result);
+    } else if (call->method == WIRE_METHOD_session_list) {
+        sessions_of(scratch, answer->session_list.items, result);
+        result->more = answer->session_list.more;
+    } else {
+        ASSERT(call->method == WIRE_METHOD_audit_list);
+        audit_of(scratch, answer->audit_list.items, result);
+        result->more = answer->audit_list.more;
+    }
+}
+
 static void answer_of(struct client_scratch *scratch, const struct core_call *call,
                       struct holdfast_result *result)
 {
@@ -313,24 +332,16 @@ static void answer_of(struct client_scratch *scratch, const struct core_call *ca
         get_of(&answer->get, result);
         return;
     case WIRE_METHOD_list:
-        list_of(scratch, &answer->list, result);
-        return;
     case WIRE_METHOD_session_list:
-        sessions_of(scratch, answer->session_list.items, result);
-        result->more = answer->session_list.more;
+    case WIRE_METHOD_lock_list:
+    case WIRE_METHOD_audit_list:
+        listing_of(scratch, call, result);
         return;
     case WIRE_METHOD_lock_acquire:
         result->token = call->token;
         return;
     case WIRE_METHOD_lock_show:
         show_of(scratch, call, result);
-        return;
-    case WIRE_METHOD_lock_list:
-        locks_of(scratch, &answer->lock_list, result);
-        return;
-    case WIRE_METHOD_audit_list:
-        audit_of(scratch, answer->audit_list.items, result);
-        result->more = answer->audit_list.more;
         return;
     case WIRE_METHOD_status:
         node_of(scratch, &answer->status, result);
