@@ -98,7 +98,7 @@ static void serve(struct fake_cluster *cluster, struct known *known)
 {
     struct world *world = &cluster->worlds[0];
 
-    fake_run(cluster, 500); /* It elects itself. */
+    fake_run(cluster, 1500); /* It founds its cluster after a second, and elects itself. */
     if (has_ended(world)) {
         return;
     }
