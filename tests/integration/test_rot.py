@@ -14,7 +14,7 @@ from rpc import Gone, Rpc, ask
 
 BLOCK = 4096
 SECTOR = 512
-KEY_COUNT = 280
+KEY_COUNT = 350        # More than --snapshot-log, also where several go into one block of the log.
 LATE_COUNT = 20         # Writes that only the first node and the victim have.
 OPTIONS = ["--snapshot-log", "1MiB", "--election-min", "100ms", "--election-max", "200ms",
            "--heartbeat", "20ms"]
