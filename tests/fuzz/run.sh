@@ -39,7 +39,7 @@ sources_of() {
     config) echo base/*.c server/config*.c server/address.c ;;
     credentials) echo base/*.c ;;
     transact)
-        echo base/*.c kv/*.c lease/*.c wire/*.c raft/entry.c node/machine_transact.c \
+        echo base/*.c kv/*.c lease/*.c wire/*.c raft/entry.c node/machine_transact.c node/feed.c \
             tests/support/base/memory_table.c
         ;;
     esac
