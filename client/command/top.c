@@ -86,7 +86,8 @@ static void viewed(struct view *view, void *context)
     if (view_leader(view) == NULL) {
         listed(&nothing, top); /* It would wait for a leader for the whole timeout. */
     } else if (holdfast_locks(top->run->client, "", 0, "", 0, listed, top) == NULL) {
-        run_refused(top->run, "top");
+        complain("top: too many calls at once; try again later");
+        end(top, EXIT_REFUSED);
     }
 }
 

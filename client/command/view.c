@@ -174,7 +174,9 @@ static void answered(const struct holdfast_result *result, void *context)
     if (view->waiting_count != 0) {
         return;
     }
-    for (uint32_t i = 0; i < view->member_count; i++) {
+    bool is_over =
+        view->run->client == NULL; /* The answers were cancelled: nobody is asked any more. */
+    for (uint32_t i = 0; i < view->member_count && !is_over; i++) {
         if (view->members[i].client[0] != '\0') {
             ask(view, view->members[i].client);
         }

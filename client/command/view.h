@@ -82,7 +82,8 @@ struct view {
 };
 
 /* Asks all of them, each for at most a second; then `done` is called once, perhaps from inside this
- * call. What the view had is forgotten. */
+ * call. What the view had is forgotten. When the run is finished meanwhile it is done with what
+ * came until then. */
 void view_ask(struct view *view, struct run *run, view_callback done, void *context);
 
 /* Of a view that is done; NULL: nobody leads. */

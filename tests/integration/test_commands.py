@@ -6,6 +6,7 @@ import subprocess
 
 from harness import HOLDFAST, HOLDFASTD, SLOW, Cluster, Folder, await_true, end, expect, \
     free_dev_port, run, spawn
+from rpc import Rpc
 
 
 def test_keys_by_hand():
@@ -254,6 +255,29 @@ def test_top_draws_nodes_rates_and_locks():
         # A leader that has lost its majority goes on leading for an election timeout.
         await_true(lambda: cluster.holdfast("top", "--frames", "1").code == 77, 10,
                    "top to say that nobody leads")
+
+
+def test_top_ends_by_a_signal_in_the_middle_of_a_look():
+    """One node is frozen, another is only known by what the first says: there is more to ask when all is given up."""
+    with Cluster() as cluster:
+        cluster.leader()
+        frozen = cluster.nodes[1]
+        environment = dict(os.environ, HOLDFAST_ENDPOINTS=f"{cluster.nodes[0].client},{frozen.client}")
+        os.kill(frozen.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                top = cluster.spawn_holdfast("top", "--interval", "0.1", "--json", env=environment,
+                                             stdout=subprocess.PIPE, text=True)
+                expect(json.loads(top.stdout.readline())["nodes"], "a first picture")
+                # The next look has begun, and lasts for the second given to the frozen node. When our own questions,
+                # which came later, are answered, so is its to the first.
+                for _ in range(3):
+                    with Rpc(cluster.nodes[0].client) as rpc:
+                        expect(rpc.call("status")[0] is None, "a status")
+                top.send_signal(signal.SIGINT)
+                expect(top.wait(timeout=10 * SLOW) == 0, f"top ended with {top.returncode}")
+        finally:
+            os.kill(frozen.process.pid, signal.SIGCONT)
 
 
 def test_doctor_measures_and_says_what_is_wrong():
