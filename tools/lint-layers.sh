@@ -82,5 +82,9 @@ END { exit failed }
 '
 
 layers=tools/layers.txt
+if [ -z "$(list_files '*.c' '*.h' | head -n 1)" ]; then
+    echo "lint: layers: no source was found"
+    exit 1
+fi
 list_files '*.c' '*.h' | { xargs -r -d '\n' grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]' || true; } |
     awk -v layers="$layers" "$check_includes" "$layers" -

@@ -71,6 +71,11 @@ class Listener(Rpc):
         return next(notice[1] for notice in self.notices if notice[0] == name)
 
 
+def pause(error):
+    """What docs/protocol.md asks of a client that is refused: no event tells it that it may come back."""
+    time.sleep(error.get("retry_after_ms", 20) / 1000)
+
+
 def settle(rpc, method, **params):
     """The result, however often it has to be asked for."""
     deadline = time.monotonic() + 20
@@ -80,7 +85,7 @@ def settle(rpc, method, **params):
             return result
         expect(error["code"] in (NOT_LEADER, OVERLOADED, UNKNOWN_OUTCOME), f"{method}: {error}")
         expect(time.monotonic() < deadline, f"{method} for 20 s: {error}")
-        time.sleep(error.get("retry_after_ms", 20) / 1000)
+        pause(error)
 
 
 def put_all(rpc, session, count, done):
@@ -99,10 +104,11 @@ def put_all(rpc, session, count, done):
                 expect(error["code"] in (NOT_LEADER, OVERLOADED, UNKNOWN_OUTCOME, SEQUENCE_GAP),
                        f"put {number}: {error}")
                 again.append((number, key))
+                refusal = error
         waiting = again + waiting[32:]
         done(count - len(waiting))
         if again:
-            time.sleep(0.02)
+            pause(refusal)
     return revisions
 
 
